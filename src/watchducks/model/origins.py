@@ -1,0 +1,194 @@
+"""Origins: the owner's own server, and which addresses we are willing to send requests to."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from watchducks.model.problems import Problem
+
+OriginScheme = Literal["http", "https", "same"]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# Ports on which a server without a written scheme speaks TLS.
+_TLS_PORTS = frozenset({443, 8443})
+
+# Networks that a stranger must not be able to make us talk to, with the word that explains it
+# (IANA special-purpose registries, RFC 6890). Documentation networks (RFC 5737, RFC 3849) are not
+# here on purpose: nothing is routed there, and every guide is written with them.
+_REFUSED: tuple[tuple[Network, str], ...] = tuple(
+    (ipaddress.ip_network(network), why)
+    for network, why in (
+        ("169.254.169.254/32", "cloud metadata"),
+        ("168.63.129.16/32", "cloud metadata"),
+        ("100.100.100.200/32", "cloud metadata"),
+        ("fd00:ec2::254/128", "cloud metadata"),
+        ("fd20:ce::254/128", "cloud metadata"),
+        ("127.0.0.0/8", "loopback"),
+        ("::1/128", "loopback"),
+        ("0.0.0.0/8", "unspecified"),
+        ("::/128", "unspecified"),
+        ("10.0.0.0/8", "private"),
+        ("172.16.0.0/12", "private"),
+        ("192.168.0.0/16", "private"),
+        ("100.64.0.0/10", "private"),
+        ("fc00::/7", "private"),
+        ("fec0::/10", "private"),
+        ("198.18.0.0/15", "private"),
+        ("192.0.0.0/24", "reserved"),
+        ("169.254.0.0/16", "link-local"),
+        ("fe80::/10", "link-local"),
+        ("224.0.0.0/4", "multicast"),
+        ("ff00::/8", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+        ("100::/64", "reserved"),
+    )
+)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_V4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a site really lives.
+
+    :ivar scheme: how the proxy speaks to it; ``same`` is "as the visitor came": http visitors by
+        http and https visitors by https, each on its default port, which is what the origin did
+        before it had a proxy.
+    :ivar port: 1-65535, or None with ``same``.
+    """
+
+    scheme: OriginScheme
+    address: Address
+    port: int | None
+
+    def endpoint(
+        self, visitor_scheme: Literal["http", "https"]
+    ) -> tuple[Literal["http", "https"], int]:
+        """Return the scheme and port with which to forward a request of ``visitor_scheme``."""
+        scheme = visitor_scheme if self.scheme == "same" else self.scheme
+        return scheme, self.port or DEFAULT_PORTS[scheme]
+
+    @property
+    def tls_port(self) -> int:
+        """The port where the origin itself speaks TLS, for HTTPS passed through untouched."""
+        return self.port if self.scheme == "https" and self.port else DEFAULT_PORTS["https"]
+
+    def __str__(self) -> str:
+        host = (
+            f"[{self.address}]"
+            if self.address.version == 6 and self.scheme != "same"
+            else str(self.address)
+        )
+        if self.scheme == "same":
+            return host
+        port = "" if self.port in (None, DEFAULT_PORTS[self.scheme]) else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
+
+
+def parse_origin(text: str) -> Origin:
+    """Read ``203.0.113.7``, ``203.0.113.7:8443``, ``https://203.0.113.7`` or
+    ``http://[2001:db8::7]:8080``.
+
+    A port without a scheme means https for 443 and 8443, and http for any other.
+
+    :raises Problem: it is none of these. Host names are refused: an address cannot be moved later
+        by whoever holds the name.
+    """
+    scheme, separator, rest = text.strip().rpartition("://")
+    scheme = scheme.lower()
+    if separator:
+        if scheme not in DEFAULT_PORTS:
+            raise _not_an_origin()
+        rest = rest.removesuffix("/")
+    address, port = _address_and_port(rest)
+    if not separator and port is None:
+        return Origin("same", address, None)
+    if scheme == "https" or (not separator and port in _TLS_PORTS):
+        return Origin("https", address, port or DEFAULT_PORTS["https"])
+    return Origin("http", address, port or DEFAULT_PORTS["http"])
+
+
+def _not_an_origin() -> Problem:
+    return Problem(
+        "origin",
+        "Enter the server's IP address, such as 203.0.113.7 or https://203.0.113.7:8443.",
+    )
+
+
+def _address_and_port(text: str) -> tuple[Address, int | None]:
+    """Take ``203.0.113.7:80``, ``[2001:db8::7]:80`` or ``2001:db8::7`` apart."""
+    if text.startswith("["):
+        host, bracket, port_text = text[1:].partition("]")
+        if not bracket or ":" not in host or (port_text and port_text[0] != ":"):
+            raise _not_an_origin()
+        has_port, port_text = bool(port_text), port_text[1:]
+    elif text.count(":") == 1:
+        host, _, port_text = text.partition(":")
+        has_port = True
+    else:
+        host, port_text, has_port = text, "", False
+    if "%" in host:  # a zone index would name an interface of this machine
+        raise _not_an_origin()
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise _not_an_origin() from None
+    if not has_port:
+        return address, None
+    if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5):
+        raise _not_an_origin()
+    port = int(port_text)
+    if not 1 <= port <= 65535:
+        raise Problem("port", "{port} is not a port: use 1 to 65535.", port=port)
+    return address, port
+
+
+def _embedded(address: Address) -> list[Address]:
+    """Return the IPv4 addresses that an IPv6 address really leads to, or may."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    inside: list[Address] = []
+    if address.ipv4_mapped is not None:
+        inside.append(address.ipv4_mapped)
+    if address.sixtofour is not None:
+        inside.append(address.sixtofour)
+    if address.teredo is not None:
+        inside.extend(address.teredo)
+    if address in _NAT64 or address in _V4_COMPATIBLE or address in _NAT64_LOCAL:
+        inside.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return inside
+
+
+def check_origin(
+    origin: Origin, *, own_addresses: Collection[Address], allow_private: bool
+) -> None:
+    """Refuse an origin that a stranger could use to reach what is not his.
+
+    :param own_addresses: the proxies' and name servers' own addresses: a request sent there would
+        come back to us.
+    :param allow_private: the sysadmin's ``security.allow_private_origins``; it permits everything.
+    :raises Problem: the address is private, loopback, link-local, multicast, metadata, or our own.
+    """
+    if allow_private:
+        return
+    for address in (origin.address, *_embedded(origin.address)):
+        if address in own_addresses:
+            raise Problem(
+                "own-address",
+                "{address} is our own address; enter the address the site has now.",
+                address=str(origin.address),
+            )
+        for network, why in _REFUSED:
+            if address.version == network.version and address in network:
+                raise Problem(
+                    "reserved-address",
+                    "{address} is a {why} address that visitors cannot reach; enter a public one.",
+                    address=str(origin.address),
+                    why=why,
+                )

@@ -1,0 +1,34 @@
+"""Verdicts: what the judge of health says about a proxy, and the answerer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from watchducks.model.origins import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether DNS may lead visitors to the proxy at ``address``.
+
+    :ivar since: when it last changed, POSIX seconds.
+    :ivar reason: the last probe's result in a few words, for people.
+    """
+
+    address: Address
+    healthy: bool
+    since: float
+    reason: str
+
+
+class Verdicts(Protocol):
+    """Read access to the present verdicts. Cheap: called while a question is answered."""
+
+    @property
+    def revision(self) -> int:
+        """Grows with each change, so that a cache of answers knows when to forget."""
+
+    def healthy_addresses(self) -> Sequence[Address]:
+        """The proxies to answer with, in configured order; empty: answer with the origin."""

@@ -1,0 +1,118 @@
+"""``twistd watchducks``: options in, service out.
+
+Nothing of a role is imported here before :func:`makeService`: twistd chooses the reactor while it
+reads its options, and a module that touched the global reactor earlier would choose for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from watchducks import settings as settings_module
+from watchducks.background import StartupError
+from watchducks.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from watchducks.appliance import Appliance, Reactor
+
+
+class Options(usage.Options):
+    """The options of ``twistd watchducks``."""
+
+    synopsis = "[--config FILE]"
+    longdesc = (
+        "The WatchDucks appliance: authoritative name server, reverse proxy and console in one"
+        " process, or any of them (node.roles). Without --config it reads"
+        " /etc/watchducks/watchducks.toml, or, if there is none, runs on loopback with embedded"
+        " stores in ./var. `watchducks check --config FILE` tells whether a file is right."
+    )
+    optParameters = [  # noqa: RUF012 -- an attribute that Twisted defines
+        ["config", "c", None, "The configuration file (TOML)."],
+    ]
+    settings: Settings
+
+    def postOptions(self) -> None:
+        """Read the settings; wrong ones end the program with one line for each wrong key."""
+        path = self["config"]
+        try:
+            self.settings = settings_module.find(Path(path) if path else None)
+        except SettingsError as error:
+            # Not usage.UsageError: twistd would print two screens of its own help before the line.
+            for problem in error.problems:
+                sys.stderr.write(f"watchducks: {problem}\n")
+            raise SystemExit(1) from None
+
+
+def makeService(options: Options) -> IService:
+    """Return the appliance as a service; called by twistd, once."""
+    from twisted.internet import reactor  # noqa: PLC0415 -- installed by twistd by now
+
+    from watchducks.appliance import Appliance  # noqa: PLC0415 -- see the module's docstring
+
+    chosen = cast("Reactor", reactor)
+    return ApplianceService(Appliance(options.settings, chosen), chosen)
+
+
+class ApplianceService(Service):
+    """Carries the appliance's asynchronous start and stop into Twisted's service model.
+
+    A start that fails stops the reactor and makes the process end with exit code 1.
+    """
+
+    def __init__(self, appliance: Appliance, reactor: Reactor) -> None:
+        self.name = "watchducks"
+        self._appliance = appliance
+        self._reactor = reactor
+        self._log = Logger()
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        # Not before the reactor runs: a failed start has to stop it, which cannot work earlier.
+        self._reactor.callWhenRunning(self._start)
+
+    def _start(self) -> None:
+        self._starting = Deferred.fromCoroutine(self._started())
+
+    async def _started(self) -> None:
+        try:
+            await self._appliance.start()
+        except CancelledError:
+            return  # stopped while starting
+        except StartupError as error:
+            self._fail(str(error))
+        except Exception as error:
+            self._log.failure("the start failed")
+            self._fail(f"unexpected {type(error).__name__}: {error} (the log has the details)")
+
+    def _fail(self, line: str) -> None:
+        self._log.critical("cannot start: {line}", line=line)
+        sys.stderr.write(f"watchducks: {line}\n")
+        # twistd knows no exit code once its reactor ran, so it is set at the very end.
+        atexit.register(_exit_with, 1)
+        self._reactor.stop()
+
+    def stopService(self) -> Deferred[None]:
+        result = super().stopService()  # type: ignore[no-untyped-call]
+        assert result is None
+        return Deferred.fromCoroutine(self._stopped())
+
+    async def _stopped(self) -> None:
+        if self._starting is not None and not self._starting.called:
+            self._starting.cancel()
+        await self._appliance.stop()
+
+
+def _exit_with(code: int) -> Any:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,113 @@
+"""Background work is repeated in spite of failures, bounded, and joined at the end."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+
+from watchducks.background import Overloaded, Repeating, Tasks, ThreadPool
+
+
+def repeating(clock: Clock, work: object) -> Repeating:
+    return Repeating(work, 2.0, clock=clock, log=Logger(), name="the work")  # type: ignore[arg-type]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_exception_does_not_end_the_repetition() -> None:
+    clock, runs = Clock(), []
+
+    async def work() -> None:
+        runs.append(clock.seconds())
+        raise RuntimeError("broken")
+
+    repeated = repeating(clock, work)
+    repeated.start()
+    clock.pump([1.0] * 4)
+    assert runs == [0.0, 2.0, 4.0]
+    assert repeated.failures == 3
+    await repeated.stop()
+    clock.advance(10)
+    assert len(runs) == 3
+    assert not clock.getDelayedCalls()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_run_is_not_overlapped_and_stop_cancels_and_joins_it() -> None:
+    clock, ended = Clock(), []
+    waits: list[Deferred[None]] = []
+
+    async def work() -> None:
+        waits.append(Deferred())
+        try:
+            await waits[-1]
+        except CancelledError:
+            ended.append("cancelled")
+            raise
+
+    repeated = repeating(clock, work)
+    repeated.start()
+    clock.advance(100)
+    assert len(waits) == 1
+    waits[0].callback(None)
+    clock.advance(0)
+    assert len(waits) == 2
+    await repeated.stop()
+    assert ended == ["cancelled"]
+    assert not clock.getDelayedCalls()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_nudge_runs_at_once() -> None:
+    clock, runs = Clock(), []
+
+    async def work() -> None:
+        runs.append(clock.seconds())
+
+    repeated = repeating(clock, work)
+    repeated.start()
+    clock.advance(0.5)
+    repeated.nudge()
+    clock.advance(0)
+    assert runs == [0.0, 0.5]
+    await repeated.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_tasks_count_failures_and_are_joined() -> None:
+    tasks, cleaned = Tasks(Logger()), []
+
+    async def fails() -> None:
+        raise RuntimeError("broken")
+
+    async def waits() -> None:
+        try:
+            await Deferred()
+        finally:
+            cleaned.append(True)
+
+    tasks.start(fails(), "one that fails")
+    tasks.start(waits(), "one that waits")
+    assert tasks.failures == 1
+    await tasks.stop()
+    assert cleaned == [True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pool_refuses_more_than_it_can_do_in_useful_time() -> None:
+    from twisted.internet import reactor
+
+    pool = ThreadPool("test", 1, reactor=reactor, max_waiting=2)  # type: ignore[arg-type]
+    # Not started: what is handed in waits.
+    first = Deferred.fromCoroutine(pool.run(lambda: 1))
+    second = Deferred.fromCoroutine(pool.run(lambda: 2))
+    with pytest.raises(Overloaded):
+        await pool.run(lambda: 3)
+    pool.start()
+    try:
+        assert (await first, await second) == (1, 2)
+        assert await pool.run(lambda: 4) == 4
+    finally:
+        pool.stop()
