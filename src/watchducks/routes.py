@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from typing import Final, Protocol
@@ -23,6 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from watchducks.background import Overloaded, Tasks
+from watchducks.model.changes import Changes
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
 from watchducks.model.sites import Site
@@ -55,17 +55,6 @@ class SiteSource(Protocol):
 
     async def site_for_host(self, host: str) -> Site | None:
         """Return the site that serves ``host``, or None. May raise StoreUnavailable."""
-
-
-class SiteChanges(Protocol):
-    """What the registry's feed tells its followers."""
-
-    @property
-    def revision(self) -> int: ...
-    @property
-    def sites(self) -> Iterable[Site]: ...
-    @property
-    def removed(self) -> Iterable[str]: ...
 
 
 class RouteTable:
@@ -168,7 +157,7 @@ class RouteTable:
         if len(self._routes) > self._max_hosts:
             self._routes.popitem(last=False)
 
-    def apply(self, changes: SiteChanges) -> None:
+    def apply(self, changes: Changes) -> None:
         """Follow the registry's feed: take over changed sites, forget removed ones."""
         self._revision = changes.revision
         for zone in changes.removed:
@@ -183,6 +172,9 @@ class RouteTable:
                 self._store(host, route)
                 if host in self._waiting:
                     self._changed_meanwhile.add(host)
+
+    async def start(self) -> None:
+        """Nothing to do: routes come by the feed and by look-ups."""
 
     async def stop(self) -> None:
         """End the look-ups under way."""

@@ -56,7 +56,7 @@ def makeService(options: Options) -> IService:
     """Return the appliance as a service; called by twistd, once."""
     from twisted.internet import reactor  # noqa: PLC0415 -- installed by twistd by now
 
-    from watchducks.appliance import Appliance  # noqa: PLC0415 -- see the module's docstring
+    from watchducks.appliance import Appliance
 
     chosen = cast("Reactor", reactor)
     return ApplianceService(Appliance(options.settings, chosen), chosen)

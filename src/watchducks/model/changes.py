@@ -9,6 +9,18 @@ from watchducks.model.sites import Site
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """Where a registry stands.
+
+    :ivar lineage: names the registry among others; a new database has a new one.
+    :ivar revision: how many writes there have been.
+    """
+
+    lineage: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """A run of changes of the registry, in the order of their revisions.
 

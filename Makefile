@@ -1,0 +1,56 @@
+# `make` alone lists the targets. Nothing but Debian, Python 3.11 and make is needed to begin with.
+
+PYTHON ?= python3
+# More arguments for pytest: make test ARGS="-k nameserver"
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv web run servers test lint format screenshot wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Installed again only when one of these changes.
+$(VENV)/.installed: pyproject.toml setup.cfg constraints.txt scripts/make-venv
+	@scripts/make-venv $(PYTHON)
+
+venv: $(VENV)/.installed ## the virtualenv in .venv
+
+web: venv ## the console's TypeScript bundle, if its sources changed
+	@$(BIN)/python build_backend/web_bundle.py
+
+run: venv web ## the appliance on loopback with a demo site; Ctrl-C stops it
+	@exec $(BIN)/watchducks demo
+
+servers: ## the servers that the tests use (Debian packages; as root)
+	@scripts/install-servers
+
+test: venv web servers ## all tests; one: make test ARGS="-k name"
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: venv ## ruff, mypy, import contracts, TypeScript
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python build_backend/web_bundle.py check
+
+format: venv ## rewrite the Python sources the way `make lint` wants them
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+screenshot: venv web servers ## docs/console.png, from a real appliance
+	@exec $(BIN)/python scripts/make-screenshot
+
+wheel: venv ## dist/watchducks-*.tar.gz and the wheel built from it
+	@rm -rf build dist
+	$(BIN)/python -m build
+	@ls dist
+
+clean: ## remove what was built; .venv and var/ stay
+	rm -rf build dist src/*.egg-info src/watchducks/console/static web/node_modules \
+	  .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests build_backend twisted -name __pycache__ -type d -prune -exec rm -rf {} +

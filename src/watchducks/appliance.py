@@ -1,0 +1,231 @@
+"""The composition root: settings in, parts out, started and stopped in order.
+
+The only module that knows every part. A role's modules are imported when the role is wanted, so
+that a host that only carries traffic loads no web framework.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from watchducks.background import Part, StartupError, ThreadPool
+from watchducks.model.rows import RowSink
+from watchducks.registry.feed import SiteFeed
+from watchducks.registry.registry import Registry
+from watchducks.routes import RouteTable
+from watchducks.settings import Settings
+from watchducks.stores.cache import open_cache
+from watchducks.stores.interfaces import Cache, LogStore
+from watchducks.stores.sql import THREADS as SQL_THREADS
+from watchducks.stores.sql import SqlStore
+
+if TYPE_CHECKING:
+    from watchducks.analytics.schema import Schema
+
+# Twisted's reactors provide a dozen interfaces, and no one type names them all.
+Reactor = Any
+
+# Certificates are read, known sites kept and segments decoded one after another: one thread each is
+# enough, and none of them waits for another's slow disk.
+ONE_THREAD = 1
+
+
+class PoolPart:
+    """A thread pool as a part, so that it starts before, and stops after, who uses it."""
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self._pool = pool
+
+    async def start(self) -> None:
+        self._pool.start()
+
+    async def stop(self) -> None:
+        self._pool.stop()
+
+
+class Appliance:
+    """Every part that ``settings.node.roles`` asks for."""
+
+    def __init__(self, settings: Settings, reactor: Reactor) -> None:
+        self._log = Logger()
+        self._settings = settings
+        self._reactor = reactor
+        self._running: list[tuple[str, Part]] = []
+        self._checks: dict[str, Callable[[], bool]] = {"started": lambda: False}
+
+    async def start(self) -> None:
+        """Start the parts, each when those it relies on run.
+
+        :raises StartupError: one of them cannot; :meth:`stop` ends the others.
+        """
+        settings, roles = self._settings, self._settings.node.roles
+        self._log.info(
+            "starting {name} as {roles}", name=settings.node.name, roles=", ".join(roles)
+        )
+        try:
+            settings.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise StartupError(
+                f"node.data_dir = {settings.node.data_dir}: {error.strerror}"
+            ) from error
+
+        cache = open_cache(settings.cache.url, reactor=self._reactor)
+        await self._run("the cache", cache)
+        registry, feed = await self._start_the_registry(cache)
+        if "proxy" in roles or "console" in roles:
+            schema, log_store = await self._start_the_log_store()
+            if "proxy" in roles:
+                rows = await self._start_the_journal(log_store, schema)
+                await self._start_the_proxy(rows, registry, feed, cache)
+            if "console" in roles:
+                await self._start_the_console(registry, log_store)
+        if "nameserver" in roles:
+            await self._start_the_name_server(feed)
+        self._checks["started"] = lambda: True
+        self._log.info("ready")
+
+    async def stop(self) -> None:
+        """Stop what runs, the last started first; a part that fails does not keep the others."""
+        self._checks["started"] = lambda: False
+        while self._running:
+            name, part = self._running.pop()
+            try:
+                await part.stop()
+            except Exception:
+                self._log.failure("{name} did not stop well", name=name)
+
+    def checks(self) -> Mapping[str, bool]:
+        """Return part -> whether it can work now, for /readyz."""
+        return {name: check() for name, check in self._checks.items()}
+
+    async def _run(self, name: str, part: Part) -> None:
+        await part.start()
+        self._running.append((name, part))
+
+    async def _pool(self, name: str, threads: int) -> ThreadPool:
+        pool = ThreadPool(name, threads, reactor=self._reactor)
+        await self._run(f"the threads of {name}", PoolPart(pool))
+        return pool
+
+    async def _start_the_registry(self, cache: Cache) -> tuple[Registry, SiteFeed]:
+        settings = self._settings
+        store = SqlStore(settings.registry.url, await self._pool("registry", SQL_THREADS))
+        registry = Registry(store, clock=self._reactor)
+        await self._run("the registry", registry)
+        feed = SiteFeed(
+            registry,
+            cache,
+            settings.node.data_dir / "state",
+            pool=await self._pool("state", ONE_THREAD),
+            clock=self._reactor,
+        )
+        registry.on_write(feed.announce)
+        await self._run("the feed of the registry", feed)
+        self._checks["registry"] = lambda: feed.reachable
+        return registry, feed
+
+    async def _start_the_log_store(self) -> tuple[Schema, LogStore]:
+        from watchducks.analytics.schema import Schema
+        from watchducks.stores.logs import THREADS, open_log_store
+
+        pool = await self._pool("logs", THREADS)
+        store = open_log_store(self._settings.logs.url, pool=pool, reactor=self._reactor)
+        directory = self._settings.node.data_dir / "journal"
+        schema = Schema(store, directory, clock=self._reactor, now=time.time)
+        await self._run("the log store", schema)
+        self._checks["logs"] = lambda: schema.ready
+        return schema, store
+
+    async def _start_the_journal(self, store: LogStore, schema: Schema) -> RowSink:
+        from watchducks.journal.shipper import Shipper
+        from watchducks.journal.spool import Spool
+
+        settings = self._settings
+        data_dir = settings.node.data_dir
+        shipper = Shipper(
+            data_dir / "spool",
+            data_dir / "journal",
+            store,
+            schema,
+            pool=await self._pool("journal", ONE_THREAD),
+            clock=self._reactor,
+            now=time.time,
+        )
+        await self._run("the shipper", shipper)
+        spool = Spool(
+            data_dir / "spool",
+            settings.node.name,
+            flush_seconds=settings.logs.flush_seconds,
+            flush_rows=settings.logs.flush_rows,
+            clock=self._reactor,
+            on_sealed=shipper.nudge,
+        )
+        await self._run("the spool", spool)
+        return spool
+
+    async def _start_the_proxy(
+        self, rows: RowSink, registry: Registry, feed: SiteFeed, cache: Cache
+    ) -> None:
+        from watchducks.certificates.store import CertificateStore
+        from watchducks.proxy.service import Proxy
+
+        settings = self._settings
+        routes = RouteTable(registry, cache, clock=self._reactor)
+        feed.follow(routes.apply)
+        await self._run("the routes", routes)
+        certificates = CertificateStore(
+            settings.node.data_dir / "certificates",
+            pool=await self._pool("certificates", ONE_THREAD),
+            clock=self._reactor,
+        )
+        await self._run("the certificates", certificates)
+        await self._run("the proxy", Proxy(settings, routes, certificates, rows, self._reactor))
+
+    async def _start_the_name_server(self, feed: SiteFeed) -> None:
+        from watchducks.health.prober import Health
+        from watchducks.nameserver.listener import NameServer
+        from watchducks.nameserver.zones import ZoneTable
+
+        settings = self._settings
+        zones = ZoneTable(
+            settings.nameserver.names,
+            settings.nameserver.addresses,
+            ttl=settings.nameserver.ttl,
+            sender=settings.mail.sender,
+        )
+        feed.follow(zones.apply)
+        health = Health(settings.nameserver.health, settings.proxy, reactor=self._reactor)
+        await self._run("the health probes", health)
+        server = NameServer(settings.nameserver.listen, zones, health, reactor=self._reactor)
+        await self._run("the name server", server)
+
+    async def _start_the_console(self, registry: Registry, store: LogStore) -> None:
+        from watchducks.analytics.queries import Analytics
+        from watchducks.console.app import Console
+
+        console = Console(self._settings, registry, Analytics(store), self, reactor=self._reactor)
+        await self._run("the console", console)
+
+
+@asynccontextmanager
+async def open_registry(settings: Settings, reactor: Reactor) -> AsyncIterator[Registry]:
+    """Give the registry alone, for a command that goes round the console.
+
+    :raises StartupError: it cannot be opened.
+    """
+    pool = ThreadPool("registry", ONE_THREAD, reactor=reactor)
+    pool.start()
+    try:
+        registry = Registry(SqlStore(settings.registry.url, pool), clock=reactor)
+        await registry.start()
+        try:
+            yield registry
+        finally:
+            await registry.stop()
+    finally:
+        pool.stop()

@@ -1,0 +1,80 @@
+"""Pytest plugin: the real servers as fixtures, each started when the first test asks for it.
+
+A server lives for the session. Tests may stop, kill or freeze it: it runs again for the next one.
+What is in it is shared, so each test (or module) takes a `fresh_database()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.servers.chromium import start_chromium
+from tests.servers.clickhouse import ClickHouse
+from tests.servers.mariadb import MariaDB
+from tests.servers.process import ServerProcess
+from tests.servers.redis import Redis
+
+S = TypeVar("S", bound=ServerProcess)
+
+_started: list[ServerProcess] = []
+
+
+@contextmanager
+def _running(server: S) -> Iterator[S]:
+    server.start()
+    _started.append(server)
+    try:
+        yield server
+    finally:
+        _started.remove(server)
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _servers_recover() -> Iterator[None]:
+    """Whatever a test did to a server, the next test finds it running."""
+    yield
+    for server in _started:
+        server.recover()
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """A private MariaDB; skipped (or failed, with CI set) where it is not installed."""
+    with _running(MariaDB(tmp_path_factory.mktemp("mariadb"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A private Redis; skipped (or failed, with CI set) where it is not installed."""
+    with _running(Redis(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """A private ClickHouse; skipped (or failed, with CI set) where it is not installed."""
+    with _running(ClickHouse(tmp_path_factory.mktemp("clickhouse"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    browser = start_chromium(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def chromium(_browser: Chrome) -> Chrome:
+    """A browser without cookies, on an empty page; skipped where Chromium is not installed."""
+    # Of all sites: delete_all_cookies() forgets those of the present page only.
+    _browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    _browser.get("about:blank")
+    return _browser

@@ -1,0 +1,144 @@
+"""One registered site, end to end: what `make run` starts, used as its visitors and owners do.
+
+The demo is started as `make run` starts it; everything else is curl, dig and Chromium.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from tests.servers.waiting import wait_until
+from tests.system.appliance import api, curl, curl_through, dig
+from tests.system.demo import Demo, requests_shown
+
+# What the issue of a row may take: flush_seconds (5) and the second to ship it.
+VISIBLE_SECONDS = 6.0
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    running = Demo(tmp_path_factory.mktemp("demo"))
+    yield running
+    if running.process.poll() is None:
+        running.press_ctrl_c()
+
+
+def drawn_pixels(chromium: Chrome) -> int:
+    """Return how many pixels of the first chart's canvas are not transparent."""
+    script = """
+        const canvas = document.querySelector(".uplot canvas");
+        if (!canvas || !canvas.width) return 0;
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let count = 0;
+        for (let i = 3; i < data.length; i += 4) if (data[i]) count++;
+        return count;
+    """
+    found: Any = chromium.execute_script(script)  # type: ignore[no-untyped-call]
+    return int(found)
+
+
+@pytest.mark.timeout(180)
+def test_a_visitor_is_led_to_the_proxy_and_shown_in_the_chart(demo: Demo, chromium: Chrome) -> None:
+    www = "www.demo.test"
+    assert dig(demo.dns, www) == ["127.0.0.1"]
+    assert dig(demo.dns, "+tcp", "demo.test") == ["127.0.0.1"]
+    assert dig(demo.dns, "demo.test", "NS") == [
+        "ns1.watchducks.example.",
+        "ns2.watchducks.example.",
+    ]
+
+    chromium.get(f"{demo.url}/sites/demo")
+    before = requests_shown(chromium)
+    began = time.monotonic()
+    plain = curl_through(("127.0.0.1", demo.http), f"http://{www}:{demo.http}/")
+    assert "Ducks ahoy" in plain.stdout, plain.stderr
+    secure = curl_through(
+        ("127.0.0.1", demo.https),
+        f"https://{www}:{demo.https}/about",
+        "--cacert",
+        demo.directory / "ca.pem",
+    )
+    assert "About ducks" in secure.stdout, secure.stderr
+    for path in ("missing", "broken"):
+        curl_through(("127.0.0.1", demo.http), f"http://{www}:{demo.http}/{path}")
+    asked = time.monotonic()
+
+    # The page is open: it shows them by itself.
+    wait_until(lambda: requests_shown(chromium) == before + 4, "four requests on the page", 15)
+    assert time.monotonic() - asked < VISIBLE_SECONDS, f"began {time.monotonic() - began:.1f} s ago"
+    wait_until(lambda: drawn_pixels(chromium) > 500, "a chart with a line", 10)
+    code, traffic = api("GET", f"{demo.url}/api/v1/sites/demo/traffic?range=day")
+    assert code == 200
+    assert traffic["totals"]["requests"] == before + 4
+    errors = chromium.get_log("browser")  # type: ignore[no-untyped-call]
+    assert [entry for entry in errors if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.timeout(180)
+def test_a_site_registered_by_the_form_works_at_once(demo: Demo, chromium: Chrome) -> None:
+    chromium.get(f"{demo.url}/register")
+    values = {
+        "name": "ducks",
+        "domain": "ducks.test",
+        "origin": "here",
+        "email": "owner@ducks.test",
+        "cohort": "demo",
+    }
+    for name, value in values.items():
+        field = chromium.find_element(By.NAME, name)
+        field.clear()
+        field.send_keys(value)
+    # Validated as one types: the origin is told to be wrong before anything is sent.
+    wait_until(
+        lambda: "203.0.113.7" in chromium.find_element(By.ID, "origin-error").text,
+        "the wrong origin to be told",
+        10,
+    )
+    field = chromium.find_element(By.NAME, "origin")
+    field.clear()
+    field.send_keys(f"http://127.0.0.2:{demo.origin}")
+    chromium.find_element(By.CSS_SELECTOR, "form button[type=submit]").click()
+    wait_until(lambda: "/sites/ducks" in chromium.current_url, "the new site's page", 10)
+    assert "ns1.watchducks.example" in chromium.find_element(By.TAG_NAME, "body").text
+
+    wait_until(lambda: dig(demo.dns, "ducks.test") == ["127.0.0.1"], "DNS to know it", 3)
+    page = curl_through(("127.0.0.1", demo.http), f"http://ducks.test:{demo.http}/")
+    assert "Ducks ahoy" in page.stdout, page.stderr
+    wait_until(lambda: requests_shown(chromium) == 1, "its first request on the page", 15)
+    # It has no certificate, so its HTTPS would be the origin's own business; with nobody listening
+    # there the connection ends without a certificate of ours that would be for another name.
+    https = curl_through(("127.0.0.1", demo.https), f"https://ducks.test:{demo.https}/")
+    assert https.returncode == 35, https.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_visitor_of_a_site_nobody_registered_is_told(demo: Demo) -> None:
+    assert dig(demo.dns, "elsewhere.test") == []
+    answer = curl("--header", "Host: elsewhere.test", "--include", f"http://127.0.0.1:{demo.http}/")
+    assert answer.stdout.startswith("HTTP/1.1 404")
+    form = curl(*("--include", "--data", "name=x&domain=x.test"), f"{demo.url}/register")
+    assert " 403 " in form.stdout.splitlines()[0], "a form without its CSRF token"
+
+
+@pytest.mark.timeout(120)
+def test_ctrl_c_stops_everything_and_a_second_start_knows_the_sites(demo: Demo) -> None:
+    assert demo.press_ctrl_c() == 0
+    assert "Traceback" not in demo.log(), demo.log()
+    for port in (demo.http, demo.console):
+        assert curl(f"http://127.0.0.1:{port}/").returncode == 7, "somebody still listens"
+    again = Demo(demo.directory)
+    try:
+        code, site = api("GET", f"{again.url}/api/v1/sites/ducks")
+        assert (code, site["domain"]) == (200, "ducks.test")
+        assert dig(again.dns, "www.ducks.test") == ["127.0.0.1"]
+        assert api("GET", f"{again.url}/api/v1/sites/ducks/traffic?range=day")[1]["totals"][
+            "requests"
+        ]
+    finally:
+        assert again.press_ctrl_c() == 0

@@ -1,0 +1,204 @@
+"""RouteTable: one look-up for all who wait, bounded memory, and answers while stores are down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from watchducks.stores.memory import MemoryCache
+
+from watchducks import routes
+from watchducks.model.changes import Changes
+from watchducks.model.origins import parse_origin
+from watchducks.model.routing import Route
+from watchducks.model.sites import Site, SiteState
+from watchducks.routes import MISS_LIFE_SECONDS, UNKNOWN, RouteTable
+from watchducks.stores.interfaces import StoreUnavailable
+
+
+def site(number: int, zone: str, *, origin: str = "203.0.113.7") -> Site:
+    return Site(
+        id=number,
+        name=zone.split(".", maxsplit=1)[0],
+        domain=f"www.{zone}",
+        zone=zone,
+        origin=parse_origin(origin),
+        email="a@example.com",
+        cohort="default",
+        state=SiteState.REGISTERED,
+        revision=number,
+        created=0,
+    )
+
+
+def changes(revision: int, sites: Sequence[Site] = (), removed: Sequence[str] = ()) -> Changes:
+    return Changes(revision, sites, removed, more=False)
+
+
+class Source:
+    """A registry whose answers come when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers: list[Deferred[Site | None]] = []
+
+    async def site_for_host(self, host: str) -> Site | None:
+        self.asked.append(host)
+        answer: Deferred[Site | None] = Deferred()
+        self.answers.append(answer)
+        return await answer
+
+
+class Setting:
+    def __init__(self, *, max_hosts: int = 100) -> None:
+        self.clock = Clock()
+        self.cache = MemoryCache(clock=self.clock)
+        self.source = Source()
+        self.table = RouteTable(self.source, self.cache, clock=self.clock, max_hosts=max_hosts)
+
+    def look_up(self, host: str) -> Deferred[Route | None]:
+        return Deferred.fromCoroutine(self.table.look_up(host))
+
+
+def result_of(deferred: Deferred[Route | None]) -> Route | None:
+    assert deferred.called
+    results: list[Route | None] = []
+    _ = deferred.addCallback(results.append)
+    [result] = results
+    return result
+
+
+def test_followed_sites_are_known_by_both_hosts() -> None:
+    setting = Setting()
+    ducks = site(1, "ducks.example")
+    setting.table.apply(changes(1, [ducks]))
+    for host in ("ducks.example", "www.ducks.example"):
+        assert setting.table.known(host) == Route.of(ducks)
+    assert setting.table.known("mail.ducks.example") is UNKNOWN
+    assert not setting.source.asked
+
+
+def test_one_look_up_serves_all_who_wait() -> None:
+    setting = Setting()
+    first, second = setting.look_up("ducks.example"), setting.look_up("ducks.example")
+    assert setting.source.asked == ["ducks.example"]
+    setting.source.answers[0].callback(site(1, "ducks.example"))
+    assert result_of(first) == result_of(second) == Route.of(site(1, "ducks.example"))
+    assert setting.table.known("ducks.example") == Route.of(site(1, "ducks.example"))
+
+
+def test_no_such_site_is_remembered_briefly() -> None:
+    setting = Setting()
+    waiting = setting.look_up("wrong.example")
+    setting.source.answers[0].callback(None)
+    assert result_of(waiting) is None
+    assert setting.table.known("wrong.example") is None
+    setting.clock.advance(MISS_LIFE_SECONDS)
+    assert setting.table.known("wrong.example") is UNKNOWN
+
+
+def test_a_registration_ends_the_memory_of_its_absence() -> None:
+    setting = Setting()
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].callback(None)
+    assert result_of(waiting) is None
+    setting.table.apply(changes(2, [site(2, "ducks.example")]))
+    assert setting.table.known("ducks.example") == Route.of(site(2, "ducks.example"))
+
+
+def test_a_change_beats_a_look_up_that_began_before_it() -> None:
+    setting = Setting()
+    waiting = setting.look_up("ducks.example")
+    old, new = site(1, "ducks.example"), site(2, "ducks.example", origin="203.0.113.8")
+    setting.table.apply(changes(2, [new]))
+    setting.source.answers[0].callback(old)
+    assert waiting.called
+    assert setting.table.known("ducks.example") == Route.of(new)
+
+
+def test_removed_sites_are_forgotten() -> None:
+    setting = Setting()
+    setting.table.apply(changes(1, [site(1, "ducks.example")]))
+    setting.table.apply(changes(2, removed=["ducks.example"]))
+    assert setting.table.known("ducks.example") is UNKNOWN
+    assert setting.table.known("www.ducks.example") is UNKNOWN
+
+
+def test_memory_is_bounded_and_what_is_used_stays() -> None:
+    setting = Setting(max_hosts=4)
+    setting.table.apply(changes(1, [site(1, "a.example"), site(2, "b.example")]))
+    setting.table.known("a.example")
+    setting.table.known("www.a.example")
+    setting.table.apply(changes(3, [site(3, "c.example")]))
+    assert setting.table.known("a.example") is not UNKNOWN
+    assert setting.table.known("b.example") is UNKNOWN
+
+
+def test_wrong_hosts_cannot_fill_the_memory() -> None:
+    setting = Setting()
+    for number in range(routes.MAX_MISSES + 10):
+        waiting = setting.look_up(f"wrong{number}.example")
+        setting.source.answers.pop().callback(None)
+        assert result_of(waiting) is None
+    assert setting.table.known("wrong0.example") is UNKNOWN
+    assert setting.table.known(f"wrong{routes.MAX_MISSES}.example") is None
+
+
+def test_a_visitor_who_leaves_does_not_end_the_look_up_of_others() -> None:
+    setting = Setting()
+    leaver, stayer = setting.look_up("ducks.example"), setting.look_up("ducks.example")
+    leaver.cancel()
+    left: list[type[BaseException] | None] = []
+    _ = leaver.addErrback(lambda failure: left.append(failure.type))
+    assert left == [CancelledError]
+    setting.source.answers[0].callback(site(1, "ducks.example"))
+    assert result_of(stayer) is not None
+
+
+def test_unreachable_stores_fail_the_look_up_and_nothing_is_remembered() -> None:
+    setting = Setting()
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].errback(StoreUnavailable("registry: gone"))
+    seen: list[type[BaseException] | None] = []
+    _ = waiting.addErrback(lambda failure: seen.append(failure.type))
+    assert seen == [StoreUnavailable]
+    again = setting.look_up("ducks.example")
+    setting.source.answers[1].callback(site(1, "ducks.example"))
+    assert result_of(again) is not None
+
+
+def test_look_ups_under_way_are_bounded() -> None:
+    setting = Setting()
+    waiting = [setting.look_up(f"h{number}.example") for number in range(routes.MAX_LOOK_UPS)]
+    refused = setting.look_up("one-more.example")
+    seen: list[str] = []
+    _ = refused.addErrback(lambda failure: seen.append(failure.type.__name__))
+    assert seen == ["Overloaded"]
+    for answer in setting.source.answers:
+        answer.callback(None)
+    assert all(one.called for one in waiting)
+
+
+def test_processes_share_what_the_registry_said() -> None:
+    setting = Setting()
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].callback(site(1, "ducks.example"))
+    assert result_of(waiting) is not None
+    other = RouteTable(setting.source, setting.cache, clock=setting.clock)
+    shared = Deferred.fromCoroutine(other.look_up("ducks.example"))
+    assert result_of(shared) == Route.of(site(1, "ducks.example"))
+    assert setting.source.asked == ["ducks.example"]
+
+
+def test_what_is_shared_is_not_believed_after_a_change() -> None:
+    setting = Setting()
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].callback(site(1, "ducks.example"))
+    assert result_of(waiting) is not None
+    setting.table.apply(changes(2, removed=["ducks.example"]))
+    after = setting.look_up("ducks.example")
+    assert len(setting.source.asked) == 2
+    setting.source.answers[1].callback(None)
+    assert result_of(after) is None
