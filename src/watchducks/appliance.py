@@ -184,7 +184,10 @@ class Appliance:
             clock=self._reactor,
         )
         await self._run("the certificates", certificates)
-        await self._run("the proxy", Proxy(settings, routes, certificates, rows, self._reactor))
+        proxy = Proxy(
+            settings, routes=routes, certificates=certificates, sink=rows, reactor=self._reactor
+        )
+        await self._run("the proxy", proxy)
 
     async def _start_the_name_server(self, feed: SiteFeed) -> None:
         from watchducks.health.prober import Health

@@ -160,7 +160,7 @@ class ThreadPool:
         """Wait for the calls under way. Blocks: give the calls time limits of their own."""
         self._pool.stop()
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function`` in one of the threads and return what it returns.
 
         :raises Overloaded: too many calls wait already.

@@ -96,7 +96,8 @@ class ApplianceService(Service):
 
     def _fail(self, line: str) -> None:
         self._log.critical("cannot start: {line}", line=line)
-        sys.stderr.write(f"watchducks: {line}\n")
+        if sys.__stderr__ is not None:  # sys.stderr itself is twistd's log by now
+            sys.__stderr__.write(f"watchducks: {line}\n")
         # twistd knows no exit code once its reactor ran, so it is set at the very end.
         atexit.register(_exit_with, 1)
         self._reactor.stop()
@@ -113,6 +114,7 @@ class ApplianceService(Service):
 
 
 def _exit_with(code: int) -> Any:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
     os._exit(code)

@@ -34,6 +34,7 @@ def start_chromium(directory: Path) -> Chrome:
     Every call of the driver blocks the thread: a server in this very process cannot answer the
     browser meanwhile, so let it run in a process of its own.
     """
+    directory.mkdir(parents=True, exist_ok=True)
     options = ChromeOptions()
     options.binary_location = find_program("chromium")
     for flag in FLAGS:

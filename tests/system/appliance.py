@@ -80,6 +80,7 @@ class Twistd(ServerProcess):
         self, directory: Path, settings: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
         """:param settings: section -> key -> value, over the defaults for a test on loopback."""
+        directory.mkdir(parents=True, exist_ok=True)
         super().__init__(directory)
         self.ports = {name: free_port() for name in ("http", "https", "dns", "console")}
         self.data_dir = directory / "data"
@@ -112,7 +113,6 @@ class Twistd(ServerProcess):
 
     def write_config(self) -> Path:
         """Write the configuration file and return its path."""
-        self.directory.mkdir(parents=True, exist_ok=True)
         lines: list[str] = []
         for section, values in self.document().items():
             tables = {key: value for key, value in values.items() if isinstance(value, dict)}
@@ -152,10 +152,8 @@ class Twistd(ServerProcess):
 
     def fails_to_start(self, seconds: float = 40) -> tuple[int, str]:
         """Run it although it should not work; return its exit code and what it said on stderr."""
-        command = self.command()
-        self.directory.mkdir(parents=True, exist_ok=True)
         found = subprocess.run(
-            command,
+            self.command(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -42,7 +42,8 @@ class Demo:
         self.http = number(r"--resolve www\.demo\.test:(\d+):127\.0\.0\.1 http:")
         self.https = number(r"--resolve www\.demo\.test:(\d+):127\.0\.0\.1 https:")
         self.console = number(r"http://127\.0\.0\.1:(\d+)/sites/demo")
-        self.origin = number(r"origin http://127\.0\.0\.2:(\d+)")
+        self.origin = number(r"http://127\.0\.0\.2:(\d+) or")
+        self.origin_tls = number(r"https://127\.0\.0\.2:(\d+)")
 
     def _has_told(self) -> bool:
         assert self.process.stdout is not None

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.servers.waiting import wait_until
 from tests.system.appliance import api, curl, curl_through, dig
 from tests.system.demo import Demo, requests_shown
+from watchducks.demo.authority import Authority
 
 # What the issue of a row may take: flush_seconds (5) and the second to ship it.
 VISIBLE_SECONDS = 6.0
@@ -103,7 +105,7 @@ def test_a_site_registered_by_the_form_works_at_once(demo: Demo, chromium: Chrom
     field = chromium.find_element(By.NAME, "origin")
     field.clear()
     field.send_keys(f"http://127.0.0.2:{demo.origin}")
-    chromium.find_element(By.CSS_SELECTOR, "form button[type=submit]").click()
+    field.send_keys(Keys.ENTER)
     wait_until(lambda: "/sites/ducks" in chromium.current_url, "the new site's page", 10)
     assert "ns1.watchducks.example" in chromium.find_element(By.TAG_NAME, "body").text
 
@@ -115,6 +117,48 @@ def test_a_site_registered_by_the_form_works_at_once(demo: Demo, chromium: Chrom
     # there the connection ends without a certificate of ours that would be for another name.
     https = curl_through(("127.0.0.1", demo.https), f"https://ducks.test:{demo.https}/")
     assert https.returncode == 35, https.stderr
+
+
+@pytest.mark.timeout(120)
+def test_https_of_a_site_without_a_certificate_is_the_origins_own(demo: Demo) -> None:
+    code, _ = api(
+        "POST",
+        f"{demo.url}/api/v1/sites",
+        {
+            "name": "geese",
+            "domain": "geese.test",
+            "origin": f"https://127.0.0.2:{demo.origin_tls}",
+            "email": "owner@geese.test",
+            "cohort": "demo",
+        },
+    )
+    assert code == 201
+    url = f"https://geese.test:{demo.https}/about"
+    authority = ("--cacert", demo.directory / "ca.pem")
+    passed = curl_through(("127.0.0.1", demo.https), url, *authority)
+    assert "About ducks" in passed.stdout, passed.stderr
+    # And its plain HTTP reaches the origin over TLS, whose name is verified.
+    plain = curl_through(("127.0.0.1", demo.http), f"http://geese.test:{demo.http}/about")
+    assert "About ducks" in plain.stdout, plain.stderr
+
+    def counted() -> tuple[int, int]:
+        _, traffic = api("GET", f"{demo.url}/api/v1/sites/geese/traffic?range=day")
+        return traffic["totals"]["requests"], traffic["totals"]["connections"]
+
+    wait_until(lambda: counted() == (1, 1), "one request and one connection", 15)
+
+    # A certificate that appears is used by the next connection.
+    folder = demo.directory / "certificates" / "geese"
+    folder.mkdir()
+    chain, key = Authority(demo.directory).issue(["geese.test"])
+    (folder / "privkey.pem").write_bytes(key)
+    (folder / "fullchain.pem").write_bytes(chain)
+
+    def terminated() -> bool:
+        found = curl_through(("127.0.0.1", demo.https), url, *authority, "--include")
+        return "via: 1.1 watchducks" in found.stdout.lower()
+
+    wait_until(terminated, "the new certificate to be used", 10)
 
 
 @pytest.mark.timeout(120)

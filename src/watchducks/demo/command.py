@@ -95,11 +95,13 @@ class _Twistd(ProcessProtocol):
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._waiting: list[Deferred[int]] = []
+        self._asked_to_end = False
         self.exit_code: int | None = None
 
     def processEnded(self, reason: Failure) -> None:
+        # twistd ends by the very signal that it was stopped with, and then has no exit code.
         code = getattr(reason.value, "exitCode", None)
-        self.exit_code = 1 if code is None else int(code)
+        self.exit_code = int(not self._asked_to_end) if code is None else int(code)
         for waiting in self._waiting:
             if not waiting.called:
                 waiting.callback(self.exit_code)
@@ -115,6 +117,7 @@ class _Twistd(ProcessProtocol):
     async def end(self) -> None:
         """Stop it as systemd would, and wait, so that nothing is left behind."""
         if self.exit_code is None and self.transport is not None:
+            self._asked_to_end = True
             self.transport.signalProcess("TERM")
             late = self._reactor.callLater(
                 self._STOP_SECONDS, lambda: self.transport.signalProcess("KILL")
@@ -259,7 +262,8 @@ WatchDucks runs, with a demo origin and the registered site "{SITE}". Try:
   HTTP     curl --resolve {www}:{ports.http}:127.0.0.1 http://{www}:{ports.http}/
   HTTPS    curl --cacert {where}/ca.pem --resolve {www}:{ports.https}:127.0.0.1 https://{www}:{ports.https}/
   Charts   {console}/sites/{SITE}
-  Another  {console}/register   (domain ducks.test, origin http://{ORIGIN_ADDRESS}:{ports.origin})
+  Another  {console}/register   with the domain ducks.test and the origin
+           http://{ORIGIN_ADDRESS}:{ports.origin} or https://{ORIGIN_ADDRESS}:{ports.origin_tls}
 
 The log is {where}/watchducks.log, the configuration {where}/watchducks.toml. Ctrl-C stops it.
 """

@@ -27,7 +27,6 @@ MAX_EMAIL_CHARACTERS = 254
 DOCUMENTATION_SUFFIXES = frozenset({"example", "test"})
 
 _HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_NAME = re.compile(r"\w[\w.-]*")
 _EMAIL_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
@@ -42,14 +41,15 @@ def normalise_host(text: str) -> str:
 
     :raises Problem: it is not a host name (RFC 1123, RFC 5891).
     """
-    text = unicodedata.normalize("NFC", text.strip()).rstrip(".")
+    text = unicodedata.normalize("NFC", text.strip())
     if not text:
         raise Problem("empty", "Enter a domain name, such as www.example.com.")
     # What people paste: a URL instead of a domain. It is told apart so that the answer can help.
     if "://" in text or "/" in text:
         raise Problem("url", "Enter the domain alone, without http:// and without a path.")
     try:
-        host = idna.encode(text, uts46=True).decode("ascii")
+        # The root's dot is removed afterwards: until then it may be another script's full stop.
+        host = idna.encode(text, uts46=True).decode("ascii").removesuffix(".")
     except (idna.IDNAError, UnicodeError) as error:
         raise Problem("idna", "{value} is not a domain name.", value=text[:80]) from error
     if len(host) > MAX_DOMAIN_CHARACTERS or not all(
@@ -114,24 +114,39 @@ def display_domain(domain: str) -> str:
 def normalise_name(text: str, what: str = "name") -> str:
     """Return a site's or cohort's name: letters and digits of any script, ``-``, ``_`` and ``.``.
 
+    Compatibility forms (fullwidth letters, ligatures) become the letters they stand for, so that
+    the length counted is the length compared.
+
     :param what: how the message calls it.
     :raises Problem: empty, too long, or with characters that would need escaping in an URL.
     """
-    text = unicodedata.normalize("NFC", text.strip())
+    text = unicodedata.normalize("NFKC", text.strip())
     if not text:
         raise Problem("empty", "Enter a {what}.", what=what)
     if len(text) > MAX_NAME_CHARACTERS:
         raise Problem("too-long", "At most {limit} characters.", limit=MAX_NAME_CHARACTERS)
-    if not _NAME.fullmatch(text):
+    if not text[0].isalnum() or not all(map(_belongs_in_name, text)):
         raise Problem(
-            "characters", "Use letters, digits, '-', '_' and '.', beginning with a letter or digit."
+            "characters",
+            "Use letters, digits, '-', '_' and '.', beginning with a letter or digit.",
         )
     return text
 
 
+def _belongs_in_name(character: str) -> bool:
+    # Many scripts write vowels as marks: without them there is no Hindi and no Thai.
+    return (
+        character.isalnum() or character in "-_." or unicodedata.category(character) in ("Mn", "Mc")
+    )
+
+
 def name_key(name: str) -> str:
-    """Return what makes two names the same: ``Ducks`` and ``ducks`` cannot both be registered."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    """Return what makes two names the same: ``Ducks`` and ``ducks`` cannot both be registered.
+
+    At most three times as long as the name.
+    """
+    # Folding can undo the normal form, and a few characters fold only in it: hence around it.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def normalise_email(text: str) -> str:
@@ -145,12 +160,16 @@ def normalise_email(text: str) -> str:
     text = unicodedata.normalize("NFC", text.strip())
     local, at, domain = text.rpartition("@")
     problem = Problem("email", "Enter an e-mail address, such as you@example.com.")
-    if not at or not _EMAIL_LOCAL.fullmatch(local) or len(local) > 64 or "." not in domain:
+    if not at or not _EMAIL_LOCAL.fullmatch(local) or len(local) > 64:
         raise problem
     try:
-        address = f"{local}@{normalise_host(domain)}"
+        host = normalise_host(domain)
     except Problem:
         raise problem from None
+    # A single label is a machine of somebody's own; a number at the end is an IPv4 address.
+    if "." not in host or host.rpartition(".")[2].isdigit():
+        raise problem
+    address = f"{local}@{host}"
     if len(address) > MAX_EMAIL_CHARACTERS:
         raise problem
     return address
