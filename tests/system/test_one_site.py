@@ -41,7 +41,7 @@ def drawn_pixels(chromium: Chrome) -> int:
         for (let i = 3; i < data.length; i += 4) if (data[i]) count++;
         return count;
     """
-    found: Any = chromium.execute_script(script)  # type: ignore[no-untyped-call]
+    found: Any = chromium.execute_script(script)
     return int(found)
 
 

@@ -13,7 +13,13 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Protocol as BodyProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseDone, ResponseFailed
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    ResponseDone,
+    ResponseFailed,
+    _HTTP11ClientFactory,  # no public name lets us quiet it
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
@@ -35,6 +41,16 @@ class Probe(Protocol):
         """Return within the probe's own time limit if the answer is good. :raises ProbeFailed:"""
 
 
+class _QuietFactory(_HTTP11ClientFactory):
+    """Twisted's own, without its two lines in the log for each probe."""
+
+    noisy = False
+
+
+class _QuietPool(HTTPConnectionPool):
+    _factory = _QuietFactory
+
+
 class HttpProbe:
     """GET over a connection of its own: status 200 and a whole body within the time limit.
 
@@ -46,7 +62,13 @@ class HttpProbe:
         """:param reactor: provides IReactorTCP (or endpoints for it) and IReactorTime."""
         self._timeout = timeout_seconds
         self._reactor = reactor
-        self._client = HTTPClient(Agent(reactor, connectTimeout=timeout_seconds))
+        self._client = HTTPClient(
+            Agent(
+                reactor,
+                connectTimeout=timeout_seconds,
+                pool=_QuietPool(reactor, persistent=False),
+            )
+        )
 
     async def __call__(self, url: str) -> None:
         asking: Deferred[None] = Deferred.fromCoroutine(self._ask(url))

@@ -1,0 +1,145 @@
+"""What may be registered: the one validation behind the form, the JSON API and the command.
+
+Pure: fields in, a :class:`~watchducks.model.sites.Registration` or the problems out. Whether a name
+or a domain is still free only the registry can tell.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from watchducks.model.names import normalise_domain, normalise_email, normalise_name
+from watchducks.model.origins import Address, Origin, check_origin, parse_origin
+from watchducks.model.problems import InvalidFields, Problem
+from watchducks.model.sites import Registration
+
+# In the order of the form.
+FIELDS: Final = ("name", "domain", "origin", "email", "cohort")
+CHANGEABLE: Final = ("origin", "email", "cohort")
+OPTIONAL: Final = frozenset({"cohort"})
+DEFAULT_COHORT: Final = "default"
+
+# Twice the longest value that any field accepts (254); what is longer is not even parsed.
+MAX_FIELD_CHARACTERS: Final = 512
+# Unknown fields are a mistake, or an attack: enough of them are named to see which.
+MAX_UNKNOWN_FIELDS: Final = 5
+MAX_FIELD_NAME_CHARACTERS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the sysadmin's configuration says about registrations.
+
+    :ivar own_addresses: the proxies' and name servers' addresses, which are nobody's origin.
+    :ivar allow_private_origins: for tests and closed networks; such networks have top-level names
+        of their own too (``.lan``), so unknown suffixes are accepted as well.
+    """
+
+    own_addresses: Collection[Address]
+    allow_private_origins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SiteChanges:
+    """A request to change a site, validated; None leaves a field as it is."""
+
+    origin: Origin | None = None
+    email: str | None = None
+    cohort: str | None = None
+
+
+def validate(fields: Mapping[str, object], policy: Policy) -> Registration:
+    """Return the registration that ``fields`` (text by field name) ask for.
+
+    :raises InvalidFields: with every problem of every field.
+    """
+    values, problems = _validated(fields, FIELDS, policy)
+    for field in FIELDS:
+        if field not in fields and field not in OPTIONAL:
+            problems[field] = Problem("missing", "This field is required.")
+    if problems:
+        raise InvalidFields(_ordered(problems))
+    return Registration(**{"cohort": DEFAULT_COHORT, **values})
+
+
+def validate_changes(fields: Mapping[str, object], policy: Policy) -> SiteChanges:
+    """Return the changes that ``fields`` ask for; a field that is not there stays as it is.
+
+    :raises InvalidFields: with every problem of every field; name and domain cannot be changed.
+    """
+    values, problems = _validated(fields, CHANGEABLE, policy)
+    if problems:
+        raise InvalidFields(_ordered(problems))
+    return SiteChanges(**values)
+
+
+def validate_field(field: str, value: object, policy: Policy) -> str | Origin:
+    """Return one field's value, normalised: what live validation asks while somebody types.
+
+    :raises Problem: the value is wrong, or there is no such field.
+    """
+    if field not in FIELDS:
+        raise _unknown(field)
+    if not isinstance(value, str):
+        raise Problem("type", "Enter this field as text.")
+    if len(value) > MAX_FIELD_CHARACTERS:
+        raise Problem("too-long", "At most {limit} characters.", limit=MAX_FIELD_CHARACTERS)
+    # Control characters and halves of surrogate pairs are no part of any value, and must not
+    # reach a message either: it could not be encoded.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value.strip()):
+        raise Problem("control-characters", "Remove line breaks and control characters.")
+    match field:
+        case "name":
+            return normalise_name(value, "name")
+        case "domain":
+            return normalise_domain(value, closed_network=policy.allow_private_origins)
+        case "origin":
+            origin = parse_origin(value)
+            check_origin(
+                origin,
+                own_addresses=policy.own_addresses,
+                allow_private=policy.allow_private_origins,
+            )
+            return origin
+        case "email":
+            return normalise_email(value)
+        case _:
+            # A form sends what was left empty as an empty text.
+            return normalise_name(value, "cohort") if value.strip() else DEFAULT_COHORT
+
+
+def _validated(
+    fields: Mapping[str, object], accepted: Collection[str], policy: Policy
+) -> tuple[dict[str, Any], dict[str, Problem]]:
+    values: dict[str, Any] = {}
+    problems: dict[str, Problem] = {}
+    unknown = 0
+    for field, value in fields.items():
+        if field in accepted:
+            try:
+                values[field] = validate_field(field, value, policy)
+            except Problem as problem:
+                problems[field] = problem
+        elif field in FIELDS:
+            problems[field] = Problem(
+                "unchangeable", "The {field} of a site cannot be changed.", field=field
+            )
+        elif unknown < MAX_UNKNOWN_FIELDS:
+            unknown += 1
+            strange = _unknown(field)
+            problems[str(strange.parameters["field"])] = strange
+    return values, problems
+
+
+def _unknown(field: str) -> Problem:
+    shown = field[:MAX_FIELD_NAME_CHARACTERS].encode("ascii", "backslashreplace").decode()
+    return Problem("unknown-field", "There is no field {field}.", field=shown)
+
+
+def _ordered(problems: dict[str, Problem]) -> dict[str, Problem]:
+    """Sort as the form is; unknown fields keep their order behind it."""
+    places = {field: place for place, field in enumerate(FIELDS)}
+    return dict(sorted(problems.items(), key=lambda item: places.get(item[0], len(places))))

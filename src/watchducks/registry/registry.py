@@ -1,0 +1,233 @@
+"""The registry: register, find, list, change and remove sites; follow the revision.
+
+Each method is one call into the store's thread pool and one transaction. The SQL itself is in
+:mod:`watchducks.registry.statements`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from watchducks.background import StartupError
+from watchducks.model.changes import Changes, Head
+from watchducks.model.names import name_key
+from watchducks.model.sites import Registration, Site
+from watchducks.registry import statements
+from watchducks.registry.migrations import is_current, migrate
+from watchducks.registry.registration import SiteChanges
+from watchducks.registry.statements import Conflict, SiteNotFound
+from watchducks.stores.interfaces import StoreUnavailable
+from watchducks.stores.sql import SqlStore
+
+__all__ = ["Conflict", "Registry", "SiteNotFound"]
+
+T = TypeVar("T")
+
+# A page of a list: as many rows as a person scrolls through, and the most a program may ask for.
+PAGE_SITES: Final = 100
+MAX_PAGE_SITES: Final = 1000
+# A page of changes: some 300 kB in memory, and a few milliseconds of the reactor to apply.
+PAGE_CHANGES: Final = 1000
+# 256 bits: guessing is out of the question, so a fast hash is enough to keep them.
+TOKEN_BYTES: Final = 32
+# Makes a leaked token recognisable, to people and to secret scanners.
+TOKEN_PREFIX: Final = "wd_"  # noqa: S105
+
+
+class Registry:
+    """The sites and their owners.
+
+    Every method may raise :class:`StoreUnavailable`. A writer that is cancelled (the browser left)
+    may have written nevertheless.
+
+    :param clock: gives the time of registration.
+    """
+
+    def __init__(self, store: SqlStore, *, clock: IReactorTime) -> None:
+        self._log = Logger()
+        self._store = store
+        self._clock = clock
+        self._migrated = False
+        self._on_write: list[Callable[[int], None]] = []
+
+    def on_write(self, listener: Callable[[int], None]) -> None:
+        """Call ``listener(revision)`` on the reactor's thread after each write of this process."""
+        self._on_write.append(listener)
+
+    async def start(self) -> None:
+        """Start the store and bring the tables up to date.
+
+        A database that cannot be reached is no error here: the tables are looked after before the
+        first call that reaches it. Whether to go on without it is the feed's decision.
+
+        :raises StartupError: the database is of a newer version, or its file cannot be made.
+        """
+        await self._store.start()
+        try:
+            await self._migrate()
+        except StoreUnavailable as error:
+            self._log.warn("the registry is not there yet: {error}", error=str(error))
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self._store.stop()
+
+    # --- sites ----------------------------------------------------------------------------------
+
+    async def register(self, registration: Registration) -> tuple[Site, str]:
+        """Add a site; returns it with its owner's token, which is shown once and kept nowhere.
+
+        :raises Conflict: the name or the domain is registered already.
+        """
+        token = _new_token()
+        now = int(self._clock.seconds())
+        site = await self._write(
+            lambda connection: statements.register(connection, registration, _digest(token), now)
+        )
+        self._written(site.revision)
+        return site, token
+
+    async def update(self, name: str, changes: SiteChanges) -> Site:
+        """Change a site and return it as it is now; what changes nothing makes no revision.
+
+        :raises SiteNotFound: there is no such site.
+        """
+        site, changed = await self._write(
+            lambda connection: statements.update(connection, _key(name), changes)
+        )
+        if changed:
+            self._written(site.revision)
+        return site
+
+    async def remove(self, name: str) -> None:
+        """Forget a site, its tokens, and its owner if it was his last.
+
+        :raises SiteNotFound: there is no such site.
+        """
+        self._written(
+            await self._write(lambda connection: statements.remove(connection, _key(name)))
+        )
+
+    async def site(self, name: str) -> Site | None:
+        """Return the site called ``name``, without regard to case."""
+        return await self._read(lambda connection: statements.by_name(connection, _key(name)))
+
+    async def site_for_host(self, host: str) -> Site | None:
+        """Return the site that serves ``host`` (lower case, A-labels, no port)."""
+        return await self._read(lambda connection: statements.by_host(connection, _storable(host)))
+
+    async def sites(
+        self, cohort: str | None = None, after: str | None = None, limit: int = PAGE_SITES
+    ) -> list[Site]:
+        """Return a page of sites, ordered by name without regard to case.
+
+        :param after: the name of the last site of the page before.
+        :param limit: at most this many; :data:`MAX_PAGE_SITES` at the very most.
+        """
+        group = None if cohort is None else _storable(cohort)
+        key = None if after is None else _key(after)
+        size = max(1, min(limit, MAX_PAGE_SITES))
+        return await self._read(lambda connection: statements.page(connection, group, key, size))
+
+    async def count(self, cohort: str | None = None) -> int:
+        """Return how many sites there are, in ``cohort`` or at all."""
+        group = None if cohort is None else _storable(cohort)
+        return await self._read(lambda connection: statements.count(connection, group))
+
+    async def cohorts(self) -> list[tuple[str, int]]:
+        """Return the cohorts that have sites, by name, each with how many."""
+        return await self._read(statements.cohorts)
+
+    # --- following ------------------------------------------------------------------------------
+
+    async def revision(self) -> int:
+        """Return the number of writes so far."""
+        return (await self.head()).revision
+
+    async def head(self) -> Head:
+        """Return which registry this is, and its revision."""
+        return await self._read(statements.head)
+
+    async def changes_since(self, revision: int, limit: int = PAGE_CHANGES) -> Changes:
+        """Return the next changes after ``revision``, oldest first.
+
+        While ``more`` is set, ask again from the revision returned. From 0 on it is everything.
+        """
+        return await self._read(
+            lambda connection: statements.changes_since(connection, revision, limit)
+        )
+
+    # --- tokens ---------------------------------------------------------------------------------
+
+    async def authorise(self, site_name: str, token: str) -> bool:
+        """Return whether ``token`` is the owner's token of this site, or an admin's."""
+        digest = _digest(token)
+        # What is compared in the database is a hash, so how long that takes tells nothing about
+        # the token; the grant itself is decided in constant time.
+        grant = await self._read(
+            lambda connection: statements.grant(connection, _key(site_name), digest)
+        )
+        return grant is not None and hmac.compare_digest(grant, digest)
+
+    async def create_admin_token(self) -> str:
+        """Return a new token that is good for every site; it is shown once and kept nowhere."""
+        token = _new_token()
+        now = int(self._clock.seconds())
+        await self._write(
+            lambda connection: statements.add_admin_token(connection, _digest(token), now)
+        )
+        return token
+
+    # --------------------------------------------------------------------------------------------
+
+    async def _read(self, function: Callable[[Connection], T]) -> T:
+        await self._be_migrated()
+        return await self._store.read(function)
+
+    async def _write(self, function: Callable[[Connection], T]) -> T:
+        await self._be_migrated()
+        return await self._store.write(function)
+
+    async def _be_migrated(self) -> None:
+        # Callers that come at the same time may each try: `migrate` is safe for that, and nobody
+        # waits for somebody else's attempt at a database that does not answer.
+        if not self._migrated:
+            try:
+                await self._migrate()
+            except StartupError as error:
+                raise StoreUnavailable(str(error)) from error
+
+    async def _migrate(self) -> None:
+        if not await self._store.read(is_current):
+            await self._store.write(migrate)
+        self._migrated = True
+
+    def _written(self, revision: int) -> None:
+        for listener in self._on_write:
+            listener(revision)
+
+
+def _storable(text: str) -> str:
+    """Return ``text`` as a database can be asked for it: no half of a surrogate pair can be stored,
+    and no name has the "?" that it becomes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _key(name: str) -> str:
+    return _storable(name_key(name))
+
+
+def _new_token() -> str:
+    return TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(_storable(token).encode()).hexdigest()

@@ -1,0 +1,117 @@
+"""The registry's tables. Migrations make them; tests compare the two.
+
+One row a site, an owner and a token; one row a removed zone; and one row, ``registry``, that holds
+the revision. Every write begins by locking that row: writes happen one after another, each revision
+stands for exactly one change, and nobody ever sees revision 8 before 7.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from watchducks.model.names import MAX_DOMAIN_CHARACTERS, MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS
+
+# Case folding makes at most three characters of one (U+0390, for instance).
+NAME_KEY_CHARACTERS: Final = 3 * MAX_NAME_CHARACTERS
+# "https://[" 39 characters of IPv6 "]:65535", and some.
+ORIGIN_CHARACTERS: Final = 64
+WORD_CHARACTERS: Final = 16
+# SHA-256 in hexadecimal; the token itself is shown once and kept nowhere.
+DIGEST_CHARACTERS: Final = 64
+LINEAGE_CHARACTERS: Final = 32
+
+metadata = MetaData()
+
+# SQLite needs INTEGER, and AUTOINCREMENT, for ids that are never used again; InnoDB keeps its
+# counter through restarts (MariaDB 10.2, MySQL 8.0).
+_ID = BigInteger().with_variant(Integer, "sqlite")
+# Compared by code point: what is equal is decided by model.names.name_key, not by a collation.
+_TABLE: dict[str, Any] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "sqlite_autoincrement": True,
+}
+_ROW = {**_TABLE, "sqlite_autoincrement": False}
+
+registry = Table(
+    "registry",
+    metadata,
+    # Always 1: there is one row.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    # Names this registry among others, so that a follower notices when it is given another one.
+    Column("lineage", String(LINEAGE_CHARACTERS), nullable=False),
+    CheckConstraint("id = 1", name="ck_registry_one_row"),
+    **_ROW,
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("email", String(MAX_EMAIL_CHARACTERS), nullable=False),
+    UniqueConstraint("email", name="uq_owners_email"),
+    **_TABLE,
+)
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(MAX_NAME_CHARACTERS), nullable=False),
+    Column("name_key", String(NAME_KEY_CHARACTERS), nullable=False),
+    Column("domain", String(MAX_DOMAIN_CHARACTERS), nullable=False),
+    Column("zone", String(MAX_DOMAIN_CHARACTERS), nullable=False),
+    Column("origin", String(ORIGIN_CHARACTERS), nullable=False),
+    Column("owner_id", _ID, ForeignKey("owners.id", name="fk_sites_owner"), nullable=False),
+    Column("cohort", String(MAX_NAME_CHARACTERS), nullable=False),
+    Column("state", String(WORD_CHARACTERS), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    # POSIX seconds.
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("name_key", name="uq_sites_name_key"),
+    UniqueConstraint("zone", name="uq_sites_zone"),
+    Index("ix_sites_owner_id", "owner_id"),
+    Index("ix_sites_revision", "revision"),
+    Index("ix_sites_cohort_name_key", "cohort", "name_key"),
+    **_TABLE,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    # "owner": good for the one site; "admin": for all, site_id is NULL.
+    Column("kind", String(WORD_CHARACTERS), nullable=False),
+    Column("site_id", _ID, ForeignKey("sites.id", name="fk_tokens_site", ondelete="CASCADE")),
+    Column("digest", String(DIGEST_CHARACTERS), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("digest", name="uq_tokens_digest"),
+    Index("ix_tokens_site_id", "site_id"),
+    **_TABLE,
+)
+
+# One row a zone that was removed and not registered again: what followers have to forget.
+removals = Table(
+    "removals",
+    metadata,
+    Column("zone", String(MAX_DOMAIN_CHARACTERS), primary_key=True),
+    Column("site_id", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("ix_removals_revision", "revision"),
+    **_ROW,
+)

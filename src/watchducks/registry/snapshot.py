@@ -1,0 +1,139 @@
+"""The last known sites as a file, for a restart while the registry is away.
+
+One JSON document: format, lineage, revision, sites, and a SHA-256 over all these. A file that is
+not exactly what was written is as good as none. It holds e-mail addresses: mode 0600.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from watchducks.model.origins import parse_origin
+from watchducks.model.sites import Site, SiteState
+
+# Counted up when the content changes its meaning; a file of another format is not read.
+FORMAT: Final = 1
+
+
+class SnapshotDamaged(Exception):
+    """The file is not what was written; the text says in what way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The sites of one registry (``lineage``) at one ``revision``."""
+
+    lineage: str
+    revision: int
+    sites: list[Site]
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Replace the file as a whole: a reader, or a crash, finds the old one or the new one.
+
+    Blocks; for a thread.
+
+    :raises OSError: the folder is missing, or the disk full. The old file is still there.
+    """
+    temporary = path.with_name(f"{path.name}.new")
+    digest = hashlib.sha256()
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        for line in _lines(snapshot.lineage, snapshot.revision, snapshot.sites):
+            digest.update(line.encode())
+            file.write(line)
+        file.write(f'],\n"sha256": "{digest.hexdigest()}"}}\n')
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    # The new name must be on the disk too.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_snapshot(path: Path) -> Snapshot | None:
+    """Return what was written last, or None if nothing was. Blocks; for a thread.
+
+    :raises SnapshotDamaged: the file cannot be read, or is not what was written.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="ascii"))
+        if document["format"] != FORMAT:
+            raise SnapshotDamaged(f"it has format {document['format']!r}, not {FORMAT}")
+        snapshot = Snapshot(
+            document["lineage"], document["revision"], [_site(item) for item in document["sites"]]
+        )
+        digest = hashlib.sha256()
+        for line in _lines(snapshot.lineage, snapshot.revision, snapshot.sites):
+            digest.update(line.encode())
+        if digest.hexdigest() != document["sha256"]:
+            raise SnapshotDamaged("its checksum is wrong")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SnapshotDamaged(f"it cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SnapshotDamaged(f"it is not a list of sites: {error}"[:200]) from error
+    return snapshot
+
+
+def _lines(lineage: str, revision: int, sites: Iterable[Site]) -> Iterator[str]:
+    # Site by site, not one json.dumps of all: that would hold the interpreter, and with it the
+    # reactor, for the better part of a second with 100,000 sites.
+    yield f'{{"format": {FORMAT}, "lineage": {json.dumps(lineage)}, "revision": {revision:d},\n'
+    yield '"sites": ['
+    separator = "\n"
+    for site in sites:
+        yield separator + json.dumps(_item(site))
+        separator = ",\n"
+
+
+def _item(site: Site) -> dict[str, str | int]:
+    return {
+        "id": site.id,
+        "name": site.name,
+        "domain": site.domain,
+        "zone": site.zone,
+        "origin": str(site.origin),
+        "email": site.email,
+        "cohort": site.cohort,
+        "state": site.state.value,
+        "revision": site.revision,
+        "created": site.created,
+    }
+
+
+def _site(item: dict[str, str | int]) -> Site:
+    def text(key: str) -> str:
+        value = item[key]
+        if not isinstance(value, str):
+            raise TypeError(f"{key} is no text")
+        return value
+
+    def number(key: str) -> int:
+        value = item[key]
+        if not isinstance(value, int):
+            raise TypeError(f"{key} is no number")
+        return value
+
+    return Site(
+        id=number("id"),
+        name=text("name"),
+        domain=text("domain"),
+        zone=text("zone"),
+        origin=parse_origin(text("origin")),
+        email=text("email"),
+        cohort=text("cohort"),
+        state=SiteState(text("state")),
+        revision=number("revision"),
+        created=number("created"),
+    )

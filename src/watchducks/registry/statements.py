@@ -1,0 +1,275 @@
+"""The registry's SQL: functions of a connection, each a whole transaction's work.
+
+They run in the store's threads and return frozen data. Writers call :func:`_lock` before anything
+else: it locks the registry's one row, so that what a writer reads afterwards is the latest, and
+stays true until it commits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Row, delete, func, insert, or_, select
+from sqlalchemy import update as update_rows
+
+from watchducks.model.changes import Changes, Head
+from watchducks.model.names import name_key, zone_of
+from watchducks.model.origins import parse_origin
+from watchducks.model.problems import InvalidFields, Problem
+from watchducks.model.sites import Registration, Site, SiteState
+from watchducks.registry.registration import SiteChanges
+from watchducks.registry.schema import owners, registry, removals, sites, tokens
+
+
+class Conflict(InvalidFields):
+    """The fields are fine, but somebody was there first."""
+
+
+class SiteNotFound(LookupError):
+    """There is no site of that name."""
+
+
+_SITE = select(
+    sites.c.id,
+    sites.c.name,
+    sites.c.domain,
+    sites.c.zone,
+    sites.c.origin,
+    owners.c.email,
+    sites.c.cohort,
+    sites.c.state,
+    sites.c.revision,
+    sites.c.created,
+).join_from(sites, owners)
+
+
+def _site(row: Row[*tuple[Any, ...]]) -> Site:
+    return Site(
+        id=row.id,
+        name=row.name,
+        domain=row.domain,
+        zone=row.zone,
+        origin=parse_origin(row.origin),
+        email=row.email,
+        cohort=row.cohort,
+        state=SiteState(row.state),
+        revision=row.revision,
+        created=row.created,
+    )
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def register(connection: Connection, wanted: Registration, digest: str, now: int) -> Site:
+    """Add a site, its owner if he is new, and the owner's token.
+
+    :raises Conflict: the name or one of the hosts is taken.
+    """
+    revision = _lock(connection)
+    key, zone = name_key(wanted.name), zone_of(wanted.domain)
+    problems: dict[str, Problem] = {}
+    if connection.execute(select(sites.c.id).where(sites.c.name_key == key)).first():
+        problems["name"] = Problem("taken", "The name {value} is taken.", value=wanted.name)
+    # Two zones must not share a host either: "www.a" could be a zone, and the www of zone "a".
+    neighbours = {zone, f"www.{zone}", zone.removeprefix("www.")}
+    if connection.execute(select(sites.c.id).where(sites.c.zone.in_(neighbours))).first():
+        problems["domain"] = Problem(
+            "registered", "{value} is registered already.", value=wanted.domain
+        )
+    if problems:
+        raise Conflict(problems)
+    _advance(connection, revision)
+    site_id = _insert(
+        connection,
+        insert(sites).values(
+            name=wanted.name,
+            name_key=key,
+            domain=wanted.domain,
+            zone=zone,
+            origin=str(wanted.origin),
+            owner_id=_owner(connection, wanted.email),
+            cohort=wanted.cohort,
+            state=SiteState.REGISTERED.value,
+            revision=revision,
+            created=now,
+        ),
+    )
+    connection.execute(
+        insert(tokens).values(kind="owner", site_id=site_id, digest=digest, created=now)
+    )
+    # For followers the new site replaces whatever had the zone before.
+    connection.execute(delete(removals).where(removals.c.zone == zone))
+    return _site(connection.execute(_SITE.where(sites.c.id == site_id)).one())
+
+
+def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site, bool]:
+    """Change a site; returns it, and whether anything is different.
+
+    :raises SiteNotFound: there is none with this name key.
+    """
+    revision = _lock(connection)
+    before = by_name(connection, key)
+    if before is None:
+        raise SiteNotFound
+    origin = before.origin if changes.origin is None else changes.origin
+    email = before.email if changes.email is None else changes.email
+    cohort = before.cohort if changes.cohort is None else changes.cohort
+    if (origin, email, cohort) == (before.origin, before.email, before.cohort):
+        return before, False
+    _advance(connection, revision)
+    connection.execute(
+        update_rows(sites)
+        .where(sites.c.id == before.id)
+        .values(
+            origin=str(origin),
+            owner_id=_owner(connection, email),
+            cohort=cohort,
+            revision=revision,
+        )
+    )
+    _forget_owner_without_sites(connection, before.email)
+    return _site(connection.execute(_SITE.where(sites.c.id == before.id)).one()), True
+
+
+def remove(connection: Connection, key: str) -> int:
+    """Forget a site and return the revision.
+
+    :raises SiteNotFound: there is none with this name key.
+    """
+    revision = _lock(connection)
+    site = by_name(connection, key)
+    if site is None:
+        raise SiteNotFound
+    _advance(connection, revision)
+    connection.execute(delete(sites).where(sites.c.id == site.id))
+    connection.execute(insert(removals).values(zone=site.zone, site_id=site.id, revision=revision))
+    _forget_owner_without_sites(connection, site.email)
+    return revision
+
+
+def _lock(connection: Connection) -> int:
+    """Let no other writer in until this transaction ends; returns the revision to be written."""
+    # SQLite knows no FOR UPDATE and leaves it out: its writers hold the lock from their BEGIN on.
+    revision: int = connection.execute(select(registry.c.revision).with_for_update()).scalar_one()
+    return revision + 1
+
+
+def _advance(connection: Connection, revision: int) -> None:
+    connection.execute(update_rows(registry).values(revision=revision))
+
+
+def _owner(connection: Connection, email: str) -> int:
+    """Return the id of the owner with this address, who is added if he is new."""
+    found: int | None = connection.execute(
+        select(owners.c.id).where(owners.c.email == email)
+    ).scalar()
+    return _insert(connection, insert(owners).values(email=email)) if found is None else found
+
+
+def _insert(connection: Connection, statement: Insert) -> int:
+    """Insert one row and return its id."""
+    key = connection.execute(statement).inserted_primary_key
+    assert key is not None  # what an INSERT of one row always has
+    return int(key[0])
+
+
+def _forget_owner_without_sites(connection: Connection, email: str) -> None:
+    """An address is kept only as long as it is needed."""
+    his = select(sites.c.id).where(sites.c.owner_id == owners.c.id)
+    connection.execute(delete(owners).where(owners.c.email == email, ~his.exists()))
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def by_name(connection: Connection, key: str) -> Site | None:
+    """Return the site with this name key."""
+    row = connection.execute(_SITE.where(sites.c.name_key == key)).first()
+    return None if row is None else _site(row)
+
+
+def by_host(connection: Connection, host: str) -> Site | None:
+    """Return the site whose zone is ``host``, or whose ``www`` is."""
+    zones = {host, host.removeprefix("www.")}
+    row = connection.execute(_SITE.where(sites.c.zone.in_(zones))).first()
+    return None if row is None else _site(row)
+
+
+def page(connection: Connection, cohort: str | None, after: str | None, limit: int) -> list[Site]:
+    """Return up to ``limit`` sites behind the name key ``after``, in the order of their keys."""
+    query = _SITE.order_by(sites.c.name_key).limit(limit)
+    if cohort is not None:
+        query = query.where(sites.c.cohort == cohort)
+    if after is not None:
+        query = query.where(sites.c.name_key > after)
+    return [_site(row) for row in connection.execute(query)]
+
+
+def count(connection: Connection, cohort: str | None) -> int:
+    """Return the number of sites, in a cohort or at all."""
+    query = select(func.count()).select_from(sites)
+    if cohort is not None:
+        query = query.where(sites.c.cohort == cohort)
+    return connection.execute(query).scalar_one()
+
+
+def cohorts(connection: Connection) -> list[tuple[str, int]]:
+    """Return each cohort with its number of sites."""
+    query = select(sites.c.cohort, func.count()).group_by(sites.c.cohort).order_by(sites.c.cohort)
+    return [(name, number) for name, number in connection.execute(query)]
+
+
+def head(connection: Connection) -> Head:
+    """Return the registry's lineage and revision."""
+    row = connection.execute(select(registry.c.lineage, registry.c.revision)).one()
+    return Head(row.lineage, row.revision)
+
+
+def changes_since(connection: Connection, revision: int, limit: int) -> Changes:
+    """Return up to ``limit`` changes after ``revision``, the oldest first.
+
+    Site rows and removals each have the revision of their last change, and no two have the same,
+    so merging them in this order gives each follower the same story from wherever it stands.
+    """
+    now = head(connection).revision
+    # One more than asked for tells whether there is more.
+    changed = connection.execute(
+        _SITE.where(sites.c.revision > revision).order_by(sites.c.revision).limit(limit + 1)
+    ).all()
+    gone = connection.execute(
+        select(removals.c.zone, removals.c.revision)
+        .where(removals.c.revision > revision)
+        .order_by(removals.c.revision)
+        .limit(limit + 1)
+    ).all()
+    revisions = sorted([row.revision for row in changed] + [row.revision for row in gone])
+    more = len(revisions) > limit
+    last = revisions[limit - 1] if more else now
+    return Changes(
+        revision=last,
+        sites=tuple(_site(row) for row in changed if row.revision <= last),
+        removed=tuple(row.zone for row in gone if row.revision <= last),
+        more=more,
+    )
+
+
+# --- tokens ---------------------------------------------------------------------------------------
+
+
+def grant(connection: Connection, key: str, digest: str) -> str | None:
+    """Return the digest of the token that grants changing the site, or None if there is none."""
+    query = (
+        select(tokens.c.digest)
+        .join_from(tokens, sites, tokens.c.site_id == sites.c.id, isouter=True)
+        .where(tokens.c.digest == digest)
+        .where(or_(tokens.c.kind == "admin", sites.c.name_key == key))
+    )
+    return connection.execute(query).scalar()
+
+
+def add_admin_token(connection: Connection, digest: str, now: int) -> None:
+    """Add a token that is good for every site."""
+    connection.execute(
+        insert(tokens).values(kind="admin", site_id=None, digest=digest, created=now)
+    )
