@@ -1,34 +1,26 @@
 """Settings: one TOML file -> frozen dataclasses, every value checked before anything starts.
 
-Each key is a dataclass field whose metadata holds its ``check``: a function that turns the TOML
-value into ours or raises ``ValueError`` with what is accepted. The defaults here are the ones that
-etc/watchducks.toml documents.
+Each key is a dataclass field whose metadata holds its ``check``, one of
+:mod:`watchducks.settings_values`. The defaults here are those that etc/watchducks.toml documents.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import ipaddress
-import re
 import socket
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
-from twisted.internet.endpoints import serverFromString
-
-from watchducks.model.names import normalise_email, normalise_host
+from watchducks import settings_values as accept
 from watchducks.model.origins import Address
-from watchducks.model.problems import Problem
 
 DEFAULT_PATH: Final = Path("/etc/watchducks/watchducks.toml")
 ROLES: Final = ("proxy", "nameserver", "console")
 
-Check = Callable[[Any], Any]
 S = TypeVar("S")
 
 
@@ -40,166 +32,11 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-# --- checks: TOML value -> our value, or ValueError saying what is accepted ---------------------
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError("a text that is not empty")
-    return value
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
-        raise ValueError("1 to 63 letters, digits, '.', '_' and '-' (it is part of file names)")
-    return value
-
-
-def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser().absolute()
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def _whole(low: int, high: int) -> Check:
-    def check(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _seconds(low: float, high: float) -> Check:
-    def check(value: Any) -> float:
-        if (
-            not isinstance(value, int | float)
-            or isinstance(value, bool)
-            or not low <= value <= high
-        ):
-            raise ValueError(f"seconds from {low:g} to {high:g}")
-        return float(value)
-
-    return check
-
-
-def _one_of(*choices: str) -> Check:
-    def check(value: Any) -> str:
-        if value not in choices:
-            raise ValueError("one of " + ", ".join(f'"{choice}"' for choice in choices))
-        return str(value)
-
-    return check
-
-
-def _list_of(check: Check) -> Check:
-    def check_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError("a list")
-        return tuple(check(item) for item in value)
-
-    return check_all
-
-
-def _some(check: Check, what: str) -> Check:
-    def check_some(value: Any) -> Any:
-        result = check(value)
-        if not result or len(set(result)) != len(result):
-            raise ValueError(f"{what}, at least one and none twice")
-        return result
-
-    return check_some
-
-
-def _only(default: object, why: str) -> Check:
-    """A key of the contract whose other values need what this version does not have."""
-
-    def check(value: Any) -> Any:
-        if value != default or isinstance(value, bool) != isinstance(default, bool):
-            raise ValueError(f"only {default!r} in this version ({why})")
-        return tuple(value) if isinstance(value, list) else value
-
-    return check
-
-
-def _address(value: Any) -> Address:
-    try:
-        return ipaddress.ip_address(_text(value))
-    except ValueError:
-        raise ValueError("IP addresses, such as 203.0.113.10 or 2001:db8::10") from None
-
-
-def _host(value: Any) -> str:
-    try:
-        return normalise_host(_text(value))
-    except Problem:
-        raise ValueError("host names, such as ns1.watchducks.example") from None
-
-
-def _email(value: Any) -> str:
-    try:
-        return normalise_email(_text(value))
-    except Problem as problem:
-        raise ValueError("an e-mail address, such as hostmaster@watchducks.example") from problem
-
-
-def _stream_endpoint(value: Any) -> str:
-    text = _text(value)
-    accepted = "Twisted endpoint strings, such as tcp:80, tcp:8080:interface=127.0.0.1, systemd:..."
-    try:
-        # The reactor is only kept by the endpoint, and used when it listens: none is needed here.
-        serverFromString(None, text)
-    except Exception as error:  # plug-ins of endpoints raise whatever they like
-        raise ValueError(accepted) from error
-    if text.startswith("tcp:"):
-        port = text.split(":")[1].removeprefix("port=")
-        if not port.isdigit() or int(port) > 65535:
-            raise ValueError(accepted)
-    return text
-
-
-def _dns_endpoint(value: Any) -> str:
-    text = _text(value)
-    if not text.startswith("udp:"):
-        return _stream_endpoint(text)
-    match = re.fullmatch(r"udp:(\d{1,5})(?::interface=(.+))?", text)
-    if not match or int(match[1]) > 65535:
-        raise ValueError(
-            "udp:PORT, udp:PORT:interface=ADDRESS, or a Twisted endpoint string for TCP"
-        )
-    if match[2]:
-        _address(match[2].replace("\\:", ":"))
-    return text
-
-
-def _url(*schemes: str, example: str) -> Check:
-    def check(value: Any) -> str:
-        try:
-            parts = urlsplit(_text(value))
-            _ = parts.port
-        except ValueError:
-            raise ValueError(example) from None
-        if parts.scheme not in schemes:
-            raise ValueError(example)
-        if parts.scheme in ("sqlite", "chdb"):
-            if parts.netloc or len(parts.path.strip("/")) == 0:
-                raise ValueError(example)
-        elif parts.scheme not in ("memory", "outbox") and not parts.hostname:
-            raise ValueError(example)
-        return str(value)
-
-    return check
-
-
-def _key(check: Check, **options: Any) -> Any:
+def _key(check: accept.Check, **options: Any) -> Any:
     return field(metadata={"check": check}, **options)
 
 
-def _secret(check: Check, default: str) -> Any:
+def _secret(check: accept.Check, default: str) -> Any:
     """A key whose value may hold a password: never in a repr, and ``<key>_file`` may hold it."""
     return field(default=default, repr=False, metadata={"check": check, "secret": True})
 
@@ -209,61 +46,68 @@ def _secret(check: Check, default: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    name: str = _key(_name, default_factory=lambda: socket.gethostname().split(".")[0] or "node")
-    data_dir: Path = _key(_path, default=Path("/var/lib/watchducks"))
+    name: str = _key(
+        accept.node_name, default_factory=lambda: socket.gethostname().split(".")[0] or "node"
+    )
+    data_dir: Path = _key(accept.path, default=Path("/var/lib/watchducks"))
     roles: tuple[str, ...] = _key(
-        _some(_list_of(_one_of(*ROLES)), 'roles, of "proxy", "nameserver" and "console"'),
+        accept.some(
+            accept.list_of(accept.one_of(*ROLES)), 'roles, of "proxy", "nameserver" and "console"'
+        ),
         default=ROLES,
     )
-    workers: int = _key(_only(0, "every role runs on one reactor"), default=0)
-    resolvers: tuple[str, ...] = _key(_only([], "nothing is looked up yet"), default=())
+    workers: int = _key(accept.only(0, "every role runs on one reactor"), default=0)
+    resolvers: tuple[str, ...] = _key(accept.only([], "nothing is looked up yet"), default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
-    http: tuple[str, ...] = _key(_list_of(_stream_endpoint), default=("tcp:80",))
-    https: tuple[str, ...] = _key(_list_of(_stream_endpoint), default=("tcp:443",))
-    addresses: tuple[Address, ...] = _key(_list_of(_address), default=())
-    trusted_peers: tuple[str, ...] = _key(_only([], "no peer is trusted"), default=())
+    http: tuple[str, ...] = _key(accept.list_of(accept.stream_endpoint), default=("tcp:80",))
+    https: tuple[str, ...] = _key(accept.list_of(accept.stream_endpoint), default=("tcp:443",))
+    addresses: tuple[Address, ...] = _key(accept.list_of(accept.address), default=())
+    trusted_peers: tuple[str, ...] = _key(accept.only([], "no peer is trusted"), default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSettings:
-    interval: float = _key(_seconds(0.05, 3600), default=2.0)
-    timeout: float = _key(_seconds(0.05, 60), default=2.0)
-    down_after: int = _key(_whole(1, 100), default=3)
-    up_after: int = _key(_whole(1, 100), default=5)
+    interval: float = _key(accept.seconds(0.05, 3600), default=2.0)
+    timeout: float = _key(accept.seconds(0.05, 60), default=2.0)
+    down_after: int = _key(accept.whole(1, 100), default=3)
+    up_after: int = _key(accept.whole(1, 100), default=5)
     targets: tuple[str, ...] = _key(
-        _list_of(_url("http", "https", example="URLs, such as http://203.0.113.10/")), default=()
+        accept.list_of(accept.url("http", "https", example="URLs, such as http://203.0.113.10/")),
+        default=(),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameserverSettings:
-    listen: tuple[str, ...] = _key(_list_of(_dns_endpoint), default=("udp:53", "tcp:53"))
-    names: tuple[str, ...] = _key(_list_of(_host), default=())
-    addresses: tuple[Address, ...] = _key(_list_of(_address), default=())
-    ttl: int = _key(_whole(1, 86400), default=30)
+    listen: tuple[str, ...] = _key(
+        accept.list_of(accept.dns_endpoint), default=("udp:53", "tcp:53")
+    )
+    names: tuple[str, ...] = _key(accept.list_of(accept.host), default=())
+    addresses: tuple[Address, ...] = _key(accept.list_of(accept.address), default=())
+    ttl: int = _key(accept.whole(1, 86400), default=30)
     health: HealthSettings = field(default_factory=HealthSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleSettings:
     http: tuple[str, ...] = _key(
-        _list_of(_stream_endpoint), default=("tcp:8000:interface=127.0.0.1",)
+        accept.list_of(accept.stream_endpoint), default=("tcp:8000:interface=127.0.0.1",)
     )
     url: str = _key(
-        _url("http", "https", example="a URL, such as https://console.watchducks.example"),
+        accept.url("http", "https", example="a URL, such as https://console.watchducks.example"),
         default="http://127.0.0.1:8000",
     )
 
 
-_REGISTRY_URL = _url(
+_REGISTRY_URL = accept.url(
     "sqlite",
     "mysql+pymysql",
     example="sqlite:///var/lib/watchducks/registry.sqlite or mysql+pymysql://user:password@host/database",
 )
-_LOGS_URL = _url(
+_LOGS_URL = accept.url(
     "chdb",
     "clickhouse",
     example="chdb:///var/lib/watchducks/logs or clickhouse://user:password@host:9000/database",
@@ -282,37 +126,38 @@ class LogsSettings:
     """:ivar url: "" stands for chDB in the data directory, and is filled in by :func:`parse`."""
 
     url: str = _secret(_LOGS_URL, "")
-    flush_seconds: float = _key(_seconds(0.1, 300), default=5.0)
-    flush_rows: int = _key(_whole(1, 1_000_000), default=10_000)
+    flush_seconds: float = _key(accept.seconds(0.1, 300), default=5.0)
+    flush_rows: int = _key(accept.whole(1, 1_000_000), default=10_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
     url: str = _secret(
-        _url("memory", "redis", example='"memory:" or redis://:password@host:6379/0'), "memory:"
+        accept.url("memory", "redis", example='"memory:" or redis://:password@host:6379/0'),
+        "memory:",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificatesSettings:
     directory: str = _key(
-        _only("", "no ACME: certificates are files under data_dir/certificates"), default=""
+        accept.only("", "no ACME: certificates are files under data_dir/certificates"), default=""
     )
-    contact: str = _key(_email, default="hostmaster@watchducks.example")
-    challenge: str = _key(_one_of("dns-01", "http-01"), default="dns-01")
-    names_per_certificate: int = _key(_whole(1, 100), default=1)
-    ca_file: str = _key(_only("", "no ACME"), default="")
+    contact: str = _key(accept.email, default="hostmaster@watchducks.example")
+    challenge: str = _key(accept.one_of("dns-01", "http-01"), default="dns-01")
+    names_per_certificate: int = _key(accept.whole(1, 100), default=1)
+    ca_file: str = _key(accept.only("", "no ACME"), default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailSettings:
-    url: str = _secret(_only("outbox:", "mail is not sent yet"), "outbox:")
-    sender: str = _key(_email, default="watchducks@watchducks.example")
+    url: str = _secret(accept.only("outbox:", "mail is not sent yet"), "outbox:")
+    sender: str = _key(accept.email, default="watchducks@watchducks.example")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecuritySettings:
-    allow_private_origins: bool = _key(_flag, default=False)
+    allow_private_origins: bool = _key(accept.flag, default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,7 +233,7 @@ def _take_file(
         problems.append(f"{name}: {item.name} is given as well; keep one of them")
         return
     try:
-        secret = _path(value).read_text("utf-8").strip()
+        secret = accept.path(value).read_text("utf-8").strip()
     except (ValueError, OSError) as error:
         problems.append(f"{name} = {_shown(value)}: cannot be read: {error}")
         return

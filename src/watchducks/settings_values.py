@@ -1,0 +1,173 @@
+"""What each key of the configuration accepts: TOML value -> our value, or ValueError.
+
+The text of the ValueError completes the sentence "accepted is ...".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.endpoints import serverFromString
+
+from watchducks.model.names import normalise_email, normalise_host
+from watchducks.model.origins import Address
+from watchducks.model.problems import Problem
+
+Check = Callable[[Any], Any]
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def node_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
+        raise ValueError("1 to 63 letters, digits, '.', '_' and '-' (it is part of file names)")
+    return value
+
+
+def path(value: Any) -> Path:
+    return Path(text(value)).expanduser().absolute()
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def whole(low: int, high: int) -> Check:
+    def check(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def seconds(low: float, high: float) -> Check:
+    def check(value: Any) -> float:
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not low <= value <= high
+        ):
+            raise ValueError(f"seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in choices:
+            raise ValueError("one of " + ", ".join(f'"{choice}"' for choice in choices))
+        return str(value)
+
+    return check
+
+
+def list_of(check: Check) -> Check:
+    def check_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError("a list")
+        return tuple(check(item) for item in value)
+
+    return check_all
+
+
+def some(check: Check, what: str) -> Check:
+    def check_some(value: Any) -> Any:
+        result = check(value)
+        if not result or len(set(result)) != len(result):
+            raise ValueError(f"{what}, at least one and none twice")
+        return result
+
+    return check_some
+
+
+def only(default: object, why: str) -> Check:
+    """A key of the contract whose other values need what this version does not have."""
+
+    def check(value: Any) -> Any:
+        if value != default or isinstance(value, bool) != isinstance(default, bool):
+            raise ValueError(f"only {default!r} in this version ({why})")
+        return tuple(value) if isinstance(value, list) else value
+
+    return check
+
+
+def address(value: Any) -> Address:
+    try:
+        return ipaddress.ip_address(text(value))
+    except ValueError:
+        raise ValueError("IP addresses, such as 203.0.113.10 or 2001:db8::10") from None
+
+
+def host(value: Any) -> str:
+    try:
+        return normalise_host(text(value))
+    except Problem:
+        raise ValueError("host names, such as ns1.watchducks.example") from None
+
+
+def email(value: Any) -> str:
+    try:
+        return normalise_email(text(value))
+    except Problem as problem:
+        raise ValueError("an e-mail address, such as hostmaster@watchducks.example") from problem
+
+
+def stream_endpoint(value: Any) -> str:
+    spec = text(value)
+    accepted = "Twisted endpoint strings, such as tcp:80, tcp:8080:interface=127.0.0.1, systemd:..."
+    try:
+        # The reactor is only kept by the endpoint, and used when it listens: none is needed here.
+        serverFromString(None, spec)
+    except Exception as error:  # plug-ins of endpoints raise whatever they like
+        raise ValueError(accepted) from error
+    if spec.startswith("tcp:"):
+        port = spec.split(":")[1].removeprefix("port=")
+        if not port.isdigit() or int(port) > 65535:
+            raise ValueError(accepted)
+    return spec
+
+
+def dns_endpoint(value: Any) -> str:
+    spec = text(value)
+    if not spec.startswith("udp:"):
+        return stream_endpoint(spec)
+    match = re.fullmatch(r"udp:(\d{1,5})(?::interface=(.+))?", spec)
+    if not match or int(match[1]) > 65535:
+        raise ValueError(
+            "udp:PORT, udp:PORT:interface=ADDRESS, or a Twisted endpoint string for TCP"
+        )
+    if match[2]:
+        address(match[2].replace("\\:", ":"))
+    return spec
+
+
+def url(*schemes: str, example: str) -> Check:
+    def check(value: Any) -> str:
+        try:
+            parts = urlsplit(text(value))
+            _ = parts.port
+        except ValueError:
+            raise ValueError(example) from None
+        if parts.scheme not in schemes:
+            raise ValueError(example)
+        if parts.scheme in ("sqlite", "chdb"):
+            if parts.netloc or len(parts.path.strip("/")) == 0:
+                raise ValueError(example)
+        elif parts.scheme not in ("memory", "outbox") and not parts.hostname:
+            raise ValueError(example)
+        return str(value)
+
+    return check
