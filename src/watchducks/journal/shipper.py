@@ -1,0 +1,366 @@
+"""The shipper: sealed segments, oldest first, into the log store; each row once.
+
+For one segment::
+
+    rename to .shipping -> read, decode, enrich (in a thread) -> insert, one block a UTC day
+      acknowledged      -> delete
+      StoreUnavailable  -> wait (longer each time) and begin again with the same segment
+      StoreRefused      -> make the tables right and try again; refused again: put aside
+
+A segment found as ``.shipping`` may be in the store already: its acknowledgement was lost, or this
+process died before the deletion. Then the store is asked for its rows first. As one block is one
+partition it is there as a whole or not at all. That holds for every version; where the server
+knows ``insert_deduplication_token`` it refuses a block's second coming by itself, too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from watchducks.background import Repeating, StartupError
+from watchducks.journal.enrich import COLUMNS, Batch, days_of, enrich
+from watchducks.journal.records import MAX_BODY_BYTES, decode
+from watchducks.journal.segments import Segment, SegmentDirectory, mark_shipping, put_aside
+from watchducks.journal.visitors import VisitorKeys, day_of
+from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TABLE = "requests"
+
+# How often other processes' segments are looked for; our own spool says when it has sealed one.
+SCAN_SECONDS = 1.0
+
+# Back-off while the store is down: at once noticed when it is back after a restart of seconds,
+# and not a burden for one that is down for days.
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 15.0
+
+# An insert whose connection broke may still be under way inside the server. It gets this long,
+# counted from the server's next sign of life, before it is asked for the rows.
+SETTLE_SECONDS = 1.0
+
+# How long stop() goes on shipping. The rest waits on disk for the next start.
+STOP_SECONDS = 5.0
+
+# The spool's size on disk; beyond it the oldest segments go. Some four million rows.
+SPOOL_BYTES = 1024 * 1024 * 1024
+BOUND_EVERY_SECONDS = 10.0
+
+# A day's visitor key lives this much longer than the day: a request belongs to the day in which it
+# began, and one that takes longer than an hour is a stream, not a page.
+KEY_GRACE_US = 3600 * 1_000_000
+
+
+class Tables(Protocol):
+    """What the shipper asks of whoever owns the log store's tables."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the tables were made or found right since the start."""
+
+    async def apply(self) -> None:
+        """Make the tables right. :raises StoreUnavailable, StoreRefused: it was not possible."""
+
+
+class Runner(Protocol):
+    """Where blocking work is done: :class:`watchducks.background.ThreadPool` with one thread."""
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the function and return its result."""
+
+
+class _Loaded(NamedTuple):
+    segment: Segment
+    batches: list[Batch]
+    lost_bytes: int
+
+
+class Shipper:
+    """Ships one spool directory. A Part; there must be only one a directory, which it sees to.
+
+    :ivar shipped: rows that the log store acknowledged.
+    :ivar dropped: rows of segments that were dropped because the spool was full.
+    :ivar rejected: segments that were put aside.
+    :ivar lost_bytes: bytes of segments that could not be read (torn or damaged).
+    :ivar spooled_bytes: size of the spool on disk, at most :data:`BOUND_EVERY_SECONDS` old.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        directory: Path,
+        state_directory: Path,
+        store: LogStore,
+        tables: Tables,
+        *,
+        pool: Runner,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        spool_bytes: int = SPOOL_BYTES,
+    ) -> None:
+        """:param state_directory: ``data_dir/journal``, for the visitor keys.
+
+        :param pool: one thread, named ``journal``; started before, and stopped after this part.
+        :param now: POSIX seconds.
+        """
+        self._segments = SegmentDirectory(directory)
+        self._state_directory = state_directory
+        self._keys = VisitorKeys(state_directory / "visitor-keys.json")
+        self._store = store
+        self._tables = tables
+        self._pool = pool
+        self._clock = clock
+        self._now = now
+        self._spool_bytes = spool_bytes
+        self._running = DeferredLock()
+        self._repeating = Repeating(
+            self._turn, SCAN_SECONDS, clock=clock, log=self._log, name="shipping the journal"
+        )
+        self._lock_fd: int | None = None
+        self._not_before = 0.0
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._down = False
+        self._bounded_at: float | None = None
+        self.shipped = 0
+        self.dropped = 0
+        self.rejected = 0
+        self.lost_bytes = 0
+        self.spooled_bytes = 0
+
+    async def start(self) -> None:
+        """Begin to ship; what an earlier run left comes first.
+
+        :raises StartupError: the directories cannot be used, or another process ships from them.
+        """
+        try:
+            self._segments.create()
+            self._state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock()
+            if not self._keys.load():
+                self._log.error("the file of visitor keys is damaged: today's visitors count anew")
+        except BlockingIOError:
+            raise StartupError(
+                f"node.data_dir: another WatchDucks uses {self._state_directory}"
+            ) from None
+        except OSError as error:
+            raise StartupError(f"node.data_dir: cannot use the journal: {error}") from None
+        self._repeating.start()
+
+    def _take_lock(self) -> None:
+        fd = os.open(
+            self._state_directory / "shipper.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        self._lock_fd = fd
+
+    async def stop(self) -> None:
+        """Ship what is there, for at most :data:`STOP_SECONDS`; the rest is for the next start."""
+        last: Deferred[None] = Deferred.fromCoroutine(self._turn(waits=False))
+        _ = last.addTimeout(STOP_SECONDS, self._clock)
+        try:
+            await last
+        except (DeferredTimeout, CancelledError):
+            self._log.warn("stopped with segments left to ship; the next start ships them")
+        except Exception:
+            self._log.failure("the last shipping of the journal failed")
+        await self._repeating.stop()
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def nudge(self) -> None:
+        """A segment was sealed: ship it now."""
+        self._repeating.nudge()
+
+    async def _turn(self, *, waits: bool = True) -> None:
+        """Bound the spool, and ship everything that waits.
+
+        :param waits: respect the back-off; without it the store is tried at once.
+        """
+        await self._running.acquire()
+        try:
+            await self._bound()
+            if waits and self._clock.seconds() < self._not_before:
+                return
+            if self._tables.ready:
+                await self._ship_all()
+        finally:
+            self._running.release()
+
+    async def _ship_all(self) -> None:
+        try:
+            while segments := await self._pool.run(self._waiting):
+                for segment in segments:
+                    await self._ship(segment)
+                    self._recovered()
+                    await self._bound()
+        except (StoreUnavailable, OSError) as error:
+            self._back_off(str(error))
+            return
+        await self._pool.run(self._destroy_keys)
+
+    def _back_off(self, reason: str) -> None:
+        if not self._down:
+            self._down = True
+            self._log.warn("rows wait in the spool: {reason}", reason=reason)
+        self._not_before = self._clock.seconds() + self._retry_seconds
+        self._retry_seconds = min(self._retry_seconds * 2, LONGEST_RETRY_SECONDS)
+
+    def _recovered(self) -> None:
+        if self._down:
+            self._down = False
+            self._log.info("the log store takes rows again")
+        self._retry_seconds = FIRST_RETRY_SECONDS
+
+    async def _ship(self, segment: Segment) -> None:
+        """Bring one segment into the store and delete it, or put it aside.
+
+        :raises StoreUnavailable: not now; it stays first in line.
+        :raises OSError: the file could not be renamed or deleted; the same holds.
+        """
+        try:
+            content = await self._pool.run(segment.path.read_bytes)
+        except FileNotFoundError:
+            self._log.info("the segment {name} is gone", name=segment.name)
+            return
+        except OSError as error:
+            # It must not stand in the way of those behind it.
+            self._log.error(
+                "cannot read the segment {name}, it is kept as .rejected: {error}",
+                name=segment.name,
+                error=str(error),
+            )
+            await self._reject(segment)
+            return
+        loaded = await self._pool.run(self._load, segment, content)
+        done: set[str] = set()
+        try:
+            await self._insert_all(loaded, done)
+        except StoreRefused:
+            # Perhaps not this segment is wrong but the tables: somebody dropped or changed them.
+            try:
+                await self._tables.apply()
+            except StoreRefused as error:
+                raise StoreUnavailable(f"the tables cannot be made right: {error}") from None
+            try:
+                await self._insert_all(loaded, done)
+            except StoreRefused as error:
+                self._log.error(
+                    "the log store refused the segment {name}, it is kept as .rejected: {error}",
+                    name=segment.name,
+                    error=str(error),
+                )
+                await self._reject(loaded.segment)
+                return
+        await self._finish(loaded)
+
+    async def _insert_all(self, loaded: _Loaded, done: set[str]) -> None:
+        """Insert the batches but those in ``done``, which grows by each that is in the store."""
+        doubtful = loaded.segment.doubtful
+        if doubtful and loaded.batches:
+            await self._store.query("SELECT 1")
+            await deferLater(self._clock, SETTLE_SECONDS)
+        for batch in loaded.batches:
+            if batch.token in done:
+                continue
+            if doubtful and await self._is_there(batch):
+                self._log.info("{token} is in the log store already", token=batch.token)
+            else:
+                await self._store.insert(TABLE, COLUMNS, batch.data, batch.token)
+                self.shipped += batch.rows
+            done.add(batch.token)
+
+    async def _is_there(self, batch: Batch) -> bool:
+        # The time range is what makes it cheap: it leads to one partition.
+        rows = await self._store.query(
+            f"SELECT count() FROM {TABLE} WHERE segment = %(segment)s"  # noqa: S608  a constant
+            " AND time >= toDateTime(%(first)s) AND time <= toDateTime(%(last)s)",
+            {"segment": batch.token, "first": batch.first, "last": batch.last},
+        )
+        return bool(rows[0][0])
+
+    async def _finish(self, loaded: _Loaded) -> None:
+        lost = loaded.lost_bytes
+        self.lost_bytes += lost
+        # A process that died while writing tears one record. More is damage: it is kept.
+        if lost > MAX_BODY_BYTES:
+            self._log.error(
+                "{lost} bytes of the segment {name} cannot be read, it is kept as .rejected",
+                name=loaded.segment.name,
+                lost=lost,
+            )
+            await self._reject(loaded.segment)
+            return
+        if lost:
+            self._log.warn(
+                "the end of the segment {name} was torn by a crash", name=loaded.segment.name
+            )
+        await self._pool.run(loaded.segment.path.unlink, missing_ok=True)
+
+    async def _reject(self, segment: Segment) -> None:
+        self.rejected += 1
+        await self._pool.run(put_aside, segment)
+
+    async def _bound(self) -> None:
+        now = self._clock.seconds()
+        if self._bounded_at is not None and now - self._bounded_at < BOUND_EVERY_SECONDS:
+            return
+        self._bounded_at = now
+        dropped, names = await self._pool.run(self._drop_beyond_bound)
+        if names:
+            self.dropped += dropped
+            self._log.error(
+                "the spool is full: {count} segments with {rows} unshipped rows were dropped",
+                count=names,
+                rows=dropped,
+            )
+
+    # --- in the pool's thread -----------------------------------------------------------------
+
+    def _waiting(self) -> list[Segment]:
+        self._segments.adopt()
+        return self._segments.waiting()
+
+    def _load(self, segment: Segment, content: bytes) -> _Loaded:
+        decoded = decode(content)
+        batches = enrich(decoded.rows, segment.name, self._keys.keys_of(days_of(decoded.rows)))
+        # Only now: a segment that never came near the store is not doubtful.
+        return _Loaded(mark_shipping(segment), batches, decoded.lost_bytes)
+
+    def _destroy_keys(self) -> None:
+        """Called when everything is shipped: the keys of past days have done their work."""
+        self._keys.destroy_before(day_of(int(self._now() * 1e6) - KEY_GRACE_US))
+
+    def _drop_beyond_bound(self) -> tuple[int, int]:
+        """Delete the oldest files until the spool fits; return the rows and segments lost by it."""
+        size = self._segments.size_bytes()
+        rows = count = 0
+        if size > self._spool_bytes:
+            # Rejected ones first: they are looked at or forgotten, the others are still wanted.
+            for segment in self._segments.rejected() + self._segments.waiting():
+                if size <= self._spool_bytes:
+                    break
+                if segment.path.suffix != ".rejected":
+                    rows += len(decode(segment.path.read_bytes()).rows)
+                    count += 1
+                segment.path.unlink()
+                size -= segment.size_bytes
+        self.spooled_bytes = size
+        return rows, count

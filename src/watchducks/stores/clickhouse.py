@@ -1,0 +1,246 @@
+"""A ClickHouse server through clickhouse-driver, in a bounded thread pool of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import (
+    Error,
+    ErrorCodes,
+    LogicalError,
+    ServerException,
+    TooLargeStringSize,
+    TypeMismatchError,
+    UnknownTypeError,
+)
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from watchducks.background import Overloaded, StartupError, ThreadPool
+from watchducks.stores.binding import bind
+from watchducks.stores.clickhouse_errors import one_line, store_error
+from watchducks.stores.interfaces import StoreRefused, StoreUnavailable, Value
+
+T = TypeVar("T")
+
+DEFAULT_PORT = 9000
+
+# Long enough for a handshake over a continent; a dead host is noticed before a person gives up.
+CONNECT_SECONDS = 3
+# A statement that takes longer is not one a page can wait for. The server ends it by itself ...
+STATEMENT_SECONDS = 30
+# ... and this is for a server that no longer answers at all.
+SILENCE_SECONDS = STATEMENT_SECONDS + 5
+# How long stop() waits for statements under way before it cuts their connections.
+STOP_SECONDS = 5.0
+_STOP_POLL_SECONDS = 0.05
+
+# From this version on LowCardinality needs no permission, and tokens are known.
+_LOW_CARDINALITY_IS_STABLE = (19, 1)
+_HAS_DEDUPLICATION_TOKEN = (22, 3)
+
+# Faults of the data or the statement that the driver itself finds.
+_REFUSED_BY_DRIVER = (LogicalError, TooLargeStringSize, TypeMismatchError, UnknownTypeError)
+
+
+class ClickHouseStore:
+    """A LogStore on a server.
+
+    A connection is used by one thread at a time; idle ones are kept, at most one a thread of the
+    pool, and one that broke is thrown away.
+    """
+
+    def __init__(self, url: str, pool: ThreadPool, *, clock: IReactorTime) -> None:
+        """:param url: ``clickhouse://user:password@host:port/database``.
+
+        :param pool: the caller's; it runs from before start() until after stop().
+        :raises StartupError: the URL is wrong. The message never holds the password.
+        """
+        parts = urlsplit(url)
+        try:
+            port = parts.port or DEFAULT_PORT
+        except ValueError:
+            raise StartupError("logs.url: the port is not a number from 1 to 65535") from None
+        database = unquote(parts.path.strip("/"))
+        if parts.scheme != "clickhouse" or not parts.hostname or not database or "/" in database:
+            raise StartupError("logs.url: expected clickhouse://user:password@host:9000/database")
+        self._host = parts.hostname
+        self._port = port
+        self._user = unquote(parts.username or "default")
+        self._password = unquote(parts.password or "")
+        self._database = database
+        self._pool = pool
+        self._clock = clock
+        self._stopped = False
+        self._calls = 0
+        self._idle: list[Client] = []
+        self._busy: set[Client] = set()
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def _name(self) -> str:
+        return f"ClickHouse at {self._host}:{self._port}"
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The server's version. :raises StoreUnavailable: never reached so far."""
+        if self._version is None:
+            raise StoreUnavailable(f"{self._name} was not reached yet")
+        return self._version
+
+    async def start(self) -> None:
+        """See LogStore; may be called again: it then makes a database that went away."""
+        version = await self._run(self._prepare)
+        major, minor, *_ = version.split(".")
+        self._version = int(major), int(minor)
+
+    async def stop(self) -> None:
+        """See LogStore; statements that take longer than five seconds lose their connection."""
+        self._stopped = True
+        deadline = self._clock.seconds() + STOP_SECONDS
+        while (self._calls or self._busy) and self._clock.seconds() < deadline + STOP_SECONDS:
+            if self._clock.seconds() >= deadline:
+                # Ends the read that the thread waits in; else its pool could not stop. Again and
+                # again, because the driver connects a second time by itself.
+                for client in list(self._busy):
+                    _shut(client)
+            await deferLater(self._clock, _STOP_POLL_SECONDS)
+        while self._idle:
+            self._idle.pop().disconnect()
+
+    async def execute(self, statement: str) -> None:
+        """See LogStore."""
+        await self._run(lambda client: client.execute(statement, settings=self._settings()))
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, Value | Sequence[Value]] | None = None
+    ) -> list[tuple[Value, ...]]:
+        """See LogStore."""
+        self._require_start()
+        text = bind(sql, parameters)
+        rows = await self._run(lambda client: client.execute(text, settings=self._settings()))
+        return cast(list[tuple[Value, ...]], rows)
+
+    async def insert(
+        self, table: str, columns: Sequence[str], data: Sequence[Sequence[Value]], token: str
+    ) -> None:
+        """See LogStore.
+
+        The token is the query's id, too: the server refuses a second insert of the same block
+        while the first is still under way.
+        """
+        self._require_start()
+        settings = self._settings()
+        if self.version >= _HAS_DEDUPLICATION_TOKEN:
+            settings["insert_deduplication_token"] = token
+        await self._run(
+            lambda client: client.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES",
+                data,
+                columnar=True,
+                query_id=f"watchducks-insert-{token}",
+                settings=settings,
+            )
+        )
+
+    def _require_start(self) -> None:
+        if self._version is None:
+            raise StoreUnavailable(f"{self._name} was not reached yet")
+
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {"max_execution_time": STATEMENT_SECONDS}
+        if self._version is not None and self._version < _LOW_CARDINALITY_IS_STABLE:
+            settings["allow_experimental_low_cardinality_type"] = 1
+        return settings
+
+    async def _run(self, work: Callable[[Client], T]) -> T:
+        if self._stopped:
+            raise StoreUnavailable(f"{self._name} is not connected")
+        self._calls += 1
+        try:
+            return await self._pool.run(self._in_thread, work)
+        except Overloaded as error:
+            raise StoreUnavailable(f"{self._name}: {error}") from None
+        finally:
+            self._calls -= 1
+
+    # --- in a thread of the pool ----------------------------------------------------------------
+
+    def _client(self, database: str) -> Client:
+        return Client(
+            self._host,
+            port=self._port,
+            user=self._user,
+            password=self._password,
+            database=database,
+            client_name="watchducks",
+            connect_timeout=CONNECT_SECONDS,
+            send_receive_timeout=SILENCE_SECONDS,
+            sync_request_timeout=CONNECT_SECONDS,
+        )
+
+    def _in_thread(self, work: Callable[[Client], T]) -> T:
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._client(self._database)
+        self._busy.add(client)
+        keep = False
+        try:
+            result = work(client)
+            keep = True
+            return result
+        except ServerException as error:
+            # The server answered; the driver connects anew by itself where that is needed.
+            keep = True
+            raise store_error(self._name, int(error.code), str(error)) from None
+        except _REFUSED_BY_DRIVER as error:
+            raise StoreRefused(f"{self._name}: {one_line(str(error))}") from None
+        except (Error, OSError, EOFError) as error:
+            text = one_line(str(error)) or type(error).__name__
+            raise StoreUnavailable(f"{self._name}: {text}") from None
+        except (struct.error, OverflowError, TypeError, ValueError) as error:
+            # Data that does not fit its column, noticed by the driver half-way through a block.
+            raise StoreRefused(f"{self._name}: {one_line(str(error))}") from None
+        except Exception:
+            if not self._stopped:
+                raise
+            # The driver stumbled over the socket that stop() has shut.
+            raise StoreUnavailable(f"{self._name} was stopped") from None
+        finally:
+            self._busy.discard(client)
+            if keep and not self._stopped:
+                self._idle.append(client)
+            else:
+                client.disconnect()
+
+    def _prepare(self, client: Client) -> str:
+        """Create the database if it is missing, and return the server's version."""
+        try:
+            rows = client.execute("SELECT version()")
+        except ServerException as error:
+            if error.code != ErrorCodes.UNKNOWN_DATABASE:
+                raise
+            client.disconnect()
+            anywhere = self._client("")
+            try:
+                name = self._database.replace("\\", "\\\\").replace("`", "\\`")
+                anywhere.execute(f"CREATE DATABASE IF NOT EXISTS `{name}`")
+            finally:
+                anywhere.disconnect()
+            rows = client.execute("SELECT version()")
+        return str(rows[0][0])
+
+
+def _shut(client: Client) -> None:
+    """End what the client's thread waits for, from another thread."""
+    connection = client.connection.socket
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)

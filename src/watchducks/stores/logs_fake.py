@@ -1,0 +1,75 @@
+"""A LogStore in memory that fails when it is told to: for tests of those who use one.
+
+It knows one question only, how many rows of a ``segment`` there are; everything else it answers
+with nothing. The contract suite runs over it for what it does know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from watchducks.stores.interfaces import StoreRefused, StoreUnavailable, Value
+
+
+class FakeLogStore:
+    """Keeps inserted rows; does not know deduplication tokens, like ClickHouse 18.16.
+
+    :ivar rows: every inserted row as column -> value, in order.
+    :ivar available: while False, every call raises StoreUnavailable.
+    :ivar lose_acknowledgements: this many inserts take place and then raise StoreUnavailable.
+    :ivar refuse: the tokens whose insert raises StoreRefused.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Value]] = []
+        self.available = True
+        self.lose_acknowledgements = 0
+        self.refuse: set[str] = set()
+
+    async def start(self) -> None:
+        """See LogStore."""
+        self._require()
+
+    async def stop(self) -> None:
+        """See LogStore."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """See LogStore."""
+        return 18, 16
+
+    async def execute(self, statement: str) -> None:  # noqa: ARG002
+        """Accept every statement, and do nothing."""
+        self._require()
+
+    async def query(
+        self,
+        sql: str,  # noqa: ARG002
+        parameters: Mapping[str, Value | Sequence[Value]] | None = None,
+    ) -> list[tuple[Value, ...]]:
+        """Return the number of rows whose ``segment`` is the parameter of that name."""
+        self._require()
+        if parameters is None or "segment" not in parameters:
+            return []
+        wanted = parameters["segment"]
+        return [(sum(row["segment"] == wanted for row in self.rows),)]
+
+    async def insert(
+        self,
+        table: str,  # noqa: ARG002
+        columns: Sequence[str],
+        data: Sequence[Sequence[Value]],
+        token: str,
+    ) -> None:
+        """See LogStore."""
+        self._require()
+        if token in self.refuse:
+            raise StoreRefused(f"the fake store was told to refuse {token}")
+        self.rows += [dict(zip(columns, row, strict=True)) for row in zip(*data, strict=True)]
+        if self.lose_acknowledgements:
+            self.lose_acknowledgements -= 1
+            raise StoreUnavailable("the fake store lost the acknowledgement")
+
+    def _require(self) -> None:
+        if not self.available:
+            raise StoreUnavailable("the fake store was told to be away")

@@ -1,0 +1,383 @@
+"""The shipper on a clock, over the fake log store: order, outages, refusals, and never twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+import pytest_twisted
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from tests.unit.journal.samples import AtOnce, row
+from watchducks.background import StartupError
+from watchducks.journal.records import FILE_HEADER, encode_row
+from watchducks.journal.shipper import (
+    BOUND_EVERY_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    SETTLE_SECONDS,
+    SPOOL_BYTES,
+    STOP_SECONDS,
+    Shipper,
+)
+from watchducks.journal.spool import Spool
+from watchducks.journal.visitors import DAY_US
+from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
+from watchducks.stores.logs_fake import FakeLogStore
+
+BEGIN = row().time_us / 1e6
+
+
+class FakeTables:
+    """Counts how often the tables were made right; ``cures`` are tokens that then are taken."""
+
+    def __init__(self, store: FakeLogStore) -> None:
+        self.store = store
+        self.ready = True
+        self.applied = 0
+        self.cures: set[str] = set()
+        self.broken = False
+
+    async def apply(self) -> None:
+        self.applied += 1
+        if self.broken:
+            raise StoreRefused("no right to create tables")
+        self.store.refuse -= self.cures
+
+
+class World:
+    """A spool and a shipper as one process has them; may crash and come again."""
+
+    def __init__(self, directory: Path, spool_bytes: int = SPOOL_BYTES) -> None:
+        self.directory = directory
+        self.clock = Clock()
+        self.store = FakeLogStore()
+        self.tables = FakeTables(self.store)
+        self.spool_bytes = spool_bytes
+        self.start()
+
+    def now(self) -> float:
+        return BEGIN + self.clock.seconds()
+
+    def start(self) -> None:
+        self.shipper = Shipper(
+            self.directory / "spool",
+            self.directory / "journal",
+            self.store,
+            self.tables,
+            pool=AtOnce(),
+            clock=self.clock,
+            now=self.now,
+            spool_bytes=self.spool_bytes,
+        )
+        self.spool = Spool(
+            self.directory / "spool",
+            "edge-1",
+            flush_seconds=5,
+            flush_rows=1000,
+            clock=self.clock,
+            on_sealed=self.shipper.nudge,
+            now=self.now,
+        )
+        run(self.shipper.start())
+        run(self.spool.start())
+
+    def crash(self) -> None:
+        """End without stopping anything, as kill -9 does."""
+        clock = Clock()  # on the old one nothing happens any more
+        clock.advance(self.clock.seconds())
+        self.clock = clock
+        for fd in (self.spool._fd, self.shipper._lock_fd):
+            if fd is not None:
+                os.close(fd)  # the kernel does it for a dead process; it ends the locks
+
+    def record(self, *numbers: int, **changes: Any) -> None:
+        for number in numbers:
+            self.spool.record(row(number, **changes))
+        self.clock.advance(0)
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(int(seconds * 2)):
+            self.clock.advance(0.5)
+        self.clock.advance(0)
+
+    def stored(self) -> list[str]:
+        return [str(one["path"]) for one in self.store.rows]
+
+    def files(self, suffix: str) -> list[Path]:
+        return sorted((self.directory / "spool").glob(f"*{suffix}"))
+
+
+def run(coroutine: Any) -> Any:
+    """The result of a coroutine that does not have to wait."""
+    results: list[Any] = []
+    _ = Deferred.fromCoroutine(coroutine).addBoth(results.append)
+    (result,) = results
+    if hasattr(result, "raiseException"):
+        result.raiseException()
+    return result
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_row_is_in_the_store_as_soon_as_its_segment_is_sealed(world: World) -> None:
+    world.record(1, 2)
+    world.clock.advance(4.9)
+    assert world.stored() == []
+    world.clock.advance(0.1)
+    world.clock.advance(0)
+    assert world.stored() == ["/1", "/2"]
+    assert world.shipper.shipped == 2
+    assert list((world.directory / "spool").iterdir()) == []
+
+
+def test_an_outage_keeps_rows_in_order_and_tries_ever_less_often(world: World) -> None:
+    world.store.available = False
+    for number in range(10):
+        world.record(number)
+        world.pass_time(6)
+    world.store.available = True
+    assert world.stored() == []
+    world.pass_time(LONGEST_RETRY_SECONDS + SETTLE_SECONDS + 1)
+    assert world.stored() == [f"/{number}" for number in range(10)]
+
+
+def test_a_lost_acknowledgement_inserts_nothing_twice(world: World) -> None:
+    world.store.lose_acknowledgements = 1
+    world.record(1)
+    world.pass_time(6)
+    assert world.files(".shipping")
+    world.pass_time(5)
+    assert world.stored() == ["/1"]
+    assert world.files("") == []
+
+
+def test_a_store_gets_time_to_finish_before_it_is_asked(world: World) -> None:
+    asked: list[tuple[float, bool]] = []
+
+    class Watched(FakeLogStore):
+        async def query(self, sql: str, parameters: Any = None) -> Any:
+            asked.append((world.clock.seconds(), parameters is not None))
+            return await super().query(sql, parameters)
+
+    world.shipper._store = store = Watched()
+    store.lose_acknowledgements = 1
+    world.record(1)
+    world.pass_time(12)
+    (contact, _), (question, about_the_segment) = asked
+    assert about_the_segment
+    assert question - contact >= SETTLE_SECONDS
+    assert len(store.rows) == 1
+
+
+def test_a_crash_between_insert_and_acknowledgement(world: World) -> None:
+    world.store.lose_acknowledgements = 1
+    world.record(1)
+    world.clock.advance(5)
+    world.clock.advance(0)
+    world.crash()
+    world.start()
+    world.record(2)
+    world.pass_time(10)
+    assert world.stored() == ["/1", "/2"]
+
+
+def test_a_segment_over_midnight_whose_second_day_failed(world: World) -> None:
+    next_day = (row().time_us // DAY_US + 1) * DAY_US
+    world.record(1)
+    world.record(2, time_us=next_day)
+    world.store.lose_acknowledgements = 1
+    world.pass_time(12)
+    assert sorted(world.stored()) == ["/1", "/2"]
+
+
+def test_a_refused_segment_does_not_stop_those_behind_it(world: World) -> None:
+    world.record(1)
+    (path,) = world.files(".open")
+    world.store.refuse = {f"{path.stem}/{row().time_us // DAY_US}"}
+    world.clock.advance(5)
+    world.record(2)
+    world.pass_time(10)
+    assert world.stored() == ["/2"]
+    assert world.shipper.rejected == 1
+    (rejected,) = world.files(".rejected")
+    # A person may have it tried again.
+    world.store.refuse.clear()
+    rejected.rename(rejected.with_suffix(".shipping"))
+    world.pass_time(3)
+    assert sorted(world.stored()) == ["/1", "/2"]
+
+
+def test_tables_that_somebody_dropped_are_made_again(world: World) -> None:
+    world.record(1)
+    (path,) = world.files(".open")
+    world.store.refuse = {f"{path.stem}/{row().time_us // DAY_US}"}
+    world.tables.cures = set(world.store.refuse)
+    world.pass_time(7)
+    assert world.stored() == ["/1"]
+    assert (world.tables.applied, world.shipper.rejected) == (1, 0)
+
+
+def test_tables_that_cannot_be_made_put_no_segment_aside(world: World) -> None:
+    world.tables.broken = True
+    world.record(1)
+    (path,) = world.files(".open")
+    world.store.refuse = {f"{path.stem}/{row().time_us // DAY_US}"}
+    world.pass_time(30)
+    assert world.files(".rejected") == []
+    world.tables.broken = False
+    world.store.refuse.clear()
+    world.pass_time(20)
+    assert world.stored() == ["/1"]
+
+
+def test_nothing_is_tried_before_the_tables_are_ready(world: World) -> None:
+    world.tables.ready = False
+    world.record(1)
+    world.pass_time(10)
+    assert world.stored() == []
+    world.tables.ready = True
+    world.pass_time(2)
+    assert world.stored() == ["/1"]
+
+
+def test_a_torn_segment_ships_its_rows_and_a_damaged_one_is_kept(world: World) -> None:
+    spool = world.directory / "spool"
+    whole = FILE_HEADER + encode_row(row(1))
+    (spool / "edge-1-0000000000000001-00.segment").write_bytes(whole + encode_row(row(2))[:50])
+    (spool / "edge-1-0000000000000002-00.segment").write_bytes(whole + b"x" * 100_000)
+    world.pass_time(3)
+    assert world.stored() == ["/1", "/1"]
+    assert [path.name for path in world.files("")] == ["edge-1-0000000000000002-00.rejected"]
+    assert world.shipper.lost_bytes == 50 + 100_000
+
+
+def test_a_full_spool_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
+    world = World(tmp_path, spool_bytes=1000)
+    world.store.available = False
+    for number in range(20):
+        world.record(number)
+        world.pass_time(6)
+    world.pass_time(BOUND_EVERY_SECONDS)
+    assert sum(path.stat().st_size for path in world.files("")) <= 1000
+    assert world.shipper.spooled_bytes <= 1000
+    world.store.available = True
+    world.pass_time(LONGEST_RETRY_SECONDS + 5)
+    kept = world.stored()
+    assert kept == [f"/{number}" for number in range(20 - len(kept), 20)]
+    assert world.shipper.dropped == 20 - len(kept) > 0
+
+
+def test_yesterdays_visitor_key_is_destroyed(world: World) -> None:
+    keys = world.directory / "journal" / "visitor-keys.json"
+    world.record(1)
+    world.pass_time(6)
+    first = keys.read_text()
+    world.clock.advance(2 * 86400)
+    world.pass_time(1)
+    assert world.store.rows[0]["visitor"] != 0
+    assert '"keys": {}' in keys.read_text() != first
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_ships_what_is_there(world: World) -> None:
+    world.record(1)
+    await world.spool.stop()
+    await world.shipper.stop()
+    assert world.stored() == ["/1"]
+    world.start()  # the lock was given back
+
+
+def test_stop_is_bounded_and_leaves_the_rest(world: World) -> None:
+    world.record(1)
+    hanging: Deferred[None] = Deferred()
+
+    class Hangs(FakeLogStore):
+        async def insert(self, *_: object) -> None:
+            await hanging
+
+    world.shipper._store = Hangs()
+    run(world.spool.stop())
+    stopped = Deferred.fromCoroutine(world.shipper.stop())
+    world.pass_time(STOP_SECONDS + 1)
+    assert stopped.called
+    assert world.files(".shipping")
+
+
+def test_only_one_shipper_has_the_spool(world: World) -> None:
+    with pytest.raises(StartupError, match=r"node\.data_dir: another WatchDucks"):
+        World(world.directory)
+
+
+def test_the_fake_fails_as_the_store_does() -> None:
+    store = FakeLogStore()
+    store.available = False
+    with pytest.raises(StoreUnavailable):
+        run(store.start())
+
+
+class Journey(RuleBasedStateMachine):
+    """Rows, crashes, lost acknowledgements, outages: in the end each row is there once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(mkdtemp())
+        self.world = World(self.directory)
+        self.recorded = 0
+
+    def teardown(self) -> None:
+        try:
+            self.world.store.available = True
+            self.world.store.lose_acknowledgements = 0
+            self.world.pass_time(2 * LONGEST_RETRY_SECONDS)
+            assert sorted(self.world.stored()) == sorted(f"/{n}" for n in range(self.recorded))
+            assert self.world.files("") == []
+        finally:
+            self.world.crash()
+            shutil.rmtree(self.directory)
+
+    @rule(count=st.integers(1, 3))
+    def record(self, count: int) -> None:
+        self.world.record(*range(self.recorded, self.recorded + count))
+        self.recorded += count
+
+    @rule(seconds=st.sampled_from([0.5, 1, 5, 20]))
+    def pass_time(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule()
+    def kill(self) -> None:
+        self.world.crash()
+        self.world.start()
+
+    @rule()
+    def go_away(self) -> None:
+        self.world.store.available = False
+
+    @precondition(lambda self: not self.world.store.available)
+    @rule()
+    def come_back(self) -> None:
+        self.world.store.available = True
+
+    @rule(times=st.integers(1, 3))
+    def lose_acknowledgements(self, times: int) -> None:
+        self.world.store.lose_acknowledgements = times
+
+    @invariant()
+    def nothing_twice(self) -> None:
+        stored = self.world.stored()
+        assert len(stored) == len(set(stored))
+
+
+TestJourney = Journey.TestCase
+TestJourney.settings = settings(stateful_step_count=30)
