@@ -54,7 +54,7 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:
     """Return the appliance as a service; called by twistd, once."""
-    from twisted.internet import reactor  # noqa: PLC0415 -- installed by twistd by now
+    from twisted.internet import reactor
 
     from watchducks.appliance import Appliance
 

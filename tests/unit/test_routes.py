@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from watchducks.stores.memory import MemoryCache
 
 from watchducks import routes
 from watchducks.model.changes import Changes
@@ -16,6 +14,7 @@ from watchducks.model.routing import Route
 from watchducks.model.sites import Site, SiteState
 from watchducks.routes import MISS_LIFE_SECONDS, UNKNOWN, RouteTable
 from watchducks.stores.interfaces import StoreUnavailable
+from watchducks.stores.memory import MemoryCache
 
 
 def site(number: int, zone: str, *, origin: str = "203.0.113.7") -> Site:

@@ -128,11 +128,11 @@ class _Twistd(ProcessProtocol):
 
 
 async def run(reactor: Any, directory: Path) -> int:
-    """Run the demo in ``directory`` (absolute) until Ctrl-C or until the appliance ends; return its exit code.
+    """Run the demo until Ctrl-C or until the appliance ends; return the appliance's exit code.
 
+    :param directory: absolute; made if it is missing.
     :raises DemoError: it could not be started.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     ports = Ports.choose()
     authority = Authority(directory)
     _certificate_of_the_site(authority, directory)
@@ -254,13 +254,14 @@ async def _register(ports: Ports) -> None:
 def _what_to_try(directory: Path, ports: Ports) -> str:
     where = os.path.relpath(directory)
     www = f"www.{DOMAIN}"
+    http, https = f"{www}:{ports.http}", f"{www}:{ports.https}"
     console = f"http://127.0.0.1:{ports.console}"
     return f"""
 WatchDucks runs, with a demo origin and the registered site "{SITE}". Try:
 
   DNS      dig @127.0.0.1 -p {ports.dns} {www}
-  HTTP     curl --resolve {www}:{ports.http}:127.0.0.1 http://{www}:{ports.http}/
-  HTTPS    curl --cacert {where}/ca.pem --resolve {www}:{ports.https}:127.0.0.1 https://{www}:{ports.https}/
+  HTTP     curl --resolve {http}:127.0.0.1 http://{http}/
+  HTTPS    curl --cacert {where}/ca.pem --resolve {https}:127.0.0.1 https://{https}/
   Charts   {console}/sites/{SITE}
   Another  {console}/register   with the domain ducks.test and the origin
            http://{ORIGIN_ADDRESS}:{ports.origin} or https://{ORIGIN_ADDRESS}:{ports.origin_tls}

@@ -1,0 +1,250 @@
+"""Stand-ins for what the console is built on: a registry and measurements in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.defer import Deferred
+
+from watchducks.analytics.periods import Period
+from watchducks.analytics.results import (
+    Latency,
+    LatencyPoint,
+    PathLatency,
+    PathTraffic,
+    ReferrerTraffic,
+    Status,
+    StatusCount,
+    StatusPoint,
+    Traffic,
+    TrafficPoint,
+    Visitors,
+    VisitorsPoint,
+)
+from watchducks.model.names import name_key, zone_of
+from watchducks.model.problems import Problem
+from watchducks.model.sites import Registration, Site, SiteState
+from watchducks.registry.registration import SiteChanges
+from watchducks.registry.registry import Conflict, SiteNotFound
+from watchducks.stores.interfaces import StoreUnavailable
+
+CREATED = 1_795_000_000
+
+
+class FakeSites:
+    """A registry in memory.
+
+    :ivar away: every call fails as if the database were down.
+    :ivar broken: every call fails as no call should.
+    :ivar hang: what a look-up of one site waits for, if anything.
+    """
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, Site] = {}
+        self.tokens: dict[str, str] = {}
+        self.away = False
+        self.broken = False
+        self.hang: Deferred[None] | None = None
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreUnavailable("registry: cannot connect")
+        if self.broken:
+            raise RuntimeError("a secret detail")
+
+    async def register(self, registration: Registration) -> tuple[Site, str]:
+        self._check()
+        key = name_key(registration.name)
+        zone = zone_of(registration.domain)
+        problems = {}
+        taken = "{value} is registered already."
+        if key in self.by_key:
+            problems["name"] = Problem("registered", taken, value=registration.name)
+        if any(site.zone == zone for site in self.by_key.values()):
+            problems["domain"] = Problem("registered", taken, value=registration.domain)
+        if problems:
+            raise Conflict(problems)
+        number = len(self.tokens) + 1
+        site = Site(
+            id=number,
+            name=registration.name,
+            domain=registration.domain,
+            zone=zone,
+            origin=registration.origin,
+            email=registration.email,
+            cohort=registration.cohort,
+            state=SiteState.REGISTERED,
+            revision=number,
+            created=CREATED,
+        )
+        self.by_key[key] = site
+        self.tokens[key] = f"wd_token-{number}"
+        return site, self.tokens[key]
+
+    async def update(self, name: str, changes: SiteChanges) -> Site:
+        self._check()
+        site = self.by_key.get(name_key(name))
+        if site is None:
+            raise SiteNotFound(name)
+        changed = Site(
+            id=site.id,
+            name=site.name,
+            domain=site.domain,
+            zone=site.zone,
+            origin=changes.origin or site.origin,
+            email=changes.email or site.email,
+            cohort=changes.cohort or site.cohort,
+            state=site.state,
+            revision=site.revision + 1,
+            created=site.created,
+        )
+        self.by_key[name_key(name)] = changed
+        return changed
+
+    async def remove(self, name: str) -> None:
+        self._check()
+        if self.by_key.pop(name_key(name), None) is None:
+            raise SiteNotFound(name)
+
+    async def site(self, name: str) -> Site | None:
+        self._check()
+        if self.hang is not None:
+            await self.hang
+        return self.by_key.get(name_key(name))
+
+    async def site_for_host(self, host: str) -> Site | None:
+        self._check()
+        return next((site for site in self.by_key.values() if host in site.hosts), None)
+
+    async def sites(
+        self, cohort: str | None = None, after: str | None = None, limit: int = 100
+    ) -> list[Site]:
+        self._check()
+        keys = sorted(key for key in self.by_key if after is None or key > name_key(after))
+        found = [self.by_key[key] for key in keys]
+        return [site for site in found if cohort in (None, site.cohort)][:limit]
+
+    async def cohorts(self) -> list[tuple[str, int]]:
+        self._check()
+        names = [site.cohort for site in self.by_key.values()]
+        return [(name, names.count(name)) for name in sorted(set(names))]
+
+    async def authorise(self, site_name: str, token: str) -> bool:
+        self._check()
+        return self.tokens.get(name_key(site_name)) == token
+
+
+class FakeAnalytics:
+    """Measurements that follow the hours of a day, or nothing at all.
+
+    :ivar scale: requests at the busiest hour; 0: a silent site.
+    :ivar away: every call fails as if the log store were down.
+    """
+
+    def __init__(self, scale: int = 0) -> None:
+        self.scale = scale
+        self.away = False
+
+    def _level(self, time: int) -> float:
+        if self.away:
+            raise StoreUnavailable("logs: cannot connect")
+        hour = time % 86400 / 3600
+        return 0.55 - 0.4 * math.cos((hour - 4) / 24 * 2 * math.pi) + 0.05 * math.sin(time / 997)
+
+    def _requests(self, period: Period) -> list[int]:
+        return [round(self.scale * self._level(t) * period.bucket / 3600) for t in period.times]
+
+    async def traffic(self, site_id: int, period: Period) -> Traffic:
+        points = tuple(
+            TrafficPoint(time, n, n // 50, n * 210, n * 14_300)
+            for time, n in zip(period.times, self._requests(period), strict=True)
+        )
+        requests = sum(point.requests for point in points)
+        return Traffic(
+            points,
+            requests,
+            sum(point.connections for point in points),
+            requests * 210,
+            requests * 14_300,
+            round(requests / 1.12),
+            0.12 if requests else None,
+        )
+
+    async def latency(self, site_id: int, period: Period) -> Latency:
+        def point(time: int, count: int) -> LatencyPoint:
+            if not count:
+                return LatencyPoint(time, 0, *[None] * 7)
+            mean = 62 + 60 * self._level(time)
+            return LatencyPoint(
+                time, count, mean, mean * 0.8, mean * 1.9, mean * 2.4, mean * 4, mean - 4.2, 4.2
+            )
+
+        points = tuple(
+            point(time, n) for time, n in zip(period.times, self._requests(period), strict=True)
+        )
+        total = point(period.start, sum(p.count for p in points))
+        if not total.count:
+            return Latency(points, total, (), (), None, None)
+        return Latency(
+            points,
+            total,
+            (PathLatency("/assets/app.css", 4210, 8.4, 12.0), PathLatency("/", 9120, 41.0, 88.1)),
+            (PathLatency("/search", 310, 842.0, 2210.0), PathLatency("/cart", 98, 310.0, 700.0)),
+            100.0,
+            -0.06,
+        )
+
+    async def status(self, site_id: int, period: Period) -> Status:
+        points = tuple(
+            StatusPoint(time, 0, n - n // 9 - n // 30 - n // 300, n // 9, n // 30, n // 300, 0)
+            for time, n in zip(period.times, self._requests(period), strict=True)
+        )
+        requests = sum(self._requests(period))
+        errors = sum(point.client_error + point.server_error for point in points)
+        return Status(
+            points,
+            (StatusCount(200, requests - errors), StatusCount(404, errors)) if requests else (),
+            requests,
+            1 - errors / requests if requests else None,
+            None,
+        )
+
+    async def visitors(self, site_id: int, period: Period) -> Visitors:
+        counts = [round(n / 11) for n in self._requests(period)]
+        return Visitors(
+            tuple(VisitorsPoint(t, n) for t, n in zip(period.times, counts, strict=True)),
+            round(sum(counts) * 0.8),
+            round(sum(counts) * 0.85),
+            -0.06 if sum(counts) else None,
+        )
+
+    async def paths(self, site_id: int, period: Period, limit: int = 10) -> tuple[PathTraffic, ...]:
+        if not sum(self._requests(period)):
+            return ()
+        everything = (
+            PathTraffic("/", 9120, 3, 91_000_000, 41.0),
+            PathTraffic("/assets/app.css", 4210, 0, 12_000_000, 8.4),
+            PathTraffic("/ducks/<mallard>", 2405, 1, 33_000_000, 66.2),
+            PathTraffic("/search", 310, 12, 4_000_000, 842.0),
+        )
+        return everything[:limit]
+
+    async def referrers(
+        self, site_id: int, period: Period, limit: int = 10
+    ) -> tuple[ReferrerTraffic, ...]:
+        return (ReferrerTraffic("news.example", 120, 80),)[:limit] if self.scale else ()
+
+    async def requests_by_site(self, site_ids: Sequence[int], period: Period) -> dict[int, int]:
+        total = sum(self._requests(period))
+        return {site_id: total // site_id for site_id in site_ids} if total else {}
+
+
+class FakeReadiness:
+    """Says what it is told to."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, bool] = {"registry": True}
+
+    def checks(self) -> Mapping[str, bool]:
+        return self.parts
