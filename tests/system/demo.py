@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -67,3 +68,29 @@ def requests_shown(chromium: Chrome) -> int:
     """Return the number on the card of requests, as the page shows it."""
     shown = chromium.find_element(By.CSS_SELECTOR, "[data-total=requests]").text
     return int(re.sub(r"\D", "", shown) or 0)
+
+
+# Labels and grid lines are grey; what has a colour is the data.
+MIN_DRAWN_PIXELS = 200
+
+
+def drawn_pixels(chromium: Chrome) -> int:
+    """Return how many coloured pixels the chart with the fewest has; 0: not all are there."""
+    script = """
+        const charts = [...document.querySelectorAll(".uplot canvas")];
+        if (charts.length < 4) return 0;
+        return Math.min(...charts.map((canvas) => {
+            if (!canvas.width) return 0;
+            const {data} = canvas.getContext("2d")
+                .getImageData(0, 0, canvas.width, canvas.height);
+            let count = 0;
+            for (let i = 0; i < data.length; i += 4) {
+                const strong = Math.max(data[i], data[i + 1], data[i + 2])
+                    - Math.min(data[i], data[i + 1], data[i + 2]) > 60;
+                if (data[i + 3] > 127 && strong) count++;
+            }
+            return count;
+        }));
+    """
+    found: Any = chromium.execute_script(script)
+    return int(found)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
@@ -16,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.servers.waiting import wait_until
 from tests.system.appliance import api, curl, curl_through, dig
-from tests.system.demo import Demo, requests_shown
+from tests.system.demo import MIN_DRAWN_PIXELS, Demo, drawn_pixels, requests_shown
 from watchducks.demo.authority import Authority
 
 # What the issue of a row may take: flush_seconds (5) and the second to ship it.
@@ -29,20 +28,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     yield running
     if running.process.poll() is None:
         running.press_ctrl_c()
-
-
-def drawn_pixels(chromium: Chrome) -> int:
-    """Return how many pixels of the first chart's canvas are not transparent."""
-    script = """
-        const canvas = document.querySelector(".uplot canvas");
-        if (!canvas || !canvas.width) return 0;
-        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-        let count = 0;
-        for (let i = 3; i < data.length; i += 4) if (data[i]) count++;
-        return count;
-    """
-    found: Any = chromium.execute_script(script)
-    return int(found)
 
 
 @pytest.mark.timeout(180)
@@ -74,7 +59,7 @@ def test_a_visitor_is_led_to_the_proxy_and_shown_in_the_chart(demo: Demo, chromi
     # The page is open: it shows them by itself.
     wait_until(lambda: requests_shown(chromium) == before + 4, "four requests on the page", 15)
     assert time.monotonic() - asked < VISIBLE_SECONDS, f"began {time.monotonic() - began:.1f} s ago"
-    wait_until(lambda: drawn_pixels(chromium) > 500, "a chart with a line", 10)
+    wait_until(lambda: drawn_pixels(chromium) > MIN_DRAWN_PIXELS, "a chart with a line", 10)
     code, traffic = api("GET", f"{demo.url}/api/v1/sites/demo/traffic?range=day")
     assert code == 200
     assert traffic["totals"]["requests"] == before + 4

@@ -1,0 +1,188 @@
+"""The JSON API of the sites: the same data and the same rules as the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from klein import Klein
+from twisted.python.failure import Failure
+
+from watchducks.console.answers import Answers, Refusal, no_site
+from watchducks.console.bodies import read_json_object
+from watchducks.console.figures import KINDS, Figures, rfc3339
+from watchducks.console.headers import header
+from watchducks.console.http import ConsoleRequest, argument
+from watchducks.console.interfaces import Sites
+from watchducks.console.languages import mark
+from watchducks.console.registrations import Registrations
+from watchducks.model.names import display_domain
+from watchducks.model.problems import Problem
+from watchducks.model.sites import Site
+
+# A page of a list: what fits on a screen, and the most a program may ask for at once.
+DEFAULT_PAGE: Final = 100
+MAX_PAGE: Final = 1000
+
+
+class Api:
+    """The routes below /api/v1, one method each.
+
+    :param nameservers: what an owner enters at his registrar.
+    """
+
+    app = Klein()
+    app.url_map.merge_slashes = False
+
+    def __init__(
+        self,
+        *,
+        sites: Sites,
+        registrations: Registrations,
+        figures: Figures,
+        nameservers: Sequence[str],
+        answers: Answers,
+    ) -> None:
+        self._sites = sites
+        self._registrations = registrations
+        self._figures = figures
+        self._nameservers = list(nameservers)
+        self._answers = answers
+
+    # --- sites ----------------------------------------------------------------------------------
+
+    @app.route("/api/v1/sites", methods=["POST"])
+    async def register(self, request: ConsoleRequest) -> bytes:
+        """Register a site: 201 with its owner's token, which is shown once."""
+        site, token = await self._registrations.register(read_json_object(request))
+        location = f"/api/v1/sites/{quote(site.name, safe='')}"
+        document = {**self._owners_document(site), "token": token}
+        return self._answers.json(
+            request, document, 201, {"Location": location, "Cache-Control": "no-store"}
+        )
+
+    @app.route("/api/v1/sites", methods=["GET"])
+    async def sites(self, request: ConsoleRequest) -> bytes:
+        """List sites by name, a page at a time; ``next`` is the next page's ``after``."""
+        cohort = argument(request, b"cohort")
+        limit = _limit(argument(request, b"limit"))
+        found = await self._sites.sites(cohort, argument(request, b"after"), limit)
+        following = found[-1].name if len(found) == limit else None
+        return self._answers.json(
+            request, {"sites": [self._document(site) for site in found], "next": following}
+        )
+
+    @app.route("/api/v1/sites/<name>", methods=["GET"])
+    async def site(self, request: ConsoleRequest, name: str) -> bytes:
+        """Show one site; to its owner, who sends his token, all of it."""
+        site = await self._site(name)
+        if header(request, b"authorization"):
+            await self._authorise(request, name)
+            return self._answers.json(request, self._owners_document(site))
+        return self._answers.json(request, self._document(site))
+
+    @app.route("/api/v1/sites/<name>", methods=["PATCH"])
+    async def change(self, request: ConsoleRequest, name: str) -> bytes:
+        """Change a site's origin, e-mail or cohort; needs its owner's token, or an admin's."""
+        await self._authorise(request, name)
+        site = await self._registrations.change(name, read_json_object(request))
+        return self._answers.json(request, self._owners_document(site))
+
+    @app.route("/api/v1/sites/<name>", methods=["DELETE"])
+    async def remove(self, request: ConsoleRequest, name: str) -> bytes:
+        """Forget a site; needs its owner's token, or an admin's."""
+        await self._authorise(request, name)
+        await self._sites.remove(name)
+        request.setResponseCode(204)
+        return b""
+
+    @app.route("/api/v1/cohorts", methods=["GET"])
+    async def cohorts(self, request: ConsoleRequest) -> bytes:
+        """List the cohorts, each with how many sites it has."""
+        found = await self._sites.cohorts()
+        return self._answers.json(
+            request, {"cohorts": [{"name": name, "sites": count} for name, count in found]}
+        )
+
+    # --- figures --------------------------------------------------------------------------------
+
+    @app.route(
+        f"/api/v1/sites/<name>/<any({', '.join(KINDS)}):kind>",
+        methods=["GET"],
+    )
+    async def figures(self, request: ConsoleRequest, name: str, kind: str) -> bytes:
+        """Show one kind of figures of a site over a period."""
+        chosen = self._figures.period(
+            argument(request, b"range"),
+            argument(request, b"from"),
+            argument(request, b"to"),
+        )
+        site = await self._site(name)
+        document = await self._figures.document(kind, site.id, chosen)
+        return self._answers.json(request, {"site": site.name, **document})
+
+    # --------------------------------------------------------------------------------------------
+
+    @app.handle_errors(Exception)
+    def _failed(self, request: Any, failure: Failure) -> bytes:
+        return self._answers.refuse(request, failure.value)
+
+    async def _site(self, name: str) -> Site:
+        site = await self._sites.site(name)
+        if site is None:
+            raise no_site(name)
+        return site
+
+    async def _authorise(self, request: ConsoleRequest, name: str) -> None:
+        """Let only the owner and admins go on.
+
+        :raises Refusal: 401 without a token, 404 without such a site, 403 with a wrong token.
+        """
+        token = bearer_token(header(request, b"authorization"))
+        await self._site(name)
+        if not await self._sites.authorise(name, token):
+            problem = Problem("forbidden", mark("This token is not good for this site."))
+            raise Refusal(403, problem)
+
+    def _document(self, site: Site) -> Mapping[str, Any]:
+        """Return what everyone may know of a site: all but the owner's address.
+
+        The origin is no secret: it is what DNS answers whenever the proxy fails.
+        """
+        return {
+            "name": site.name,
+            "domain": site.domain,
+            "display_domain": display_domain(site.domain),
+            "zone": site.zone,
+            "hosts": list(site.hosts),
+            "origin": str(site.origin),
+            "cohort": site.cohort,
+            "state": site.state.value,
+            "created": rfc3339(site.created),
+            "nameservers": self._nameservers,
+        }
+
+    def _owners_document(self, site: Site) -> Mapping[str, Any]:
+        return {**self._document(site), "email": site.email}
+
+
+def bearer_token(authorization: str) -> str:
+    """Return the token of an Authorization header (RFC 6750 section 2.1).
+
+    :raises Refusal: 401, there is none.
+    """
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        problem = Problem("unauthorized", mark("Send the site's token as Authorization: Bearer."))
+        raise Refusal(401, problem, headers={"WWW-Authenticate": 'Bearer realm="watchducks"'})
+    return token.strip()
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_PAGE
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):
+        problem = Problem("limit", mark("limit is a number from 1 to {most}."), most=MAX_PAGE)
+        raise Refusal(400, problem)
+    return int(text)

@@ -1,0 +1,157 @@
+"""The console as a part of the appliance: put together, listening, stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.task import deferLater
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.resource import IResource
+
+from watchducks.background import StartupError
+from watchducks.console.answers import Answers
+from watchducks.console.api import Api
+from watchducks.console.assets import PREFIX, Assets, Bundle
+from watchducks.console.figures import Figures
+from watchducks.console.http import ConsoleSite, Front
+from watchducks.console.interfaces import Readiness, SiteFigures, Sites
+from watchducks.console.languages import Languages
+from watchducks.console.pages import Pages
+from watchducks.console.rates import RateLimit
+from watchducks.console.registrations import Registrations
+from watchducks.console.rendering import Templates
+from watchducks.console.sessions import SignedSessions
+from watchducks.registry.registration import Policy
+from watchducks.settings import Settings
+
+# Browsers open six connections each; this serves a hundred people at once and leaves the process
+# most of the usual 1024 file descriptors, which the proxy on the same reactor needs.
+MAX_CONNECTIONS: Final = 600
+# How long stopping waits for answers under way, and then for connections to close. Both take
+# milliseconds, unless a database or a visitor hangs.
+DRAIN_SECONDS: Final = 3.0
+_DRAIN_STEP_SECONDS: Final = 0.05
+# Somebody typing makes about three checks a second; a form filled by a browser checks five at once.
+CHECKS_PER_SECOND: Final = 5.0
+CHECKS_BURST: Final = 20
+
+
+class _Connections(WrappingFactory):
+    """Knows the open connections, so that they are bounded, and closed at the end."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper:
+        if len(self.protocols) >= MAX_CONNECTIONS:
+            # Twisted closes the connection; only the base class promises a protocol for each.
+            return None  # type: ignore[return-value]
+        return super().buildProtocol(addr)
+
+    def transports(self) -> list[Any]:
+        """Return the transports of the open connections."""
+        return [protocol.transport for protocol in self.protocols if protocol.transport]
+
+
+class Console:
+    """The console on the endpoints of ``settings.console.http``. A Part.
+
+    :param sites: the registry.
+    :param analytics: what was measured.
+    :param readiness: answers ``/readyz``.
+    :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sites: Sites,
+        analytics: SiteFigures,
+        readiness: Readiness,
+        *,
+        reactor: Any,
+    ) -> None:
+        self._reactor = reactor
+        self._endpoints = settings.console.http
+        languages = Languages()
+        bundle = Bundle()
+        templates = Templates(languages, bundle.url)
+        answers = Answers(languages, templates.refusal)
+        policy = Policy(settings.own_addresses, settings.security.allow_private_origins)
+        registrations = Registrations(sites, policy)
+        figures = Figures(analytics, clock=reactor)
+        pages = Pages(
+            sites=sites,
+            registrations=registrations,
+            figures=figures,
+            readiness=readiness,
+            nameservers=settings.nameserver.names,
+            templates=templates,
+            languages=languages,
+            answers=answers,
+            sessions=SignedSessions(reactor),
+            checks=RateLimit(CHECKS_PER_SECOND, CHECKS_BURST, reactor),
+        )
+        api = Api(
+            sites=sites,
+            registrations=registrations,
+            figures=figures,
+            nameservers=settings.nameserver.names,
+            answers=answers,
+        )
+        # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
+        self._pages, self._api = pages, api
+        assets = Assets(bundle, answers)
+        page_routes, api_routes = pages.app.resource(), api.app.resource()
+
+        def choose(path: bytes) -> IResource:
+            if path.startswith(PREFIX.encode("ascii")):
+                return assets
+            return api_routes if path.startswith(b"/api/") else page_routes
+
+        self.site = ConsoleSite(
+            Front(answers, choose), answers, settings.console.url, reactor=reactor
+        )
+        self._connections = _Connections(self.site)  # type: ignore[no-untyped-call]
+        self._ports: list[IListeningPort] = []
+
+    @property
+    def bound_addresses(self) -> Sequence[tuple[str, int]]:
+        hosts = [port.getHost() for port in self._ports]
+        return [(a.host, a.port) for a in hosts if isinstance(a, IPv4Address | IPv6Address)]
+
+    async def start(self) -> None:
+        """Listen. :raises StartupError: an endpoint cannot be bound; then none stays bound."""
+        for text in self._endpoints:
+            try:
+                endpoint = serverFromString(self._reactor, text)
+                self._ports.append(await endpoint.listen(self._connections))
+            except (CannotListenError, OSError, ValueError) as error:
+                await self.stop()
+                reason = getattr(error, "socketError", None) or error
+                raise StartupError(f'console.http = "{text}": cannot listen: {reason}') from error
+
+    async def stop(self) -> None:
+        """Accept nothing more, let answers under way finish, close what is left open."""
+        ports, self._ports = self._ports, []
+        for port in ports:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+        # A request under way may still answer; then what is left is closed, and who does not read
+        # what he asked for is cut off.
+        await self._wait(lambda: not self.site.busy)
+        for transport in self._connections.transports():
+            transport.loseConnection()
+        await self._wait(lambda: not self._connections.protocols)
+        for transport in self._connections.transports():
+            transport.abortConnection()
+
+    async def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = self._reactor.seconds() + DRAIN_SECONDS
+        while not condition() and self._reactor.seconds() < deadline:
+            await deferLater(self._reactor, _DRAIN_STEP_SECONDS)

@@ -1,0 +1,104 @@
+"""Figures: what analytics measured, as the documents that the API sends and the pages show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from watchducks.analytics.periods import Period, period
+from watchducks.analytics.results import Latency, PathTraffic, Status, Traffic, Visitors
+from watchducks.console.interfaces import SiteFigures
+
+DEFAULT_RANGE: Final = "day"
+# What a site page shows of its paths; the API has the rest.
+PAGE_PATHS: Final = 8
+# The most that analytics lists.
+MOST_PATHS: Final = 100
+# The kinds of figures that the API knows, by the last part of their address.
+KINDS: Final = ("traffic", "latency", "status", "visitors", "paths", "referrers")
+
+
+@dataclass(frozen=True, slots=True)
+class SitePage:
+    """All that a site's page shows of one period."""
+
+    traffic: Traffic
+    latency: Latency
+    status: Status
+    visitors: Visitors
+    paths: Sequence[PathTraffic]
+
+
+class Figures:
+    """Asks analytics what pages and API want to know.
+
+    Every method may raise StoreUnavailable or StoreRefused.
+
+    :param clock: tells what "the last 24 hours" are.
+    """
+
+    def __init__(self, analytics: SiteFigures, *, clock: IReactorTime) -> None:
+        self._analytics = analytics
+        self._clock = clock
+
+    def period(self, range_: str | None, from_: str | None = None, to: str | None = None) -> Period:
+        """Return the period asked for. :raises InvalidFields: there is no such one."""
+        return period(range_ or DEFAULT_RANGE, self._clock.seconds(), from_, to)
+
+    async def requests_by_site(self, site_ids: Sequence[int]) -> dict[int, int]:
+        """Return site id -> requests of the last day; silent sites are left out."""
+        return await self._analytics.requests_by_site(site_ids, self.period("day"))
+
+    async def site_page(self, site_id: int, chosen: Period) -> SitePage:
+        """Return what a site's page shows."""
+        # One after the other: the log store's threads are few, and the proxy's rows go first.
+        return SitePage(
+            await self._analytics.traffic(site_id, chosen),
+            await self._analytics.latency(site_id, chosen),
+            await self._analytics.status(site_id, chosen),
+            await self._analytics.visitors(site_id, chosen),
+            await self._analytics.paths(site_id, chosen, PAGE_PATHS),
+        )
+
+    async def document(self, kind: str, site_id: int, chosen: Period) -> dict[str, Any]:
+        """Return the JSON document of one kind of figures, one of :data:`KINDS`.
+
+        ``time`` of a point is the beginning of its bucket in POSIX seconds.
+        """
+        head = {
+            "from": rfc3339(chosen.start),
+            "to": rfc3339(chosen.end),
+            "bucket_seconds": chosen.bucket,
+        }
+        if kind == "paths":
+            paths = await self._analytics.paths(site_id, chosen, MOST_PATHS)
+            return {**head, "paths": [asdict(path) for path in paths]}
+        if kind == "referrers":
+            hosts = await self._analytics.referrers(site_id, chosen, MOST_PATHS)
+            return {**head, "referrers": [asdict(host) for host in hosts]}
+        if kind == "traffic":
+            totals = asdict(await self._analytics.traffic(site_id, chosen))
+            return {**head, "points": totals.pop("points"), "totals": totals}
+        if kind == "latency":
+            return {**head, **asdict(await self._analytics.latency(site_id, chosen))}
+        if kind == "status":
+            status = asdict(await self._analytics.status(site_id, chosen))
+            codes = {str(code["status"]): code["count"] for code in status.pop("codes")}
+            return {**head, **status, "codes": codes}
+        visitors = await self._analytics.visitors(site_id, chosen)
+        return {
+            **head,
+            "points": [asdict(point) for point in visitors.points],
+            "total": visitors.visitors,
+            "total_before": visitors.visitors_before,
+            "total_change": visitors.visitors_change,
+        }
+
+
+def rfc3339(posix_seconds: float) -> str:
+    """Return a moment as the API writes it: 2026-11-22T00:00:00Z."""
+    return datetime.fromtimestamp(posix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

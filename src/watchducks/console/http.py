@@ -1,0 +1,263 @@
+"""HTTP as the console speaks it: bounded requests, protective headers, known hosts only.
+
+What is here runs for every request, before Klein looks for a route and whatever route it finds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from io import BytesIO
+from itertools import chain
+from typing import Any, Final, cast
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from twisted.web import http, server
+from twisted.web.resource import IResource, Resource
+
+from watchducks.console.answers import Answers, Refusal, not_found
+from watchducks.console.headers import header
+from watchducks.model.problems import Problem
+
+# The largest body is a registration: five short fields. 64 KiB leaves room for a form filled with
+# nonsense to be answered politely, and stays far below the size at which Twisted would use a file.
+MAX_BODY_BYTES: Final = 64 * 1024
+# How long the rest of a refused body is read and thrown away. Closing at once would make the
+# kernel reset the connection, and the client would never see the 413.
+LINGER_SECONDS: Final = 2.0
+# A person reads a page for longer than this, but a new connection costs little; an idle one costs
+# a file descriptor that the proxy may need.
+IDLE_SECONDS: Final = 30.0
+
+# Scripts and styles come from our own files only; nothing is inline, nothing from elsewhere.
+CONTENT_SECURITY_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+SECURITY_HEADERS: Final = {
+    b"Content-Security-Policy": CONTENT_SECURITY_POLICY.encode(),
+    b"X-Content-Type-Options": b"nosniff",
+    b"X-Frame-Options": b"DENY",
+    b"Referrer-Policy": b"same-origin",
+    b"Cross-Origin-Opener-Policy": b"same-origin",
+    b"Cross-Origin-Resource-Policy": b"same-origin",
+    b"Permissions-Policy": b"camera=(), geolocation=(), microphone=()",
+}
+
+# Where a prober asks by address or by whatever name it likes; nothing there depends on the host.
+_ANY_HOST_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
+
+
+class ConsoleRequest(server.Request):
+    """A request whose body is bounded and kept in memory, and whose cookies are SameSite."""
+
+    defaultContentType = b"text/plain; charset=utf-8"
+    site: ConsoleSite
+
+    _refused = False
+    _linger: IDelayedCall | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """The headers are read. :param length: of the body, or None when it comes in chunks."""
+        self.content = BytesIO()
+        if length is not None and length > MAX_BODY_BYTES:
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._refused or self.content is None:
+            return
+        if self.content.tell() + len(data) > MAX_BODY_BYTES:
+            self._refuse_body()
+            return
+        self.content.write(data)
+
+    def _refuse_body(self) -> None:
+        """Answer 413 now, and forget what still comes."""
+        self._refused = True
+        self.site = cast(Any, self.channel).site
+        self.clientproto = b"HTTP/1.1"
+        self._prepare_headers()
+        self.setHeader(b"Connection", b"close")  # type: ignore[no-untyped-call]
+        problem = Problem(
+            "body-too-large", "The request is larger than {limit} bytes.", limit=MAX_BODY_BYTES
+        )
+        refusal = Refusal(http.REQUEST_ENTITY_TOO_LARGE, problem)
+        self.write(self.site.answers.refuse(self, refusal))  # type: ignore[no-untyped-call]
+        self._linger = self.site.reactor.callLater(LINGER_SECONDS, self.channel.loseConnection)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self._refused:
+            self._stop_lingering()
+            self.channel.loseConnection()
+            return
+        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._stop_lingering()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _stop_lingering(self) -> None:
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
+
+    def _prepare_headers(self) -> None:
+        self.setHeader(b"Date", http.datetimeToString())  # type: ignore[no-untyped-call]
+        for name, value in SECURITY_HEADERS.items():
+            self.setHeader(name, value)  # type: ignore[no-untyped-call]
+
+    def process(self) -> None:
+        """Answer the request. Replaces Twisted's, which names its version to everyone."""
+        self.site = cast(Any, self.channel).site
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        self._prepare_headers()
+        self.site.busy.add(self)
+        # On a connection that is lost this Deferred fails, which is nobody's concern here.
+        _ = self.notifyFinish().addBoth(lambda _: self.site.busy.discard(self))
+        self.render(self.site.resource)  # type: ignore[no-untyped-call]
+
+    def getRequestHostname(self) -> bytes:
+        """Return the console's own name: what a visitor claims never gets into a link."""
+        return self.site.host.encode("ascii")
+
+    def addCookie(  # type: ignore[override]
+        self,
+        k: bytes | str,
+        v: bytes | str,
+        *,
+        path: bytes | str = "/",
+        max_age: str | None = None,
+        domain: bytes | None = None,
+        secure: bool = False,
+        httpOnly: bool = True,
+    ) -> None:
+        """Set a cookie that is not sent along with requests that another site starts."""
+        super().addCookie(  # type: ignore[no-untyped-call]
+            k,
+            v,
+            path=path,
+            max_age=max_age,
+            domain=domain,
+            secure=secure or self.site.secure,
+            httpOnly=httpOnly,
+            sameSite="lax",
+        )
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Answer with a page of ours; the traceback goes to the log only."""
+        if not self.finished and not self._disconnected:
+            body = self.site.answers.refuse(self, reason.value)
+            self.write(body)  # type: ignore[no-untyped-call]
+            self.finish()  # type: ignore[no-untyped-call]
+        return reason
+
+
+class ConsoleSite(server.Site):
+    """The factory of the console's connections.
+
+    :param url: ``settings.console.url``: how people reach the console.
+    """
+
+    requestFactory = ConsoleRequest
+
+    def __init__(
+        self, resource: IResource, answers: Answers, url: str, *, reactor: IReactorTime
+    ) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            resource, reactor=reactor, timeout=IDLE_SECONDS, parsePOSTFormSubmission=False
+        )
+        self.answers = answers
+        # Requests under way, for a stop that lets them finish.
+        self.busy: set[ConsoleRequest] = set()
+        parts = urlsplit(url)
+        self.host = (parts.hostname or "localhost").encode("idna").decode("ascii")
+        # Behind a proxy that terminates TLS we are asked by http, and cookies are still Secure.
+        self.secure = parts.scheme == "https"
+
+    def log(self, request: http.Request) -> None:
+        """Write no access log: an open site page asks every second, and would drown the rest."""
+
+
+class Front(Resource):
+    """The root: refuses what no page should see, then passes on to the one who answers.
+
+    :param choose: path -> who answers it.
+    """
+
+    isLeaf = True
+
+    def __init__(self, answers: Answers, choose: Callable[[bytes], IResource]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._answers = answers
+        self._choose = choose
+
+    def render(self, request: ConsoleRequest) -> int:
+        try:
+            check_host(request.path, header(request, b"host"), request.site.host)
+            _check_path(request.path)
+            _check_text(request)
+        except Refusal as refusal:
+            return self._answers.deliver(request, refusal)
+        # Klein and Assets write by themselves.
+        return cast(int, self._choose(request.path).render(request))
+
+
+def check_host(path: bytes, host_header: str, own_host: str) -> None:
+    """Refuse names that are not ours.
+
+    A page of somebody else's, whose name he lets point to this machine (DNS rebinding), could
+    otherwise read the console from inside the owner's network. Addresses cannot be rebound.
+
+    :raises Refusal: 400 without a readable host, 421 for a wrong one.
+    """
+    if path in _ANY_HOST_PATHS:
+        return
+    try:
+        host = urlsplit("//" + host_header).hostname or ""
+    except ValueError:
+        host = ""
+    if not host:
+        raise Refusal(http.BAD_REQUEST, Problem("host", "The request names no host."))
+    if host.rstrip(".") in (own_host, "localhost"):
+        return
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise Refusal(
+            421, Problem("wrong-host", "This console does not answer for {host}.", host=host[:253])
+        ) from None
+
+
+def _check_path(path: bytes) -> None:
+    """Refuse what is no path of ours: ``*``, and ``//x``, which as a link would lead to host x."""
+    if not path.startswith(b"/") or path.startswith(b"//"):
+        raise not_found()
+
+
+def _check_text(request: ConsoleRequest) -> None:
+    """Refuse a path or query that is not UTF-8 text, so that no page has to."""
+    try:
+        arguments = chain.from_iterable(request.args.values())
+        for part in chain(request.postpath or (), request.args, arguments):
+            if "\0" in part.decode("utf-8"):
+                raise ValueError("NUL")
+    except ValueError:
+        raise Refusal(
+            http.BAD_REQUEST, Problem("encoding", "The address is not readable as UTF-8 text.")
+        ) from None
+
+
+def argument(request: http.Request, name: bytes) -> str | None:
+    """Return the query's argument ``name``, the last if it is there twice; None without one."""
+    values = request.args.get(name)
+    return values[-1].decode("utf-8") if values else None

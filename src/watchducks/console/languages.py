@@ -1,0 +1,160 @@
+"""Languages: which one a visitor reads, its words, and how it writes numbers and times.
+
+The catalogs are the gettext files ``locale/<code>/LC_MESSAGES/console.po``, read at start. English
+is the language of the sources and needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from io import BytesIO
+from typing import Final
+
+from babel import Locale
+from babel.core import UnknownLocaleError
+from babel.dates import format_skeleton
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_compact_decimal, format_decimal, format_percent
+from babel.support import NullTranslations, Translations
+from twisted.web.http import Request
+
+from watchducks.console.headers import header
+from watchducks.model.problems import Problem
+
+DEFAULT: Final = "en"
+# Code -> what the language calls itself, in the order of the switch.
+NAMES: Final = {"en": "English", "ko": "한국어"}
+COOKIE: Final = b"language"
+# A year: longer than anyone wants to be asked again, shorter than browsers' limit of 400 days.
+COOKIE_SECONDS: Final = 365 * 24 * 3600
+
+# Parameters of problems that are words of ours, and not what a visitor typed.
+_WORDS: Final = frozenset({"what", "why"})
+
+
+def mark(message: str) -> str:
+    """Return ``message`` unchanged; it tells the tests that this is a text to translate."""
+    return message
+
+
+class Language:
+    """One language: words, numbers, times."""
+
+    def __init__(self, code: str, translations: NullTranslations) -> None:
+        self.code = code
+        self.locale = Locale.parse(code)
+        self.translations = translations
+
+    def gettext(self, message: str) -> str:
+        """Return ``message`` in this language."""
+        return self.translations.ugettext(message)
+
+    def problem(self, problem: Problem) -> str:
+        """Return what is wrong with a value as a sentence of this language."""
+        parameters = {
+            name: self.gettext(value) if name in _WORDS and isinstance(value, str) else value
+            for name, value in problem.parameters.items()
+        }
+        return self.gettext(problem.template).format(**parameters)
+
+    def number(self, value: float) -> str:
+        """Write 12345.6 as this language does; at most one decimal."""
+        return format_decimal(round(value, 1), locale=self.locale)
+
+    def compact(self, value: float) -> str:
+        """Write 12345 shortly (12.3K, 1.2만); small numbers in full."""
+        if value < 10_000:
+            return self.number(value)
+        return format_compact_decimal(value, locale=self.locale, fraction_digits=1)
+
+    def percent(self, share: float) -> str:
+        """Write 0.9987 as 99.87%. What is not quite all is never rounded up to 100%."""
+        if 0.9999 < share < 1:
+            share = 0.9999
+        return format_percent(share, "#,##0.##%", locale=self.locale)
+
+    def milliseconds(self, value: float) -> str:
+        """Write a duration given in milliseconds: 0.8 ms, 240 ms, 1.3 s."""
+        if value >= 1000:
+            return f"{format_decimal(round(value / 1000, 1), locale=self.locale)} s"
+        digits = 1 if value < 10 else None
+        return f"{format_decimal(round(value, digits), locale=self.locale)} ms"
+
+    def change(self, share: float) -> str:
+        """Write a change of 0.123 as +12%."""
+        return format_percent(share, "+#,##0%;-#,##0%", locale=self.locale)
+
+    def size(self, octets: float) -> str:
+        """Write a number of bytes: 812 B, 1.2 kB, 3.4 GB."""
+        for unit in ("B", "kB", "MB", "GB"):
+            if octets < 1000:
+                return f"{self.number(octets)} {unit}"
+            octets /= 1000
+        return f"{self.number(octets)} TB"
+
+    def moment(self, posix_seconds: float) -> str:
+        """Write a time of day with its date, in UTC: for pages without JavaScript."""
+        moment = datetime.fromtimestamp(posix_seconds, UTC)
+        return f"{format_skeleton('MMMd', moment, locale=self.locale)} {moment:%H:%M}"
+
+    def date(self, posix_seconds: float) -> str:
+        """Write a day, in UTC."""
+        moment = datetime.fromtimestamp(posix_seconds, UTC)
+        return format_skeleton("MMMd", moment, locale=self.locale)
+
+
+class Languages:
+    """The languages there are, and the choice among them."""
+
+    def __init__(self) -> None:
+        self._languages = {code: Language(code, _catalog(code)) for code in NAMES}
+
+    def __getitem__(self, code: str) -> Language:
+        return self._languages[code]
+
+    def __iter__(self) -> Iterator[Language]:
+        return iter(self._languages.values())
+
+    def of(self, request: Request) -> Language:
+        """Return what the visitor chose (``?lang=``, then the cookie), else the browser's wish."""
+        asked = (request.args or {}).get(b"lang", [b""])[0]
+        for choice in (asked, request.received_cookies.get(COOKIE, b"")):
+            code = choice.decode("ascii", "replace")
+            if code in self._languages:
+                return self._languages[code]
+        return self._languages[negotiate(header(request, b"accept-language"), self._languages)]
+
+
+def negotiate(accepted: str, available: Mapping[str, object]) -> str:
+    """Return the available language Accept-Language likes best (RFC 9110 section 12.5.4)."""
+    best, best_weight = DEFAULT, 0.0
+    for item in accepted.split(","):
+        tag, _, parameter = item.strip().partition(";")
+        name, _, value = parameter.strip().partition("=")
+        try:
+            weight = float(value) if name.strip() == "q" else 1.0
+            code = Locale.parse(tag.strip(), sep="-").language
+        except (ValueError, TypeError, UnknownLocaleError):
+            continue
+        if code in available and weight > best_weight:
+            best, best_weight = code, weight
+    return best
+
+
+def read_catalog_text(code: str) -> str:
+    """Return the text of the gettext catalog of ``code``."""
+    path = files("watchducks.console") / "locale" / code / "LC_MESSAGES" / "console.po"
+    return path.read_text("utf-8")
+
+
+def _catalog(code: str) -> NullTranslations:
+    if code == DEFAULT:
+        return NullTranslations()
+    source = BytesIO(read_catalog_text(code).encode("utf-8"))
+    compiled = BytesIO()
+    write_mo(compiled, read_po(source, locale=code, domain="console"))
+    compiled.seek(0)
+    return Translations(compiled, domain="console")

@@ -1,0 +1,327 @@
+"""Pages: what people see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from klein import Field, Klein, RequestComponent, Requirer
+from klein.interfaces import ISession
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+
+from watchducks.analytics.periods import DAY
+from watchducks.console.answers import (
+    HTML,
+    Answer,
+    Answers,
+    Refusal,
+    as_refusal,
+    no_site,
+    to_bytes,
+)
+from watchducks.console.figures import DEFAULT_RANGE, Figures
+from watchducks.console.forms import Forms, csrf_field, form_route
+from watchducks.console.http import ConsoleRequest, argument
+from watchducks.console.interfaces import Readiness, Sites
+from watchducks.console.languages import COOKIE, COOKIE_SECONDS, NAMES, Languages, mark
+from watchducks.console.rates import RateLimit
+from watchducks.console.registrations import LABELS, Registrations
+from watchducks.console.rendering import Templates
+from watchducks.console.sessions import Session, SignedSessions
+from watchducks.console.views import WORDS, cards
+from watchducks.model.problems import InvalidFields, Problem
+from watchducks.model.sites import Site, SiteState
+from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
+
+# Sites on one overview page: what a person scrolls through.
+PAGE_SITES: Final = 60
+# Cohorts offered while one types; more are no help.
+OFFERED_COHORTS: Final = 50
+
+STATE_NAMES: Final = {
+    SiteState.REGISTERED: mark("registered"),
+    SiteState.DELEGATED: mark("delegated"),
+    SiteState.CERTIFIED: mark("certified"),
+    SiteState.ACTIVE: mark("active"),
+    SiteState.FAILOVER: mark("failover"),
+    SiteState.MOVED: mark("moved"),
+}
+
+RANGE_NAMES: Final = {"day": mark("Day"), "week": mark("Week"), "month": mark("Month")}
+
+# What a note in the session is called that carries a site's token to the next page.
+_NOTE: Final = "token of "
+
+
+class Pages:
+    """The console's pages, one method a route."""
+
+    app = Klein()
+    # A path with two slashes is another path; redirecting it would build a link out of it.
+    app.url_map.merge_slashes = False
+    requirer = Requirer()
+
+    def __init__(
+        self,
+        *,
+        sites: Sites,
+        registrations: Registrations,
+        figures: Figures,
+        readiness: Readiness,
+        nameservers: Sequence[str],
+        templates: Templates,
+        languages: Languages,
+        answers: Answers,
+        sessions: SignedSessions,
+        checks: RateLimit,
+    ) -> None:
+        self._sites = sites
+        self._registrations = registrations
+        self._figures = figures
+        self._readiness = readiness
+        self._nameservers = tuple(nameservers)
+        self._templates = templates
+        self._languages = languages
+        self._answers = answers
+        self._sessions = sessions
+        self._forms = Forms(sessions)
+        self._checks = checks
+
+    # --- overview -------------------------------------------------------------------------------
+
+    @app.route("/", methods=["GET"])
+    async def overview(self, request: ConsoleRequest) -> bytes:
+        """List the sites by cohort, with their requests of the last day."""
+        after = argument(request, b"after")
+        sites = await self._sites.sites(after=after, limit=PAGE_SITES)
+        counts = dict(await self._sites.cohorts())
+        requests = await self._requests(sites)
+        by_cohort = sorted(sites, key=lambda site: site.cohort)
+        next_page = None
+        if len(sites) == PAGE_SITES:
+            next_page = "/?" + urlencode({"after": sites[-1].name})
+        return self._page(
+            request,
+            "overview.html",
+            page="overview",
+            cohorts=[
+                (cohort, counts.get(cohort, 0), list(members))
+                for cohort, members in groupby(by_cohort, key=lambda site: site.cohort)
+            ],
+            site_count=sum(counts.values()),
+            requests=requests,
+            total_requests=None if requests is None else sum(requests.values()),
+            unavailable=requests is None,
+            next_page=next_page,
+        )
+
+    async def _requests(self, sites: Sequence[Site]) -> Mapping[int, int] | None:
+        """Return site id -> requests of the last day; None while the log store is away."""
+        try:
+            return await self._figures.requests_by_site([site.id for site in sites])
+        except (StoreUnavailable, StoreRefused):
+            return None
+
+    # --- registration ---------------------------------------------------------------------------
+
+    @requirer.prerequisite([ISession])
+    async def _prepare_form(self, request: ConsoleRequest) -> None:
+        await self._forms.prepare(request)
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        app.route("/register", methods=["GET"]),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+    )
+    async def registration_form(self, request: ConsoleRequest, session: Session) -> bytes:
+        """Show the empty form."""
+        return await self._form(request, session, {}, {}, None)
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/register", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        name=Field.text(required=False, default=""),
+        domain=Field.text(required=False, default=""),
+        origin=Field.text(required=False, default=""),
+        email=Field.text(required=False, default=""),
+        cohort=Field.text(required=False, default=""),
+    )
+    async def register(self, request: ConsoleRequest, session: Session, **fields: str) -> bytes:
+        """Register a site; show the form again, with what was typed, if something is wrong."""
+        try:
+            site, token = await self._registrations.register(fields)
+        except (InvalidFields, StoreUnavailable) as error:
+            return await self._form(request, session, fields, *_told(error))
+        self._sessions.leave_note(session, _NOTE + site.name, token)
+        location = f"/sites/{quote(site.name, safe='')}?registered=yes"
+        return self._answers.send(
+            request, Answer(b"", HTML, 303, {"Location": location, "Cache-Control": "no-store"})
+        )
+
+    async def _form(
+        self,
+        request: ConsoleRequest,
+        session: Session,
+        values: Mapping[str, str],
+        problems: Mapping[str, Problem],
+        refusal: Refusal | None,
+    ) -> bytes:
+        try:
+            known = [cohort for cohort, _ in await self._sites.cohorts()][:OFFERED_COHORTS]
+        except StoreUnavailable:
+            known = []  # the form can be filled all the same
+        language = self._languages.of(request)
+        return self._page(
+            request,
+            "register.html",
+            status=refusal.status if refusal else 200,
+            secret=True,
+            page="register",
+            csrf=await csrf_field(session),
+            labels=LABELS,
+            values=values,
+            problems=problems,
+            summary=language.problem(refusal.problem) if refusal else "",
+            known_cohorts=known,
+        )
+
+    @app.route("/register/check", methods=["GET"])
+    async def check(self, request: ConsoleRequest) -> bytes:
+        """Say whether one field's value would be accepted, for the script of the form."""
+        if not self._checks.allows(_visitor(request)):
+            problem = Problem("too-many", mark("Too many requests; try again in a second."))
+            raise Refusal(429, problem, headers={"Retry-After": "1"})
+        problem_found = await self._registrations.check(
+            argument(request, b"field") or "", argument(request, b"value") or ""
+        )
+        language = self._languages.of(request)
+        if problem_found is None:
+            return self._answers.json(request, {"ok": True, "message": ""})
+        return self._answers.json(
+            request,
+            {
+                "ok": False,
+                "code": problem_found.code,
+                "message": language.problem(problem_found),
+            },
+        )
+
+    # --- a site ---------------------------------------------------------------------------------
+
+    @app.route("/sites/<name>", methods=["GET"])
+    async def site(self, request: ConsoleRequest, name: str) -> bytes:
+        """Show a site's figures; after its registration, the way to the first visitor, too."""
+        site = await self._sites.site(name)
+        if site is None:
+            raise no_site(name)
+        chosen = self._figures.period(argument(request, b"range"))
+        try:
+            figures = await self._figures.site_page(site.id, chosen)
+        except (StoreUnavailable, StoreRefused):
+            figures = None  # the page says so, and how to get here is worth showing all the same
+        token = await self._token_note(request, site)
+        language = self._languages.of(request)
+        return self._page(
+            request,
+            "site.html",
+            secret=token is not None,
+            page="site",
+            site=site,
+            nameservers=self._nameservers,
+            registered=argument(request, b"registered") is not None,
+            token=token,
+            cards=cards(language, figures) if figures else [],
+            figures=figures,
+            silent=figures is not None
+            and not (figures.traffic.requests or figures.traffic.connections),
+            words={key: language.gettext(word) for key, word in WORDS.items()},
+            ranges={name: language.gettext(word) for name, word in RANGE_NAMES.items()},
+            chosen_range=argument(request, b"range") or DEFAULT_RANGE,
+            daily=chosen.bucket >= DAY,
+        )
+
+    async def _token_note(self, request: ConsoleRequest, site: Site) -> str | None:
+        """Return the owner's token right after the registration, once."""
+        if argument(request, b"registered") is None or request.method != b"GET":
+            return None
+        session = await self._forms.present(request)
+        return self._sessions.take_note(session, _NOTE + site.name) if session else None
+
+    # --- for machines ---------------------------------------------------------------------------
+
+    @app.route("/healthz", methods=["GET"])
+    async def healthz(self, request: ConsoleRequest) -> bytes:
+        """Say that the process answers."""
+        return self._answers.json(request, {"status": "ok"})
+
+    @app.route("/readyz", methods=["GET"])
+    async def readyz(self, request: ConsoleRequest) -> bytes:
+        """Say whether it can do its work, and which part cannot."""
+        checks = self._readiness.checks()
+        ready = all(checks.values())
+        document = {"status": "ok" if ready else "unavailable", "checks": dict(checks)}
+        return self._answers.json(request, document, 200 if ready else 503)
+
+    # --------------------------------------------------------------------------------------------
+
+    @app.handle_errors(Exception)
+    def _failed(self, request: Any, failure: Failure) -> bytes:
+        return self._answers.refuse(request, failure.value)
+
+    def _page(
+        self,
+        request: ConsoleRequest,
+        template: str,
+        *,
+        status: int = 200,
+        secret: bool = False,
+        **values: Any,
+    ) -> bytes:
+        """Send a page. ``secret``: it holds a token, so it is neither cached nor compressed."""
+        language = self._languages.of(request)
+        if argument(request, b"lang") == language.code:
+            request.addCookie(COOKIE, language.code, max_age=str(COOKIE_SECONDS))
+        text = self._templates.render(
+            language,
+            template,
+            language_links=language_links(request),
+            state_names={
+                state.value: language.gettext(name) for state, name in STATE_NAMES.items()
+            },
+            **values,
+        )
+        headers = {"Cache-Control": "no-store"} if secret else {}
+        return self._answers.send(
+            request, Answer(to_bytes(text), HTML, status, headers, compress=not secret)
+        )
+
+
+def _visitor(request: ConsoleRequest) -> str:
+    """Return what tells visitors apart: the address; all who come by a local socket are one."""
+    address = request.getClientAddress()  # type: ignore[no-untyped-call]
+    return str(getattr(address, "host", ""))
+
+
+def _told(error: BaseException) -> tuple[Mapping[str, Problem], Refusal]:
+    """Return what a form shows of ``error``: beside its fields, and above them all."""
+    if isinstance(error, InvalidFields):
+        # To a person, what is taken is one more value that is not accepted.
+        error = InvalidFields(error.problems)
+    refusal = as_refusal(error)
+    assert refusal is not None
+    return refusal.errors, refusal
+
+
+def language_links(request: ConsoleRequest) -> Mapping[str, str]:
+    """Return language code -> this very page in that language."""
+    kept = {
+        name.decode("utf-8"): values[-1].decode("utf-8")
+        for name, values in request.args.items()
+        if name == b"range"
+    }
+    path = request.path.decode("ascii", "replace")
+    return {code: f"{path}?{urlencode({**kept, 'lang': code})}" for code in NAMES}

@@ -1,0 +1,83 @@
+"""Registrations: the form's way through the registry, and live validation while somebody types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from watchducks.console.interfaces import Sites
+from watchducks.console.languages import mark
+from watchducks.model.problems import Problem
+from watchducks.model.sites import Site
+from watchducks.registry.registration import Policy, validate, validate_changes, validate_field
+
+# The form's labels and hints, in its order: field -> (label, hint, input type, autocomplete).
+LABELS: Final[Mapping[str, tuple[str, str, str, str]]] = {
+    "name": (
+        mark("Site name"),
+        mark("What you call it here. It becomes part of this console's address."),
+        "text",
+        "off",
+    ),
+    "domain": (mark("Domain"), mark("For example example.com."), "text", "url"),
+    "origin": (
+        mark("Your server's address"),
+        mark("The IP address where the site runs today, such as 203.0.113.7."),
+        "text",
+        "off",
+    ),
+    "email": (
+        mark("E-mail"),
+        mark("Where we reach you. It is not shown to anyone."),
+        "email",
+        "email",
+    ),
+    "cohort": (
+        mark("Cohort (optional)"),
+        mark("The group your site is compared with, such as a class or a team."),
+        "text",
+        "off",
+    ),
+}
+
+
+class Registrations:
+    """Registers sites and checks single fields.
+
+    :param policy: what the sysadmin's configuration says about origins.
+    """
+
+    def __init__(self, sites: Sites, policy: Policy) -> None:
+        self._sites = sites
+        self._policy = policy
+
+    async def register(self, fields: Mapping[str, object]) -> tuple[Site, str]:
+        """Register what ``fields`` ask for; return the site and its owner's token.
+
+        :raises InvalidFields: with every problem, or because a name is taken.
+        """
+        return await self._sites.register(validate(fields, self._policy))
+
+    async def change(self, name: str, fields: Mapping[str, object]) -> Site:
+        """Change the site ``name`` as ``fields`` ask for, and return it.
+
+        :raises InvalidFields: with every problem.
+        :raises SiteNotFound: there is no such site (any more).
+        """
+        return await self._sites.update(name, validate_changes(fields, self._policy))
+
+    async def check(self, field: str, value: str) -> Problem | None:
+        """Return what is wrong with one field's value, or None.
+
+        Nothing is promised: somebody else may still be first.
+        """
+        try:
+            normalised = validate_field(field, value, self._policy)
+        except Problem as problem:
+            return problem
+        value = str(normalised)
+        if field == "name" and await self._sites.site(value):
+            return Problem("taken", "The name {value} is taken.", value=value)
+        if field == "domain" and await self._sites.site_for_host(value):
+            return Problem("registered", "{value} is registered already.", value=value)
+        return None

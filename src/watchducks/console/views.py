@@ -1,0 +1,179 @@
+"""Views: a site's figures as cards, with every number written out in the reader's language.
+
+The page is complete without script; the script draws the charts and keeps the numbers fresh. It
+finds what to refresh by the ``key`` of each fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from watchducks.analytics.results import Latency, Status, Traffic, Visitors
+from watchducks.console.figures import SitePage
+from watchducks.console.languages import Language, mark
+
+NOTHING: Final = "\N{EN DASH}"
+
+# The words that the script writes into charts.
+WORDS: Final = {
+    "requests": mark("Requests"),
+    "p50": mark("Median"),
+    "p95": mark("95 of 100 are faster than"),
+    "origin": mark("Your server, mean"),
+    "own": mark("WatchDucks and network, mean"),
+    "success": mark("Succeeded (2xx)"),
+    "redirection": mark("Redirected (3xx)"),
+    "client_error": mark("Wrong requests (4xx)"),
+    "server_error": mark("Server errors (5xx)"),
+    "visitors": mark("Visitors"),
+    "live": mark("Live"),
+    "stale": mark("Cannot refresh the numbers; trying again"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number with its label; ``key`` is its path in the API's document."""
+
+    key: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One kind of figures.
+
+    :ivar main: the number that is written large; its label is the card's title.
+    :ivar rows: (time, cells) of the table that stands in for the chart, the newest first.
+    """
+
+    kind: str
+    title: str
+    main: Fact
+    facts: Sequence[Fact]
+    headings: Sequence[str]
+    rows: Sequence[tuple[int, Sequence[str]]]
+
+
+def cards(language: Language, figures: SitePage) -> list[Card]:
+    """Return the cards of a site's page in their order."""
+    return [
+        _traffic(language, figures.traffic),
+        _latency(language, figures.latency),
+        _status(language, figures.status),
+        _visitors(language, figures.visitors),
+    ]
+
+
+def _traffic(language: Language, traffic: Traffic) -> Card:
+    word = language.gettext
+    facts = [
+        Fact(
+            "totals.requests_change",
+            word(mark("against the period before")),
+            _change(language, traffic.requests_change),
+        ),
+        Fact("totals.response_bytes", word(mark("sent")), language.size(traffic.response_bytes)),
+        Fact(
+            "totals.connections",
+            word(mark("HTTPS connections passed through")),
+            language.compact(traffic.connections),
+        ),
+    ]
+    return Card(
+        "traffic",
+        word(mark("Requests")),
+        Fact("totals.requests", "", language.compact(traffic.requests)),
+        facts,
+        [word(mark("Requests")), word(mark("Sent"))],
+        [
+            (point.time, [language.number(point.requests), language.size(point.response_bytes)])
+            for point in reversed(traffic.points)
+        ],
+    )
+
+
+def _latency(language: Language, latency: Latency) -> Card:
+    word, total = language.gettext, latency.total
+    return Card(
+        "latency",
+        word(mark("Response time, median")),
+        Fact("total.p50_ms", "", _milliseconds(language, total.p50_ms)),
+        [
+            Fact("total.p95_ms", word(WORDS["p95"]), _milliseconds(language, total.p95_ms)),
+            Fact(
+                "total.origin_mean_ms",
+                word(WORDS["origin"]),
+                _milliseconds(language, total.origin_mean_ms),
+            ),
+            Fact(
+                "total.own_mean_ms", word(WORDS["own"]), _milliseconds(language, total.own_mean_ms)
+            ),
+        ],
+        [word(WORDS["p50"]), word(WORDS["p95"]), word(WORDS["origin"]), word(WORDS["own"])],
+        [
+            (
+                point.time,
+                [
+                    _milliseconds(language, value)
+                    for value in (
+                        point.p50_ms,
+                        point.p95_ms,
+                        point.origin_mean_ms,
+                        point.own_mean_ms,
+                    )
+                ],
+            )
+            for point in reversed(latency.points)
+        ],
+    )
+
+
+def _status(language: Language, status: Status) -> Card:
+    word = language.gettext
+    names = ("success", "redirection", "client_error", "server_error")
+    totals = {name: sum(getattr(point, name) for point in status.points) for name in names}
+    rate = NOTHING if status.success_rate is None else language.percent(status.success_rate)
+    return Card(
+        "status",
+        word(mark("Success rate")),
+        Fact("success_rate", "", rate),
+        [
+            Fact(f"sum.{name}", word(WORDS[name]), language.compact(totals[name]))
+            for name in ("client_error", "server_error")
+        ],
+        [word(WORDS[name]) for name in names],
+        [
+            (point.time, [language.number(getattr(point, name)) for name in names])
+            for point in reversed(status.points)
+        ],
+    )
+
+
+def _visitors(language: Language, visitors: Visitors) -> Card:
+    word = language.gettext
+    return Card(
+        "visitors",
+        word(mark("Visitors")),
+        Fact("total", "", language.compact(visitors.visitors)),
+        [
+            Fact(
+                "total_change",
+                word(mark("against the period before")),
+                _change(language, visitors.visitors_change),
+            )
+        ],
+        [word(mark("Visitors"))],
+        [(point.time, [language.number(point.visitors)]) for point in reversed(visitors.points)],
+    )
+
+
+def _milliseconds(language: Language, value: float | None) -> str:
+    return NOTHING if value is None else language.milliseconds(value)
+
+
+def _change(language: Language, share: float | None) -> str:
+    return NOTHING if share is None else language.change(share)

@@ -1,0 +1,190 @@
+"""The JSON API: sites, owners, figures, and what is told of wrong requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from tests.unit.console.driver import GOOD, NAMESERVERS, Driver, Reply
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver()
+
+
+def assert_problem(reply: Reply, status: int, code: str) -> dict[str, Any]:
+    """Check a problem document (RFC 9457) and return it."""
+    assert reply.status == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = reply.json
+    assert document["status"] == status
+    assert document["type"].rpartition(":")[2] == code
+    assert document["title"]
+    assert document["detail"]
+    return document
+
+
+def test_registering(driver: Driver) -> None:
+    reply = driver.api("POST", "/api/v1/sites", GOOD)
+    assert (reply.status, reply.headers["location"]) == (201, "/api/v1/sites/ducks")
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.json == {
+        "name": "ducks",
+        "domain": "ducks.example",
+        "display_domain": "ducks.example",
+        "zone": "ducks.example",
+        "hosts": ["ducks.example", "www.ducks.example"],
+        "origin": "203.0.113.7",
+        "cohort": "first",
+        "state": "registered",
+        "created": "2026-11-18T11:06:40Z",
+        "nameservers": NAMESERVERS,
+        "email": "owner@ducks.example",
+        "token": "wd_token-1",
+    }
+    again = assert_problem(driver.api("POST", "/api/v1/sites", GOOD), 409, "conflict")
+    assert set(again["errors"]) == {"name", "domain"}
+
+
+def test_a_public_site_is_shown_without_its_owner(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    public = driver.api("GET", "/api/v1/sites/Ducks").json
+    assert public["origin"] == "203.0.113.7"
+    assert "email" not in public
+    assert "token" not in public
+    assert driver.api("GET", "/api/v1/sites/ducks", token=token).json["email"]
+    assert_problem(driver.api("GET", "/api/v1/sites/ducks", token="wd_no"), 403, "forbidden")
+
+
+def test_wrong_fields_are_all_told(driver: Driver) -> None:
+    body = {"name": 5, "domain": "co.kr", "origin": "10.0.0.1", "odd": None, "email": "\ud800"}
+    document = assert_problem(driver.api("POST", "/api/v1/sites", body), 422, "invalid-fields")
+    assert {field: error["code"] for field, error in document["errors"].items()} == {
+        "name": "type",
+        "domain": "public-suffix",
+        "origin": "reserved-address",
+        "email": "control-characters",
+        "odd": "unknown-field",
+    }
+    assert all(error["message"] for error in document["errors"].values())
+    assert driver.sites.by_key == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"{", "application/json", 400, "json"),
+        (b"[]", "application/json", 400, "object"),
+        (b'{"name":"a","name":"b"}', "application/json", 400, "duplicate"),
+        (b'{"a":"\xff"}', "application/json", 400, "encoding"),
+        (b"[" * 99, "application/json", 400, "depth"),
+        (b"{}", "text/plain", 415, "content-type"),
+        (b"{}", "application/json; charset=utf-16", 415, "charset"),
+    ],
+)
+def test_wrong_documents(
+    driver: Driver, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    reply = driver.ask("POST", "/api/v1/sites", body, {"Content-Type": content_type})
+    assert_problem(reply, status, code)
+
+
+@pytest_twisted.ensureDeferred
+async def test_listing_is_paged_and_by_cohort(driver: Driver) -> None:
+    for number in range(5):
+        cohort = "even" if number % 2 == 0 else "odd"
+        await driver.add(name=f"site{number}", domain=f"s{number}.example", cohort=cohort)
+    names: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = driver.api("GET", f"/api/v1/sites?limit=2&after={after}").json
+        names += [site["name"] for site in page["sites"]]
+        after = page["next"]
+    assert names == [f"site{number}" for number in range(5)]
+    odd = driver.api("GET", "/api/v1/sites?cohort=odd").json
+    assert [site["name"] for site in odd["sites"]] == ["site1", "site3"]
+    assert driver.api("GET", "/api/v1/cohorts").json == {
+        "cohorts": [{"name": "even", "sites": 3}, {"name": "odd", "sites": 2}]
+    }
+    for limit in ("0", "-1", "x", "1001", "²", ""):
+        reply = driver.ask("GET", f"/api/v1/sites?limit={limit}".encode().decode("latin-1"))
+        assert reply.status == 400
+
+
+def test_changing_needs_the_owners_token(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    path, change = "/api/v1/sites/ducks", {"origin": "https://203.0.113.9"}
+    missing = driver.api("PATCH", path, change)
+    assert_problem(missing, 401, "unauthorized")
+    assert missing.headers["www-authenticate"].startswith("Bearer")
+    assert_problem(driver.api("PATCH", path, change, "wd_wrong"), 403, "forbidden")
+    assert_problem(driver.api("PATCH", "/api/v1/sites/no", change, token), 404, "no-site")
+    reply = driver.api("PATCH", path, change, token)
+    assert (reply.status, reply.json["origin"]) == (200, "https://203.0.113.9")
+    document = assert_problem(
+        driver.api("PATCH", path, {"domain": "x.example"}, token), 422, "invalid-fields"
+    )
+    assert document["errors"]["domain"]["code"] == "unchangeable"
+
+
+def test_removing_needs_the_owners_token(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    path = "/api/v1/sites/ducks"
+    assert_problem(driver.api("DELETE", path), 401, "unauthorized")
+    assert_problem(driver.api("DELETE", path, token="wd_wrong"), 403, "forbidden")
+    reply = driver.api("DELETE", path, token=token)
+    assert (reply.status, reply.body) == (204, b"")
+    assert "content-type" not in reply.headers
+    assert_problem(driver.api("DELETE", path, token=token), 404, "no-site")
+    assert_problem(driver.api("GET", path), 404, "no-site")
+
+
+@pytest_twisted.ensureDeferred
+async def test_figures(driver: Driver) -> None:
+    await driver.add()
+    driver.analytics.scale = 100
+    base = "/api/v1/sites/ducks"
+    traffic = driver.api("GET", f"{base}/traffic?range=day").json
+    assert (traffic["site"], traffic["bucket_seconds"]) == ("ducks", 3600)
+    assert len(traffic["points"]) == 24
+    assert traffic["totals"]["requests"] == sum(point["requests"] for point in traffic["points"])
+    assert traffic["to"].endswith("Z")
+    latency = driver.api("GET", f"{base}/latency").json
+    assert latency["total"]["p95_ms"] > latency["total"]["p50_ms"] > 0
+    assert latency["fastest"][0]["path"] == "/assets/app.css"
+    status = driver.api("GET", f"{base}/status?range=week").json
+    assert set(status["codes"]) == {"200", "404"}
+    assert 0 < status["success_rate"] < 1
+    assert driver.api("GET", f"{base}/visitors?range=month").json["total"] > 0
+    assert driver.api("GET", f"{base}/paths").json["paths"][0]["path"] == "/"
+    assert driver.api("GET", f"{base}/referrers").json["referrers"][0]["host"] == "news.example"
+    custom = f"{base}/traffic?range=custom&from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
+    assert driver.api("GET", custom).json["from"] == "2026-11-01T00:00:00Z"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_silent_site_has_figures_without_values(driver: Driver) -> None:
+    await driver.add()
+    latency = driver.api("GET", "/api/v1/sites/ducks/latency").json
+    assert latency["total"]["p50_ms"] is None
+    assert driver.api("GET", "/api/v1/sites/ducks/status").json["success_rate"] is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_wrong_questions_for_figures(driver: Driver) -> None:
+    await driver.add()
+    base = "/api/v1/sites/ducks"
+    for query, field in (
+        ("range=century", "range"),
+        ("range=day&from=2026-11-01T00:00:00Z", "from"),
+        ("range=custom&from=x&to=2026-11-02T00:00:00Z", "from"),
+    ):
+        reply = driver.api("GET", f"{base}/traffic?{query}")
+        assert field in assert_problem(reply, 422, "invalid-fields")["errors"]
+    assert_problem(driver.api("GET", f"{base}/nonsense"), 404, "not-found")
+    assert_problem(driver.api("GET", "/api/v1/sites/no/traffic"), 404, "no-site")
+    driver.analytics.away = True
+    assert_problem(driver.api("GET", f"{base}/traffic"), 503, "unavailable")

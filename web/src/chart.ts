@@ -1,0 +1,185 @@
+// One chart: a uPlot that follows its container's size, the colour scheme and fresh data, with a
+// tooltip. Screen readers get the table beside it instead.
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { tick, time } from "./format";
+
+export type Values = (number | null)[];
+
+export interface Series {
+  label: string;
+  // The name of a custom property of style.css.
+  color: string;
+  area?: boolean;
+  dashed?: boolean;
+  bars?: boolean;
+}
+
+export interface Drawing {
+  series: Series[];
+  // Each series is drawn on top of the ones before it.
+  stacked?: boolean;
+  write: (value: number | null | undefined) => string;
+  daily: boolean;
+}
+
+const HEIGHT = 250;
+const AXIS_FONT = '12px system-ui, "Noto Sans KR", sans-serif';
+
+const css = (name: string): string =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+export class Chart {
+  readonly #plot: uPlot;
+  #shown: Values[] = [];
+
+  constructor(
+    readonly container: HTMLElement,
+    readonly drawing: Drawing,
+  ) {
+    container.hidden = false;
+    const columns = [[], ...drawing.series.map(() => [])] as uPlot.AlignedData;
+    this.#plot = new uPlot(this.#options(), columns, container);
+    new ResizeObserver(() => this.#resize()).observe(container);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.#plot.redraw(false, true);
+    });
+  }
+
+  show(times: number[], series: Values[]): void {
+    this.#shown = series;
+    const drawn = this.drawing.stacked ? stack(series) : series;
+    this.#plot.setData([times, ...drawn] as uPlot.AlignedData);
+  }
+
+  #resize(): void {
+    this.#plot.setSize({ width: this.container.clientWidth, height: this.#plotHeight() });
+  }
+
+  // The legend stands below the plot and may take several lines.
+  #plotHeight(): number {
+    const legend = this.#plot?.root.querySelector<HTMLElement>(".u-legend");
+    return HEIGHT - (legend?.offsetHeight ?? 0);
+  }
+
+  #options(): uPlot.Options {
+    const { series, stacked, daily, write } = this.drawing;
+    const bars = series.some((each) => each.bars);
+    const axis = {
+      stroke: () => css("--muted"),
+      grid: { stroke: () => css("--grid"), width: 1 },
+      ticks: { show: false },
+      font: AXIS_FONT,
+    };
+    return {
+      width: this.container.clientWidth,
+      height: HEIGHT,
+      padding: [10, 12, 0, 0],
+      cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+      legend: { show: series.length > 1, live: false },
+      scales: {
+        // Half a bucket of room on each side, or the outer bars would be cut in two.
+        x: { range: (plot, low, high) => (bars ? widened(plot, low, high) : [low, high]) },
+        y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
+      },
+      axes: [
+        {
+          ...axis,
+          grid: { show: false },
+          space: 64,
+          size: 28,
+          values: (_plot, splits, _axis, _space, step) =>
+            splits.map((split) => tick(split, daily, step)),
+        },
+        {
+          ...axis,
+          size: (_plot, values) => 18 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)),
+          splits: wholeSteps,
+          values: (_plot, splits) => splits.map((split) => write(split)),
+        },
+      ],
+      series: [{}, ...series.map((each) => seriesOptions(each))],
+      // In a stack each area is filled down to the one below it, so the upper ones are drawn first.
+      ...(stacked ? { bands: series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) } : {}),
+      plugins: [this.#tooltip()],
+    };
+  }
+
+  #tooltip(): uPlot.Plugin {
+    const tip = document.createElement("div");
+    tip.className = "tip";
+    tip.hidden = true;
+    return {
+      hooks: {
+        init: (plot) => plot.over.append(tip),
+        setCursor: (plot) => {
+          const index = plot.cursor.idx;
+          const at = index === null || index === undefined ? undefined : plot.data[0][index];
+          tip.hidden = at === undefined || (plot.cursor.left ?? -1) < 0;
+          if (tip.hidden || at === undefined) return;
+          const heading = document.createElement("time");
+          heading.textContent = time(at, this.drawing.daily);
+          const lines = this.drawing.series.map((series, i) =>
+            line(series.label, this.drawing.write(this.#shown[i]?.[index ?? 0])),
+          );
+          tip.replaceChildren(heading, ...lines);
+          const left = plot.valToPos(at, "x");
+          const right = left + tip.offsetWidth + 16 > plot.over.clientWidth;
+          tip.style.transform = `translate(${right ? Math.max(0, left - tip.offsetWidth - 12) : left + 12}px, 4px)`;
+        },
+      },
+    };
+  }
+}
+
+function line(label: string, value: string): HTMLElement {
+  const row = document.createElement("div");
+  const name = document.createElement("span");
+  const number = document.createElement("b");
+  name.textContent = label;
+  number.textContent = value;
+  row.append(name, number);
+  return row;
+}
+
+function seriesOptions(series: Series): uPlot.Series {
+  const stroke = () => css(series.color);
+  const options: uPlot.Series = {
+    label: series.label,
+    stroke,
+    width: 2,
+    spanGaps: false,
+    points: { show: false },
+  };
+  if (series.dashed) options.dash = [6, 4];
+  if (series.area) options.fill = () => `color-mix(in srgb, ${css(series.color)} 16%, transparent)`;
+  if (series.bars && uPlot.paths.bars) {
+    options.fill = stroke;
+    options.width = 0;
+    options.paths = uPlot.paths.bars({ size: [0.72, 48], radius: 0.18 });
+  }
+  return options;
+}
+
+function widened(plot: uPlot, low: number, high: number): [number, number] {
+  const half = (high - low) / Math.max(1, plot.data[0].length - 1) / 2;
+  return [low - half, high + half];
+}
+
+function stack(series: Values[]): Values[] {
+  const below: number[] = [];
+  return series.map((values) =>
+    values.map((value, i) => (below[i] = (below[i] ?? 0) + (value ?? 0))),
+  );
+}
+
+// Six labels at most, at round numbers; requests are whole, so no halves of one.
+function wholeSteps(_plot: uPlot, _axis: number, low: number, high: number): number[] {
+  const rough = (high - low) / 5;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = Math.max([1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) ?? rough, 0);
+  const whole = high > 4 ? Math.max(1, step) : step;
+  const splits = [];
+  for (let value = 0; value <= high; value += whole) splits.push(value);
+  return splits;
+}

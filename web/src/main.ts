@@ -1,0 +1,23 @@
+// What every page loads: style, copy buttons, and validation while somebody types.
+import "./style.css";
+import "./duck.svg";
+import { validateWhileTyping } from "./validation";
+
+function enableCopyButtons(): void {
+  for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-copy]")) {
+    // Without the clipboard API (plain http from afar) the text can still be selected by hand.
+    if (!navigator.clipboard) continue;
+    const label = button.textContent;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.dataset["copy"] ?? "");
+      button.textContent = button.dataset["copied"] ?? label;
+      setTimeout(() => (button.textContent = label), 2000);
+    });
+  }
+}
+
+enableCopyButtons();
+for (const form of document.querySelectorAll<HTMLFormElement>("form[data-live-validation]")) {
+  validateWhileTyping(form, form.dataset["liveValidation"] ?? "");
+}

@@ -1,0 +1,215 @@
+// The site page: draws the charts and keeps every number fresh while the page is looked at.
+import { Chart, type Drawing, type Values } from "./chart";
+import * as format from "./format";
+
+// A row can be queried some five seconds after its request; asking every second shows it within six.
+const DAY_REFRESH_MS = 1000;
+// Weeks and months change too slowly for anyone to see it.
+const LONG_REFRESH_MS = 15_000;
+// Response times and visitors cost the log store more; they are asked for when there was traffic,
+// but no more often than this.
+const REST_REFRESH_MS = 3000;
+const FIRST_RETRY_MS = 2000;
+const LONGEST_RETRY_MS = 30_000;
+const TIMEOUT_MS = 10_000;
+
+type Point = Record<string, number | null>;
+interface Figures {
+  points: Point[];
+  [key: string]: unknown;
+}
+
+const charts = document.querySelector<HTMLElement>("#charts");
+const live = document.querySelector<HTMLElement>("#live");
+const words = JSON.parse(charts?.dataset["words"] ?? "{}") as Record<string, string>;
+const daily = charts?.dataset["daily"] === "true";
+const word = (key: string): string => words[key] ?? key;
+
+interface Kind extends Drawing {
+  keys: string[];
+  cells: ((point: Point) => string)[];
+}
+
+const cell = (key: string, write: (value: number | null | undefined) => string) => (point: Point) =>
+  write(point[key]);
+
+const STATUS_KEYS = ["success", "redirection", "client_error", "server_error"];
+const LATENCY_KEYS = ["p50_ms", "p95_ms", "origin_mean_ms", "own_mean_ms"];
+
+const kinds: Record<string, Kind> = {
+  traffic: {
+    daily,
+    write: format.exact,
+    keys: ["requests"],
+    series: [{ label: word("requests"), color: "--chart-1", area: true }],
+    cells: [cell("requests", format.exact), cell("response_bytes", format.size)],
+  },
+  latency: {
+    daily,
+    write: format.milliseconds,
+    keys: LATENCY_KEYS,
+    series: [
+      { label: word("p50"), color: "--chart-1" },
+      { label: word("p95"), color: "--chart-2" },
+      { label: word("origin"), color: "--chart-3", dashed: true },
+      { label: word("own"), color: "--chart-good", dashed: true },
+    ],
+    cells: LATENCY_KEYS.map((key) => cell(key, format.milliseconds)),
+  },
+  status: {
+    daily,
+    stacked: true,
+    write: format.exact,
+    keys: STATUS_KEYS,
+    series: [
+      { label: word("success"), color: "--chart-good", bars: true },
+      { label: word("redirection"), color: "--chart-info", bars: true },
+      { label: word("client_error"), color: "--chart-warn", bars: true },
+      { label: word("server_error"), color: "--chart-bad", bars: true },
+    ],
+    cells: STATUS_KEYS.map((key) => cell(key, format.exact)),
+  },
+  visitors: {
+    daily,
+    write: format.exact,
+    keys: ["visitors"],
+    series: [{ label: word("visitors"), color: "--chart-3", area: true }],
+    cells: [cell("visitors", format.exact)],
+  },
+};
+
+const writers: Record<string, (value: number | null | undefined) => string> = {
+  requests: format.count,
+  connections: format.count,
+  total: format.count,
+  response_bytes: format.size,
+  success_rate: format.percent,
+  requests_change: format.change,
+  total_change: format.change,
+};
+
+class Card {
+  readonly #kind: Kind;
+  readonly #url: string;
+  #chart: Chart | null = null;
+
+  constructor(
+    readonly section: HTMLElement,
+    kind: Kind,
+  ) {
+    this.#kind = kind;
+    this.#url = section.dataset["url"] ?? "";
+    const container = section.querySelector<HTMLElement>(".chart");
+    if (container) this.#chart = new Chart(container, kind);
+  }
+
+  async refresh(): Promise<Figures> {
+    const answer = await fetch(this.#url, {
+      headers: { accept: "application/json" },
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const figures = (await answer.json()) as Figures;
+    this.#show(figures);
+    return figures;
+  }
+
+  #show(figures: Figures): void {
+    const points = figures.points;
+    const columns: Values[] = this.#kind.keys.map((key) => points.map((point) => point[key] ?? null));
+    this.#chart?.show(
+      points.map((point) => point["time"] ?? 0),
+      columns,
+    );
+    for (const element of this.section.querySelectorAll<HTMLElement>("[data-fact]")) {
+      element.textContent = fact(figures, element.dataset["fact"] ?? "");
+    }
+    const body = this.section.querySelector(".chart-data tbody");
+    body?.replaceChildren(...points.toReversed().map((point) => this.#row(point)));
+    this.section.querySelector("[data-utc]")?.remove();
+  }
+
+  #row(point: Point): HTMLElement {
+    const row = document.createElement("tr");
+    const time = document.createElement("th");
+    time.scope = "row";
+    time.textContent = format.time(point["time"] ?? 0, daily);
+    const cells = this.#kind.cells.map((write) => {
+      const data = document.createElement("td");
+      data.textContent = write(point);
+      return data;
+    });
+    row.append(time, ...cells);
+    return row;
+  }
+}
+
+// "success_rate", "total.p50_ms", or "sum.server_error": the sum over all points.
+function fact(figures: Figures, key: string): string {
+  const [first = "", second = ""] = key.split(".");
+  if (first === "sum") {
+    return format.count(figures.points.reduce((sum, point) => sum + (point[second] ?? 0), 0));
+  }
+  const holder = second ? (figures[first] as Point | undefined) : (figures as unknown as Point);
+  const name = second || first;
+  const write = name.endsWith("_ms") ? format.milliseconds : (writers[name] ?? format.count);
+  return write(holder?.[name]);
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+function visible(): Promise<void> {
+  if (document.visibilityState === "visible") return Promise.resolve();
+  return new Promise((resolve) => {
+    document.addEventListener("visibilitychange", () => resolve(), { once: true });
+  });
+}
+
+function tell(stale: boolean): void {
+  if (!live) return;
+  live.hidden = false;
+  live.classList.toggle("stale", stale);
+  const text = word(stale ? "stale" : "live");
+  // Written only when it changes: screen readers say it aloud.
+  if (live.textContent !== text) live.textContent = text;
+}
+
+async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<never> {
+  let seen = "";
+  let drawn = "";
+  let restAt = -Infinity;
+  let retry = FIRST_RETRY_MS;
+  for (;;) {
+    await visible();
+    try {
+      const figures = await traffic.refresh();
+      seen = JSON.stringify([figures["totals"], figures["from"]]);
+      if (seen !== drawn && performance.now() - restAt >= REST_REFRESH_MS) {
+        await Promise.all(rest.map((card) => card.refresh()));
+        drawn = seen;
+        restAt = performance.now();
+      }
+      tell(false);
+      retry = FIRST_RETRY_MS;
+      await pause(range === "day" ? DAY_REFRESH_MS : LONG_REFRESH_MS);
+    } catch {
+      tell(true);
+      await pause(retry);
+      retry = Math.min(retry * 2, LONGEST_RETRY_MS);
+    }
+  }
+}
+
+if (charts) {
+  const cards = new Map<string, Card>();
+  for (const section of charts.querySelectorAll<HTMLElement>("[data-kind]")) {
+    const name = section.dataset["kind"] ?? "";
+    const kind = kinds[name];
+    if (kind) cards.set(name, new Card(section, kind));
+  }
+  const traffic = cards.get("traffic");
+  if (traffic) {
+    const rest = [...cards].filter(([name]) => name !== "traffic").map(([, card]) => card);
+    void keepFresh(traffic, rest, charts.dataset["range"] ?? "day");
+  }
+}
