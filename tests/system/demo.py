@@ -71,7 +71,7 @@ def requests_shown(chromium: Chrome) -> int:
 
 
 # Labels and grid lines are grey; what has a colour is the data.
-MIN_DRAWN_PIXELS = 200
+MIN_DRAWN_PIXELS = 80
 
 
 def drawn_pixels(chromium: Chrome) -> int:

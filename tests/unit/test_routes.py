@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from watchducks import routes
+from watchducks.background import Overloaded
 from watchducks.model.changes import Changes
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
@@ -67,6 +69,14 @@ def result_of(deferred: Deferred[Route | None]) -> Route | None:
     _ = deferred.addCallback(results.append)
     [result] = results
     return result
+
+
+def error_of(deferred: Deferred[Route | None]) -> type[BaseException] | None:
+    assert deferred.called
+    failures: list[Failure] = []
+    _ = deferred.addErrback(failures.append)
+    [failure] = failures
+    return failure.type
 
 
 def test_followed_sites_are_known_by_both_hosts() -> None:
@@ -149,9 +159,7 @@ def test_a_visitor_who_leaves_does_not_end_the_look_up_of_others() -> None:
     setting = Setting()
     leaver, stayer = setting.look_up("ducks.example"), setting.look_up("ducks.example")
     leaver.cancel()
-    left: list[type[BaseException] | None] = []
-    _ = leaver.addErrback(lambda failure: left.append(failure.type))
-    assert left == [CancelledError]
+    assert error_of(leaver) is CancelledError
     setting.source.answers[0].callback(site(1, "ducks.example"))
     assert result_of(stayer) is not None
 
@@ -160,9 +168,7 @@ def test_unreachable_stores_fail_the_look_up_and_nothing_is_remembered() -> None
     setting = Setting()
     waiting = setting.look_up("ducks.example")
     setting.source.answers[0].errback(StoreUnavailable("registry: gone"))
-    seen: list[type[BaseException] | None] = []
-    _ = waiting.addErrback(lambda failure: seen.append(failure.type))
-    assert seen == [StoreUnavailable]
+    assert error_of(waiting) is StoreUnavailable
     again = setting.look_up("ducks.example")
     setting.source.answers[1].callback(site(1, "ducks.example"))
     assert result_of(again) is not None
@@ -172,9 +178,7 @@ def test_look_ups_under_way_are_bounded() -> None:
     setting = Setting()
     waiting = [setting.look_up(f"h{number}.example") for number in range(routes.MAX_LOOK_UPS)]
     refused = setting.look_up("one-more.example")
-    seen: list[str] = []
-    _ = refused.addErrback(lambda failure: seen.append(failure.type.__name__))
-    assert seen == ["Overloaded"]
+    assert error_of(refused) is Overloaded
     for answer in setting.source.answers:
         answer.callback(None)
     assert all(one.called for one in waiting)

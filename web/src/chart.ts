@@ -149,7 +149,8 @@ function seriesOptions(series: Series): uPlot.Series {
     stroke,
     width: 2,
     spanGaps: false,
-    points: { show: false },
+    // A line needs two values side by side; one that stands alone is a point, or it would not be seen.
+    points: { show: !series.bars, size: 7, fill: stroke, filter: lonely },
   };
   if (series.dashed) options.dash = [6, 4];
   if (series.area) options.fill = () => `color-mix(in srgb, ${css(series.color)} 16%, transparent)`;
@@ -182,4 +183,13 @@ function wholeSteps(_plot: uPlot, _axis: number, low: number, high: number): num
   const splits = [];
   for (let value = 0; value <= high; value += whole) splits.push(value);
   return splits;
+}
+
+/** The values of a series whose neighbours are both missing. */
+function lonely(plot: uPlot, seriesIndex: number): number[] {
+  const values = plot.data[seriesIndex] ?? [];
+  const missing = (index: number) => values[index] === null || values[index] === undefined;
+  return Array.from(values.keys()).filter(
+    (index) => !missing(index) && missing(index - 1) && missing(index + 1),
+  );
 }

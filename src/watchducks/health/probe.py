@@ -66,7 +66,7 @@ class HttpProbe:
             Agent(
                 reactor,
                 connectTimeout=timeout_seconds,
-                pool=_QuietPool(reactor, persistent=False),
+                pool=_QuietPool(reactor, persistent=False),  # type: ignore[no-untyped-call]
             )
         )
 
