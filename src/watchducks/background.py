@@ -133,6 +133,13 @@ class Repeating:
             await _cancelled(self._running)
 
 
+class Threads(Protocol):
+    """Where blocking work is done: :class:`ThreadPool`, or what a test has instead."""
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` off the reactor's thread and return what it returns."""
+
+
 class ThreadPool:
     """A named pool of a fixed number of threads for one kind of blocking work.
 

@@ -19,7 +19,7 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -27,15 +27,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from watchducks.background import Repeating, StartupError
+from watchducks.background import Repeating, StartupError, Threads
 from watchducks.journal.enrich import COLUMNS, Batch, days_of, enrich
 from watchducks.journal.records import MAX_BODY_BYTES, decode
 from watchducks.journal.segments import Segment, SegmentDirectory, mark_shipping, put_aside
 from watchducks.journal.visitors import VisitorKeys, day_of
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 TABLE = "requests"
 
@@ -74,13 +71,6 @@ class Tables(Protocol):
         """Make the tables right. :raises StoreUnavailable, StoreRefused: it was not possible."""
 
 
-class Runner(Protocol):
-    """Where blocking work is done: :class:`watchducks.background.ThreadPool` with one thread."""
-
-    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the function and return its result."""
-
-
 class _Loaded(NamedTuple):
     segment: Segment
     batches: list[Batch]
@@ -106,7 +96,7 @@ class Shipper:
         store: LogStore,
         tables: Tables,
         *,
-        pool: Runner,
+        pool: Threads,
         clock: IReactorTime,
         now: Callable[[], float],
         spool_bytes: int = SPOOL_BYTES,

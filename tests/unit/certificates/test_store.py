@@ -26,7 +26,7 @@ T = TypeVar("T")
 class InlinePool:
     """Runs everything at once, in the test's own thread."""
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
 
 

@@ -1,0 +1,190 @@
+"""A connection to the TLS port: look at the ClientHello, then decide whose it is.
+
+The ClientHello is only peeked at: whoever gets the connection (OpenSSL with one of our
+certificates, or the origin) gets every byte of it. While we decide, the connection is this
+protocol's; then it is handed over, and this protocol hears of it no more.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Any, Final
+
+from OpenSSL import SSL
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from watchducks.model.routing import Route
+from watchducks.proxy.clienthello import ClientHello, NotAClientHello, read_client_hello
+from watchducks.proxy.context import Certificates, ProxyContext
+from watchducks.proxy.http1 import VisitorConnection
+from watchducks.proxy.passthrough import Passthrough
+from watchducks.routes import UNKNOWN, Unknown
+
+_log = Logger()
+
+# RFC 8737: a CA looks for its answer in a certificate that only the origin can make.
+_ACME_TLS: Final = b"acme-tls/1"
+
+
+class Decision(Enum):
+    """What becomes of a TLS connection."""
+
+    TERMINATE = auto()
+    PASS_THROUGH = auto()
+    # Nobody's: an answer of ours (404, or the health page) under a certificate that fits nobody.
+    DEFAULT = auto()
+    # Only a look-up of the route can tell.
+    LOOK_UP = auto()
+
+
+def decide(hello: ClientHello, *, certificate: bool, route: Route | Unknown | None) -> Decision:
+    """Return what becomes of the connection. Pure.
+
+    :param certificate: whether we hold one for the server name.
+    :param route: the server name's.
+    """
+    if not hello.server_name:
+        return Decision.DEFAULT
+    challenge = _ACME_TLS in hello.alpn
+    if certificate and not challenge:
+        return Decision.TERMINATE
+    if route is UNKNOWN:
+        return Decision.LOOK_UP
+    if isinstance(route, Route):
+        return Decision.PASS_THROUGH
+    return Decision.TERMINATE if certificate else Decision.DEFAULT
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _WithContext:
+    """TLS with the context that was chosen; the context itself carries the ALPN callback."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+
+class TlsAccept(Protocol):
+    """Owns a connection until its ClientHello is complete and its fate decided."""
+
+    transport: Any  # a TCP server transport, whose `protocol` attribute is changed to hand it over
+
+    def __init__(self, context: ProxyContext, certificates: Certificates) -> None:
+        self._context = context
+        self._certificates = certificates
+        self._buffer = b""
+        self._began = context.clock.seconds()
+        self._wall_began = context.wall()
+        self._deciding = False
+        self._lost = False
+
+    def connectionMade(self) -> None:
+        self._context.connections.add(self)
+        self._context.deadlines.set(self, self._context.limits.client_hello_seconds)
+
+    def connectionLost(self, _reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._let_go()
+
+    def drain(self) -> None:
+        """Nothing has been asked yet, so nothing is lost."""
+        self.transport.abortConnection()
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+    def expired(self) -> None:
+        self.transport.abortConnection()
+
+    def _let_go(self) -> None:
+        self._context.deadlines.clear(self)
+        self._context.connections.discard(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._buffer += data
+        if self._deciding:  # paused, but one read may already have been under way
+            return
+        try:
+            hello = read_client_hello(self._buffer)
+        except NotAClientHello:
+            self.transport.abortConnection()
+            return
+        if hello is not None:
+            self._decide(hello, self._context.routes.known(hello.server_name))
+        elif len(self._buffer) > self._context.limits.client_hello_bytes:
+            self.transport.abortConnection()
+
+    def _decide(self, hello: ClientHello, route: Route | Unknown | None) -> None:
+        context = self._certificates.context_for(hello.server_name) if hello.server_name else None
+        decision = decide(hello, certificate=context is not None, route=route)
+        if decision is Decision.LOOK_UP:
+            self._deciding = True
+            self.transport.pauseProducing()
+            self._context.tasks.start(self._look_up(hello), "a look-up")
+        elif decision is Decision.PASS_THROUGH:
+            assert isinstance(route, Route)
+            self._pass_through(hello, route)
+        elif decision is Decision.TERMINATE and context is not None:
+            self._terminate(context, hello.server_name)
+        else:
+            self._terminate(self._certificates.default_context, "")
+
+    async def _look_up(self, hello: ClientHello) -> None:
+        # Never cancelled by a visitor who leaves: others may wait for the same look-up.
+        try:
+            route = await self._context.routes.look_up(hello.server_name)
+        except CancelledError:
+            self.transport.abortConnection()
+            raise
+        except Exception as error:
+            _log.warn("{host} could not be looked up: {error}", host=hello.server_name, error=error)
+            self.transport.abortConnection()
+            return
+        if not self._lost:
+            self.transport.resumeProducing()  # before it is another's, who may pause it himself
+            self._decide(hello, route)
+
+    def _terminate(self, context: SSL.Context, server_name: str) -> None:
+        certificates = self._certificates
+
+        def covers(host: str) -> bool:
+            # Without a certificate of its own, a connection may carry no site's requests.
+            return bool(server_name) and (
+                host == server_name or certificates.covers(server_name, host)
+            )
+
+        visitor = VisitorConnection(self._context, "https", covers)
+        factory = TLSMemoryBIOFactory(
+            _WithContext(context),
+            isClient=False,
+            wrappedFactory=Factory.forProtocol(lambda: visitor),
+            clock=self._context.clock,
+        )
+        self._hand_over(factory.buildProtocol(self.transport.getPeer()))
+
+    def _pass_through(self, hello: ClientHello, route: Route) -> None:
+        self._hand_over(
+            Passthrough(
+                self._context,
+                route,
+                hello.server_name,
+                clock_began=self._began,
+                wall_began=self._wall_began,
+            )
+        )
+
+    def _hand_over(self, protocol: Any) -> None:
+        """Make the connection ``protocol``'s, the bytes that were peeked at included."""
+        self._let_go()
+        self.transport.protocol = protocol
+        protocol.makeConnection(self.transport)
+        protocol.dataReceived(self._buffer)
+        self._buffer = b""

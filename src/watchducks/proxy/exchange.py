@@ -1,0 +1,385 @@
+"""One exchange: a visitor's request, the origin's answer, and exactly one row.
+
+States, each left once::
+
+    routing -> connecting -> waiting for the answer -> answering -> over
+       |           |  ^            |                       |
+       |           |  +-- retry ---+ (a kept connection    |
+       |           |                  that was dead)       |
+       +-----------+---------------+-----------------------+--> over, with an answer of ours,
+                                                                or cut short
+
+Nothing here knows how the visitor's bytes look: HTTP/1.1 (:mod:`.http1`) is one visitor's side.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from watchducks.model.routing import Route
+from watchducks.model.rows import ANSWERED, Row
+from watchducks.proxy.context import HEALTH_PATH, ProxyContext
+from watchducks.proxy.errors import (
+    STATUS_VISITOR_LEFT,
+    OriginFailure,
+    Reason,
+    answer_of,
+)
+from watchducks.proxy.headers import VisitorFields, interim_to_visitor, to_origin, to_visitor
+from watchducks.proxy.origin import Answer, OriginConnection
+from watchducks.proxy.pool import OriginPool
+from watchducks.proxy.request import Request
+from watchducks.routes import UNKNOWN
+
+_log = Logger()
+
+
+class VisitorSide(Protocol):
+    """What an exchange needs of the connection, or stream, that its request came by.
+
+    :ivar protocol: as rows name it, such as ``HTTP/1.1``.
+    :ivar address: the visitor's IP address.
+    :ivar about: the same, as origins are told.
+    """
+
+    scheme: Literal["http", "https"]
+    protocol: str
+    address: str
+    about: VisitorFields
+
+    def covers(self, host: str) -> bool:
+        """Return whether this connection may carry requests for ``host`` (421 otherwise)."""
+
+    def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        """Pass a 1xx answer on."""
+
+    def begin_answer(self, status: int, phrase: bytes, lines: list[bytes], length: int) -> None:
+        """Send the head. ``lines`` are the end-to-end fields, each with its CRLF.
+
+        :param length: of the body that :meth:`send_body` will bring, a length of
+            :mod:`watchducks.proxy.framing`.
+        """
+
+    def send_body(self, data: bytes) -> None:
+        """Send some of the body (not empty)."""
+
+    def end_answer(self) -> None:
+        """The answer is complete, and the exchange over: the next one may begin in this call."""
+
+    def abort_answer(self) -> None:
+        """The answer will not be completed, and the visitor must notice. The exchange is over."""
+
+    def pause_request(self) -> None:
+        """Deliver no more of the request's body for now. This is how an exchange begins."""
+
+    def resume_request(self) -> None:
+        """Deliver (more of) it."""
+
+
+class Exchange:
+    """Started by the visitor's side, which owns it until it calls ``end_answer`` or
+    ``abort_answer``, or has called :meth:`visitor_left`."""
+
+    __slots__ = (
+        "_begun",
+        "_clock_began",
+        "_connection",
+        "_context",
+        "_handed",
+        "_left",
+        "_looking_up",
+        "_origin_us",
+        "_over",
+        "_request",
+        "_request_bytes",
+        "_request_id",
+        "_response_bytes",
+        "_retried",
+        "_route",
+        "_status",
+        "_visitor",
+        "_wall_began",
+    )
+
+    def __init__(
+        self,
+        context: ProxyContext,
+        visitor: VisitorSide,
+        request: Request,
+        *,
+        clock_began: float,
+        wall_began: float,
+    ) -> None:
+        """:param clock_began: when its first byte was read, by the context's clock.
+        :param wall_began: the same in POSIX seconds.
+        """
+        self._context = context
+        self._visitor = visitor
+        self._request = request
+        self._clock_began = clock_began
+        self._wall_began = wall_began
+        self._request_id = context.new_request_id()
+        self._route: Route | None = None
+        self._connection: OriginConnection | None = None
+        self._looking_up = False
+        self._left: Reason | None = None
+        self._over = False
+        self._begun = False
+        self._retried = False
+        self._status = 0
+        self._handed = 0.0
+        self._origin_us = 0
+        self._request_bytes = 0
+        self._response_bytes = 0
+
+    # --- routing ---
+
+    def start(self) -> None:
+        """Begin. The answer may come in this call."""
+        context, request = self._context, self._request
+        if request.target.startswith(HEALTH_PATH) and request.path == HEALTH_PATH:
+            self._answer_health()
+            return
+        route = context.routes.known(request.host)
+        if route is UNKNOWN:
+            self._looking_up = True
+            context.tasks.start(self._look_up(), "a look-up")
+        else:
+            self._routed(route)
+
+    async def _look_up(self) -> None:
+        # Never cancelled: others may wait for the same look-up.
+        try:
+            route = await self._context.routes.look_up(self._request.host)
+        except CancelledError:
+            self._refuse(Reason.STOPPING)
+            raise
+        except Exception as error:
+            _log.warn(
+                "{host} could not be looked up: {error}", host=self._request.host, error=error
+            )
+            self._looking_up = False
+            self._refuse(Reason.LOOK_UP_FAILED)
+            return
+        self._looking_up = False
+        self._routed(route)
+
+    def _routed(self, route: Route | None) -> None:
+        self._route = route
+        if self._left is not None:
+            self._end(STATUS_VISITOR_LEFT, self._left)
+        elif route is None:
+            self._refuse(Reason.UNKNOWN_SITE)
+        elif not self._visitor.covers(self._request.host):
+            self._refuse(Reason.MISDIRECTED)
+        elif self._request.method == b"TRACE":
+            self._refuse(Reason.METHOD_REFUSED)  # it would show our fields to scripts
+        else:
+            self._connect(route)
+
+    # --- the origin ---
+
+    def _connect(self, route: Route) -> None:
+        pool = self._context.pools.of(route, self._visitor.scheme)
+        if not self._retried:
+            connection = pool.take(replayable=self._request.replayable)
+            if connection is not None:
+                self._send(connection)
+                return
+        self._context.tasks.start(self._lease(pool), "connecting to an origin")
+
+    async def _lease(self, pool: OriginPool) -> None:
+        try:
+            connection = await pool.lease(replayable=self._request.replayable, new=self._retried)
+        except OriginFailure as failure:
+            self._refuse(failure.reason)
+            return
+        except CancelledError:
+            self._refuse(Reason.STOPPING)
+            raise
+        if self._over:  # the visitor left meanwhile; the next one will be glad of the connection
+            pool.release(connection, reusable=True)
+        else:
+            self._send(connection)
+
+    def _send(self, connection: OriginConnection) -> None:
+        request = self._request
+        self._connection = connection
+        self._handed = self._context.clock.seconds()
+        head = to_origin(
+            request.method,
+            request.target,
+            request.authority,
+            request.fields,
+            minor=request.minor,
+            options=request.options,
+            length=request.length,
+            visitor=self._visitor.about,
+            request_id=self._request_id,
+        )
+        connection.begin(self, head, request.length, to_head=request.method == b"HEAD")
+        if request.length:
+            self._visitor.resume_request()
+
+    def answer_interim(self, answer: Answer) -> None:
+        if self._request.minor:  # 1.0 knows no interim answers
+            lines = interim_to_visitor(answer.fields, answer.options)
+            self._visitor.send_interim(answer.status, answer.phrase, lines)
+
+    def answer_head(self, answer: Answer) -> None:
+        self._origin_us = self._us_since(self._handed)
+        self._begun = True
+        self._status = answer.status
+        lines = to_visitor(
+            answer.fields,
+            minor=answer.minor,
+            options=answer.options,
+            length=answer.length,
+            status=answer.status,
+            request_id=self._request_id,
+        )
+        self._visitor.begin_answer(answer.status, answer.phrase, lines, answer.length)
+
+    def answer_body(self, data: bytes) -> None:
+        self._response_bytes += len(data)
+        self._visitor.send_body(data)
+
+    def answer_end(self) -> None:
+        self._connection = None
+        self._end(self._status, ANSWERED)
+        self._visitor.end_answer()
+
+    def origin_failed(self, reason: Reason, *, silent: bool) -> None:
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        if self._begun:
+            self._end(self._status, reason)
+            self._visitor.abort_answer()
+        elif silent and connection.used and not self._retried and self._request.replayable:
+            # It was closed while idle, and we could not have known: once more, on a new one.
+            assert self._route is not None
+            self._retried = True
+            self._connect(self._route)
+        else:
+            self._refuse(reason)
+
+    def pause_request(self) -> None:
+        self._visitor.pause_request()
+
+    def resume_request(self) -> None:
+        self._visitor.resume_request()
+
+    # --- the visitor ---
+
+    def request_body(self, data: bytes) -> None:
+        """Some of the request's body (not empty)."""
+        self._request_bytes += len(data)
+        if self._connection is not None:
+            self._connection.send_body(data)
+
+    def request_end(self) -> None:
+        """The request's body is complete. Not called for a request without one."""
+        if self._connection is not None:
+            self._connection.end_body()
+
+    def request_failed(self, reason: Reason) -> None:
+        """The request's body is badly framed, or does not come. The visitor is still there."""
+        self._abandon()
+        if self._begun:
+            self._end(self._status, reason)
+            self._visitor.abort_answer()
+        else:
+            self._refuse(reason)
+
+    def visitor_left(self, reason: Reason = Reason.VISITOR_LEFT) -> None:
+        """The visitor is gone; nothing more can be sent to him."""
+        self._left = reason
+        if self._looking_up:
+            return  # it tells for which site the row is
+        self._abandon()
+        self._end(self._status if self._begun else STATUS_VISITOR_LEFT, reason)
+
+    def pause_answer(self) -> None:
+        """The visitor does not take more for now."""
+        if self._connection is not None:
+            self._connection.pause_answer()
+
+    def resume_answer(self) -> None:
+        """He does again."""
+        if self._connection is not None:
+            self._connection.resume_answer()
+
+    # --- the end ---
+
+    def _abandon(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+
+    def _answer_health(self) -> None:
+        status, phrase, body = self._context.health()
+        lines = [
+            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
+            b"Content-Length: %d\r\nX-Request-Id: %b\r\n" % (len(body), self._request_id),
+        ]
+        self._reply(status, phrase, lines, body, ANSWERED)
+
+    def _refuse(self, reason: Reason) -> None:
+        """Answer with a page of ours."""
+        accepted = b",".join(
+            value for name, value in self._request.fields if name.lower() == b"accept-language"
+        )
+        status, phrase, lines, body = answer_of(
+            reason, self._request_id, accepted, self._context.wall()
+        )
+        self._reply(status, phrase, lines, body, reason)
+
+    def _reply(
+        self, status: int, phrase: bytes, lines: list[bytes], body: bytes, reason: str
+    ) -> None:
+        if self._left is not None:
+            self._end(STATUS_VISITOR_LEFT, self._left)
+            return
+        visitor = self._visitor
+        with_body = self._request.method != b"HEAD"
+        self._response_bytes = len(body) if with_body else 0
+        self._end(status, reason)
+        visitor.begin_answer(status, phrase, lines, self._response_bytes)
+        if with_body:
+            visitor.send_body(body)
+        visitor.end_answer()
+
+    def _us_since(self, began: float) -> int:
+        return max(0, int((self._context.clock.seconds() - began) * 1_000_000))
+
+    def _end(self, status: int, reason: str) -> None:
+        """Leave the row; an exchange that no site is known for leaves none."""
+        route, request = self._route, self._request
+        if self._over:
+            return
+        self._over = True
+        if route is not None:
+            self._context.sink.record(
+                Row(
+                    int(self._wall_began * 1_000_000),
+                    route.site_id,
+                    "request",
+                    self._visitor.scheme,
+                    self._visitor.protocol,
+                    request.method.decode("ascii"),
+                    request.host,
+                    request.path.decode("utf-8", "replace"),
+                    status,
+                    str(reason),
+                    self._visitor.address,
+                    request.user_agent.decode("utf-8", "replace"),
+                    request.referrer.decode("utf-8", "replace"),
+                    self._request_bytes,
+                    self._response_bytes,
+                    self._us_since(self._clock_began),
+                    self._origin_us,
+                )
+            )

@@ -1,0 +1,342 @@
+"""A visitor's HTTP/1.1 or 1.0 connection, plain or inside TLS.
+
+One exchange at a time: while one runs, what the visitor sends ahead (pipelining) stays in one
+bounded buffer and the transport is not read. States::
+
+    IDLE -> (first byte) HEAD -> (head complete) EXCHANGE -> (answer sent, body read) IDLE
+      any of them -> CLOSING: our side is closed; what still arrives is thrown away
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from watchducks.proxy.context import ProxyContext
+from watchducks.proxy.errors import Reason, Refusal, answer_of
+from watchducks.proxy.exchange import Exchange
+from watchducks.proxy.framing import (
+    CHUNKED,
+    LAST_CHUNK,
+    UNTIL_CLOSE,
+    BadBody,
+    BodyReader,
+    chunk,
+    reader_for,
+)
+from watchducks.proxy.headers import VisitorFields
+from watchducks.proxy.heads import BadHead, HeadProblem, RequestHeadReader
+from watchducks.proxy.request import Request, read_request
+
+_REASONS: Final = {
+    HeadProblem.SYNTAX: Reason.BAD_REQUEST,
+    HeadProblem.TARGET_TOO_LONG: Reason.TARGET_TOO_LONG,
+    HeadProblem.TOO_LARGE: Reason.HEAD_TOO_LARGE,
+}
+_V4_MAPPED: Final = "::ffff:"
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class VisitorConnection(Protocol):
+    """The visitor's side of exchanges (:class:`watchducks.proxy.exchange.VisitorSide`)."""
+
+    transport: Any  # TCP or TLS: Twisted has no common interface with all that both offer
+
+    def __init__(
+        self,
+        context: ProxyContext,
+        scheme: Literal["http", "https"],
+        covers: Callable[[str], bool] | None = None,
+    ) -> None:
+        """:param covers: whether the certificate presented is one for a host; None: none was."""
+        self.scheme = scheme
+        self.protocol = "HTTP/1.1"
+        self.address = ""
+        self._context = context
+        self._limits = context.limits
+        self._deadlines = context.deadlines
+        self._covers = covers
+        self._buffer = b""
+        self._head: RequestHeadReader | None = None
+        self._clock_began = self._wall_began = 0.0
+        self._request: Request | None = None
+        self._exchange: Exchange | None = None
+        self._body: BodyReader | None = None
+        self._held = False  # the exchange does not take the body (yet)
+        self._advancing = False
+        self._read_paused = False
+        self._write_paused = False
+        self._keep = True
+        self._chunked = False
+        self._until_close = False
+        self._close_when_flushed = False
+        self._closing = False
+
+    # --- the connection ---
+
+    def connectionMade(self) -> None:
+        self.address = self.transport.getPeer().host.removeprefix(_V4_MAPPED)
+        self.about = VisitorFields(self.address, self.scheme)
+        self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, streaming=True)
+        self._context.connections.add(self)
+        self._deadlines.set(self, self._limits.head_seconds)
+
+    def connectionLost(self, _reason: Failure = connectionDone) -> None:
+        self._closing = True
+        self._buffer = b""
+        self._deadlines.clear(self)
+        self._context.connections.discard(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.visitor_left()
+
+    def readConnectionLost(self) -> None:
+        """The visitor closed his side. Browsers do that to leave, so we do not wait for those who
+        still read; nor does nginx."""
+        if self._closing:
+            self.transport.loseConnection()
+        else:
+            self.transport.abortConnection()
+
+    def writeConnectionLost(self) -> None:
+        """All that we had to say is in the kernel's hands."""
+        self._deadlines.set(self, self._limits.linger_seconds)
+
+    def drain(self) -> None:
+        if self._exchange is None and self._head is None and not self._closing:
+            self._close()
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+    def expired(self) -> None:
+        exchange = self._exchange
+        if self._closing:
+            self.abort()
+        elif self._write_paused:
+            self._exchange = None
+            if exchange is not None:
+                exchange.visitor_left(Reason.VISITOR_STALLED)
+            self.abort()
+        elif exchange is not None:
+            exchange.request_failed(Reason.BODY_TIMEOUT)
+        elif self._head is not None:
+            self._refuse(Reason.HEAD_TIMEOUT, self._head)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Close our side once all is sent, then wait for the visitor to close his."""
+        self._closing = True
+        self._buffer = b""
+        if self._write_paused:
+            self._close_when_flushed = True
+            return
+        self._deadlines.set(self, self._limits.flush_seconds)
+        self._resume_reading()  # or we would not see him close
+        self.transport.unregisterProducer()
+        if self.scheme == "http":
+            self.transport.loseWriteConnection()
+        else:  # TLS waits for the other side's close_notify by itself
+            self.transport.loseConnection()
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused:
+            self._read_paused = True
+            self.transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if self._read_paused:
+            self._read_paused = False
+            self.transport.resumeProducing()
+
+    # --- the request ---
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        self._advance()
+
+    def _advance(self) -> None:
+        """Make of the buffered bytes what can be made of them now."""
+        if self._advancing:
+            return  # the loop below goes on
+        self._advancing = True
+        try:
+            while self._buffer:
+                if self._exchange is None and not self._write_paused:
+                    self._read_head()
+                elif self._exchange is not None and self._body is not None and not self._held:
+                    self._read_body(self._exchange, self._body)
+                else:
+                    self._pause_reading()
+                    return
+        finally:
+            self._advancing = False
+        if not self._held:
+            self._resume_reading()
+
+    def _read_head(self) -> None:
+        data, self._buffer = self._buffer, b""
+        head = self._head
+        if head is None:
+            limits = self._limits
+            head = self._head = RequestHeadReader(
+                limits.head_bytes, limits.head_fields, limits.target_bytes
+            )
+            self._clock_began = self._context.clock.seconds()
+            self._wall_began = self._context.wall()
+            self._deadlines.set(self, limits.head_seconds)
+        try:
+            rest = head.feed(data)
+            if rest is None:
+                return
+            request = read_request(head)
+        except BadHead as bad:
+            self._refuse(_REASONS[bad.problem], head)
+            return
+        except Refusal as refusal:
+            self._refuse(refusal.reason, head)
+            return
+        self._buffer = rest
+        self._head = None
+        self._deadlines.clear(self)
+        self._body = reader_for(request.length)
+        self._held = self._body is not None
+        self._request = request
+        self.protocol = "HTTP/1.1" if request.minor else "HTTP/1.0"
+        self._exchange = Exchange(
+            self._context,
+            self,
+            request,
+            clock_began=self._clock_began,
+            wall_began=self._wall_began,
+        )
+        self._exchange.start()
+
+    def _read_body(self, exchange: Exchange, body: BodyReader) -> None:
+        try:
+            part, self._buffer = body.read(self._buffer)
+        except BadBody:
+            self._buffer = b""
+            exchange.request_failed(Reason.BAD_REQUEST)
+            return
+        if body.done:
+            self._body = None
+            self._deadlines.clear(self)
+        else:
+            self._deadlines.set(self, self._limits.request_body_idle_seconds)
+        if part:
+            exchange.request_body(part)
+        if body.done and self._exchange is exchange:
+            self._held = False  # the origin may have asked for a pause with the last bytes
+            exchange.request_end()
+
+    def _refuse(self, reason: Reason, head: RequestHeadReader) -> None:
+        """Answer what did not become a request, and close: where the next one begins is unknown."""
+        accepted = b",".join(
+            value for name, value in head.fields if name.lower() == b"accept-language"
+        )
+        status, phrase, lines, body = answer_of(
+            reason, self._context.new_request_id(), accepted, self._context.wall()
+        )
+        self._head = None
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\n%bConnection: close\r\n\r\n%b"
+            % (status, phrase, b"".join(lines), b"" if head.method == b"HEAD" else body)
+        )
+        self._close()
+
+    # --- the exchange ---
+
+    def covers(self, host: str) -> bool:
+        return self._covers is None or self._covers(host)
+
+    def pause_request(self) -> None:
+        self._held = True
+        self._deadlines.clear(self)  # it is the origin that is slow
+        self._pause_reading()
+
+    def resume_request(self) -> None:
+        self._held = False
+        if self._body is not None:
+            self._deadlines.set(self, self._limits.request_body_idle_seconds)
+        self._resume_reading()
+        self._advance()
+
+    def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, b"".join(lines)))
+
+    def begin_answer(self, status: int, phrase: bytes, lines: list[bytes], length: int) -> None:
+        request = self._request
+        assert request is not None
+        framed = length not in (CHUNKED, UNTIL_CLOSE)
+        # Without its framing, the body ends with the connection: all that 1.0 understands.
+        self._until_close = not framed and request.minor == 0
+        self._chunked = not framed and request.minor == 1
+        self._keep = (
+            request.keep_alive
+            and not self._until_close
+            and self._body is None
+            and not self._context.draining
+        )
+        if self._chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        if not self._keep:
+            lines.append(b"Connection: close\r\n")
+        elif request.minor == 0:
+            lines.append(b"Connection: keep-alive\r\n")
+        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, b"".join(lines)))
+
+    def send_body(self, data: bytes) -> None:
+        self.transport.write(chunk(data) if self._chunked else data)
+
+    def end_answer(self) -> None:
+        if self._chunked:
+            self.transport.write(LAST_CHUNK)
+        self._exchange = None
+        if not self._keep or self._body is not None or self._context.draining:
+            self._body = None
+            self._close()
+            return
+        if not self._write_paused:
+            self._deadlines.set(self, self._limits.visitor_idle_seconds)
+        self._advance()
+
+    def abort_answer(self) -> None:
+        self._exchange = None
+        self._body = None
+        if self._until_close:
+            self.abort()  # only a reset tells this visitor that something is missing
+        else:
+            self._close()  # what he has not got yet is still worth having
+
+    # --- the transport's view of us: the source of what it sends ---
+
+    def pauseProducing(self) -> None:
+        self._write_paused = True
+        self._deadlines.set(self, self._limits.visitor_stalled_seconds)
+        if self._exchange is not None:
+            self._exchange.pause_answer()
+
+    def resumeProducing(self) -> None:
+        self._write_paused = False
+        if self._close_when_flushed:
+            self._close()
+            return
+        if self._exchange is not None:
+            self._deadlines.clear(self)
+            self._exchange.resume_answer()
+        else:
+            self._deadlines.set(self, self._limits.visitor_idle_seconds)
+        self._advance()
+
+    def stopProducing(self) -> None:
+        """connectionLost follows and does what is needed."""

@@ -1,0 +1,81 @@
+"""Every limit of the proxy, with the reason for its number.
+
+One object rather than constants of each module, so that a test can wait milliseconds where a
+visitor waits seconds, without patching anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    # --- what a visitor may send ---
+
+    # What Chromium and nginx (large_client_header_buffers) allow in practice; longer ones are 414.
+    target_bytes: int = 8 * 1024
+    # Four full Set of cookies (4 KiB each) and room for the rest; nginx's default total is 32 KiB.
+    head_bytes: int = 32 * 1024
+    # Browsers send about 20, long proxy chains 40; Apache's LimitRequestFields is 100.
+    head_fields: int = 100
+    # A head fits one or two packets: 15 s is a bad mobile network, not a person. Against slowloris.
+    head_seconds: float = 15.0
+    # Between requests of one connection: nginx's keepalive_timeout.
+    visitor_idle_seconds: float = 75.0
+    # Without one byte of a request body that we wait for: nginx's client_body_timeout.
+    request_body_idle_seconds: float = 60.0
+    # With a full send buffer of which the visitor takes nothing: a very slow phone still takes the
+    # 64 KiB that lie between two of our checks in this time.
+    visitor_stalled_seconds: float = 120.0
+    # To take what is still in the send buffer when we close: 64 KiB at 2 KiB/s.
+    flush_seconds: float = 30.0
+    # After our last byte, for the visitor to stop sending: closing earlier would make its kernel
+    # throw away the answer that it has not read yet (RFC 9112 section 9.6).
+    linger_seconds: float = 2.0
+    # For a whole ClientHello; browsers send it in the first packet.
+    client_hello_seconds: float = 10.0
+    # Post-quantum key shares make a hello of 2 KiB; 64 KiB is four times TLS's largest record.
+    client_hello_bytes: int = 64 * 1024
+
+    # --- what we do with an origin ---
+
+    # A SYN that got no answer is sent again after 1 and 3 s; a server that needs more is down.
+    connect_seconds: float = 5.0
+    # nginx's proxy_read_timeout: applications that compute longer exist, and are rare.
+    first_byte_seconds: float = 60.0
+    # Long polling and event streams commonly send something every 15 to 60 s.
+    answer_idle_seconds: float = 300.0
+    # With a full send buffer of which the origin takes nothing.
+    origin_stalled_seconds: float = 60.0
+    # Shorter than the 60 and 75 s after which Apache's and nginx's clients close idle connections.
+    pooled_idle_seconds: float = 50.0
+    # A request that cannot be repeated uses a kept connection only this soon after its last use:
+    # the shortest common keep-alive time of a server is 2 s (gunicorn).
+    pooled_fresh_seconds: float = 1.0
+    # Kept connections: one origin's, so that it is not asked to hold more than it needs ...
+    pooled_per_origin: int = 64
+    # ... and all origins': file descriptors are shared with the visitors.
+    pooled_total: int = 2048
+    # Exchanges with one origin at the same time: a dead one then holds at most so many visitors.
+    origin_exchanges: int = 512
+    # Visitors in line for one of these, and for how long: longer than a burst, shorter than the
+    # time in which people press reload.
+    origin_queue: int = 128
+    origin_queue_seconds: float = 5.0
+    # A head of an answer: large ones carry many cookies and a Content-Security-Policy.
+    answer_head_bytes: int = 64 * 1024
+    answer_head_fields: int = 200
+
+    # --- a connection passed through untouched ---
+
+    # Neither side sent anything: WebSockets and long polls behind TLS send a ping each minute.
+    passthrough_idle_seconds: float = 300.0
+
+    # --- stopping ---
+
+    # Exchanges that are still under way when the proxy stops may end within this; what takes longer
+    # is a download, and systemd's own patience is 90 s.
+    drain_seconds: float = 30.0

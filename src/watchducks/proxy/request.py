@@ -1,0 +1,164 @@
+"""What a request asks for: method, host, path and the length of its body. Pure rules.
+
+Whatever two HTTP implementations could understand differently is refused: the origin must see the
+request that we saw, and one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from watchducks.proxy.errors import Reason, Refusal
+from watchducks.proxy.framing import CHUNKED
+from watchducks.proxy.headers import PROTECTED_FIELDS, connection_options
+from watchducks.proxy.heads import Fields, RequestHeadReader
+
+# The authority of a Host field or an absolute target; underscores are no host name (RFC 1123), but
+# they exist. User information is refused: it only ever misleads.
+_AUTHORITY = re.compile(
+    rb"(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{0,5}))?"
+)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+# The hosts seen most lately, so that a busy one is not parsed again for each request: 1 MB at most.
+_KEPT_HOSTS: Final = 4096
+# 18 digits stay below 2**63, where other parsers' integers begin to wrap.
+_MAX_LENGTH_DIGITS: Final = 18
+
+
+@dataclass(slots=True)
+class Request:
+    """A request as the proxy understood it.
+
+    :ivar target: the target to send to the origin, octet for octet as it was sent (an absolute one
+        without its scheme and authority).
+    :ivar host: lower-case, without port and final dot: the key of the routes.
+    :ivar authority: the Host field as it was sent, port included.
+    :ivar minor: HTTP/1.minor.
+    :ivar fields: all fields as they were sent.
+    :ivar length: of the body in bytes, or :data:`~watchducks.proxy.framing.CHUNKED`.
+    :ivar keep_alive: whether the visitor may send another request on this connection.
+    :ivar options: what its Connection fields name, lower-case.
+    """
+
+    method: bytes
+    target: bytes
+    host: str
+    authority: bytes
+    minor: int
+    fields: Fields
+    length: int
+    keep_alive: bool
+    options: frozenset[bytes]
+    user_agent: bytes
+    referrer: bytes
+
+    @property
+    def path(self) -> bytes:
+        """The target without its query."""
+        return self.target.partition(b"?")[0]
+
+    @property
+    def replayable(self) -> bool:
+        """Whether sending it twice does no harm (RFC 9110 section 9.2.2) and is possible."""
+        return self.length == 0 and self.method in _IDEMPOTENT
+
+
+_IDEMPOTENT: Final = frozenset(
+    {b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY"}
+)
+
+
+@lru_cache(maxsize=_KEPT_HOSTS)
+def read_authority(authority: bytes) -> str:
+    """Return the host of ``authority``: lower-case, without port and final dot.
+
+    :raises Refusal: it is not ``host`` or ``host:port``.
+    """
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None or b".." in authority or int(match["port"] or 0) > 65535:
+        raise Refusal(Reason.BAD_REQUEST)
+    return match["host"].decode("ascii").lower().removesuffix(".")
+
+
+def read_request(head: RequestHeadReader) -> Request:
+    """Make a request of a complete head.
+
+    :raises Refusal: it is not one that we carry.
+    """
+    if head.method == b"CONNECT":
+        raise Refusal(Reason.METHOD_REFUSED)
+    hosts: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    connection: list[bytes] = []
+    user_agent = referrer = b""
+    for name, value in head.fields:
+        lower = name.lower()
+        if lower == b"host":
+            hosts.append(value.strip(b" \t"))
+        elif lower == b"user-agent":
+            user_agent = value
+        elif lower == b"connection":
+            connection.append(value)
+        elif lower == b"referer":
+            referrer = value
+        elif lower == b"content-length":
+            lengths.append(value.strip(b" \t"))
+        elif lower == b"transfer-encoding":
+            codings.append(value.strip(b" \t").lower())
+        elif b"_" in lower and lower.replace(b"_", b"-") in PROTECTED_FIELDS:
+            # CGI and WSGI make one variable of X_Forwarded_For and X-Forwarded-For.
+            raise Refusal(Reason.BAD_REQUEST)
+    if len(hosts) != 1:
+        raise Refusal(Reason.BAD_REQUEST)
+    host = read_authority(hosts[0])
+    options = connection_options(connection) if connection else frozenset()
+    if head.minor:
+        keep_alive = b"close" not in options
+    else:
+        keep_alive = b"keep-alive" in options and b"close" not in options
+    return Request(
+        head.method,
+        _origin_form(head.method, head.target, host),
+        host,
+        hosts[0],
+        head.minor,
+        head.fields,
+        _body_length(lengths, codings, head.minor),
+        keep_alive,
+        options,
+        user_agent,
+        referrer,
+    )
+
+
+def _origin_form(method: bytes, target: bytes, host: str) -> bytes:
+    """Return ``target`` as an origin takes it (RFC 9112 section 3.2.1)."""
+    if b"#" in target:
+        raise Refusal(Reason.BAD_REQUEST)
+    if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
+        return target
+    match = _ABSOLUTE.fullmatch(target)
+    # Stricter than the RFC, by which the target's authority wins: some origins take the other.
+    if match is None or read_authority(match[1]) != host:
+        raise Refusal(Reason.BAD_REQUEST)
+    rest = match[2]
+    if not rest and method == b"OPTIONS":
+        return b"*"
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _body_length(lengths: list[bytes], codings: list[bytes], minor: int) -> int:
+    """Return how long the body is (RFC 9112 section 6.3), without guessing."""
+    if codings:
+        if lengths or codings != [b"chunked"] or minor == 0:
+            raise Refusal(Reason.BAD_REQUEST)
+        return CHUNKED
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+        raise Refusal(Reason.BAD_REQUEST)
+    return int(lengths[0])

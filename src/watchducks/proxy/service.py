@@ -1,0 +1,152 @@
+"""The proxy as a part of the appliance: listens, and stops without breaking what is under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from watchducks import __version__
+from watchducks.background import StartupError, Tasks
+from watchducks.model.rows import RowSink
+from watchducks.proxy.accept import TlsAccept
+from watchducks.proxy.context import Certificates, ProxyContext, RequestIds, Routes
+from watchducks.proxy.deadlines import Deadlines
+from watchducks.proxy.http1 import VisitorConnection
+from watchducks.proxy.limits import Limits
+from watchducks.proxy.pool import OriginPools, ProxyReactor
+from watchducks.settings import Settings
+
+# How often a stopping proxy looks whether its last connection has ended.
+_DRAIN_POLL_SECONDS: Final = 0.05
+# For aborted connections to be reported lost: one turn of the reactor, if it is not busy.
+_ABORT_SECONDS: Final = 1.0
+
+
+class _VisitorFactory(Factory):
+    """Builds one kind of protocol; says nothing in the log about each of them."""
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._build = build
+
+    def buildProtocol(self, _address: IAddress | None) -> Any:
+        protocol = self._build()
+        protocol.factory = self
+        return protocol
+
+
+class Proxy:
+    """Carries the traffic of all registered sites (:class:`watchducks.background.Part`).
+
+    :ivar bound_addresses: what each configured endpoint was bound to, ``http`` and ``https``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        routes: Routes,
+        certificates: Certificates,
+        sink: RowSink,
+        reactor: ProxyReactor,
+        wall: Callable[[], float] = time.time,
+        limits: Limits | None = None,
+        trust_root: Any = None,
+    ) -> None:
+        """:param wall: POSIX seconds.
+        :param trust_root: who may sign origins' certificates (an IOpenSSLTrustRoot); None: whom the
+            platform trusts.
+        """
+        self._log = Logger()
+        self._settings = settings.proxy
+        self._reactor = reactor
+        self._certificates = certificates
+        self._limits = Limits() if limits is None else limits
+        deadlines = Deadlines(reactor)
+        self._context = ProxyContext(
+            routes=routes,
+            pools=OriginPools(
+                reactor=reactor, deadlines=deadlines, limits=self._limits, trust_root=trust_root
+            ),
+            sink=sink,
+            clock=reactor,
+            wall=wall,
+            deadlines=deadlines,
+            limits=self._limits,
+            tasks=Tasks(self._log),
+            new_request_id=RequestIds(),
+            node=settings.node.name,
+            version=__version__,
+        )
+        self._ports: list[IListeningPort] = []
+        self.bound_addresses: dict[str, list[IAddress]] = {"http": [], "https": []}
+
+    async def start(self) -> None:
+        """Listen on every configured endpoint.
+
+        :raises StartupError: one of them cannot be had; then none is kept.
+        """
+        context = self._context
+        http = _VisitorFactory(lambda: VisitorConnection(context, "http"))
+        https = _VisitorFactory(lambda: TlsAccept(context, self._certificates))
+        context.deadlines.start()
+        try:
+            await self._listen("http", self._settings.http, http)
+            await self._listen("https", self._settings.https, https)
+        except StartupError:
+            await self.stop()
+            raise
+
+    async def _listen(self, key: str, endpoints: Sequence[str], factory: Factory) -> None:
+        for description in endpoints:
+            endpoint = serverFromString(self._reactor, description)
+            try:
+                port = await endpoint.listen(factory)
+            except CannotListenError as error:
+                why = error.socketError
+                raise StartupError(
+                    f"proxy.{key}: {description}: cannot listen: "
+                    f"{getattr(why, 'strerror', None) or why}"
+                ) from error
+            except Exception as error:  # systemd: and endpoints of plug-ins raise what they like
+                raise StartupError(f"proxy.{key}: {description}: cannot listen: {error}") from error
+            self._ports.append(port)
+            self.bound_addresses[key].append(port.getHost())
+            self._log.info("{key}: listening on {address}", key=key, address=port.getHost())
+
+    async def stop(self) -> None:
+        """Accept no more, let exchanges end within ``drain_seconds``, then cut what is left."""
+        context = self._context
+        context.draining = True
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await port.stopListening()  # type: ignore[misc]
+        for connection in list(context.connections):
+            connection.drain()
+        await self._until_closed(self._limits.drain_seconds)
+        if context.connections:
+            self._log.warn(
+                "{count} connections were cut off: still busy {seconds} s after the stop",
+                count=len(context.connections),
+                seconds=self._limits.drain_seconds,
+            )
+            for connection in list(context.connections):
+                connection.abort()
+            await self._until_closed(_ABORT_SECONDS)
+        await context.tasks.stop()
+        context.pools.stop()
+        context.deadlines.stop()
+
+    async def _until_closed(self, seconds: float) -> None:
+        until = self._reactor.seconds() + seconds
+        while self._context.connections and self._reactor.seconds() < until:
+            await deferLater(self._reactor, _DRAIN_POLL_SECONDS)
