@@ -37,6 +37,7 @@ class MariaDB(ServerProcess):
             [
                 find_program("mariadb-install-db", "mysql_install_db"),
                 "--no-defaults",
+                "--force",  # else it wants this machine's host name to resolve
                 f"--datadir={self._data}",
                 self._user_option,
                 "--auth-root-authentication-method=normal",

@@ -25,6 +25,8 @@ from watchducks.settings import embedded
 
 SITE = "demo"
 DOMAIN = "demo.test"
+# Tells our appliance from that of another demo.
+NODE = f"demo-{os.getpid()}"
 # Not 127.0.0.1: with an address of its own, DNS shows whether it leads to the proxy or the origin.
 ORIGIN_ADDRESS = "127.0.0.2"
 # The embedded store is up in 3 s on one idle core; a busy laptop takes several times that.
@@ -148,7 +150,7 @@ async def run(reactor: Any, directory: Path) -> int:
     reactor.addSystemEventTrigger(
         "before", "shutdown", lambda: Deferred.fromCoroutine(twistd.end())
     )
-    await _ready(reactor, twistd, f"http://127.0.0.1:{ports.console}/readyz")
+    await _ready(reactor, twistd, ports)
     await _register(ports)
     say(_what_to_try(directory, ports))
     return await twistd.ended()
@@ -171,6 +173,7 @@ def _certificate_of_the_site(authority: Authority, directory: Path) -> None:
 
 def _document(directory: Path, ports: Ports) -> dict[str, dict[str, Any]]:
     document = embedded(directory)
+    document["node"]["name"] = NODE
     here = "interface=127.0.0.1"
     document["proxy"]["http"] = [f"tcp:{ports.http}:{here}"]
     document["proxy"]["https"] = [f"tcp:{ports.https}:{here}"]
@@ -212,20 +215,26 @@ def _start_twistd(reactor: Any, config: Path, directory: Path) -> _Twistd:
     return protocol
 
 
-async def _ready(reactor: IReactorTime, twistd: _Twistd, url: str) -> None:
+async def _ready(reactor: IReactorTime, twistd: _Twistd, ports: Ports) -> None:
+    """Wait until the appliance, and not another that was quicker to take the ports, is ready."""
     deadline = reactor.seconds() + START_SECONDS
     while reactor.seconds() < deadline:
         if twistd.exit_code is not None:
             raise DemoError("the appliance did not start; its last line says why")
         try:
-            response = await treq.get(url, timeout=5, persistent=False)
-            await response.content()
-            if response.code == 200:
+            health = await _json(f"http://127.0.0.1:{ports.http}/.well-known/watchducks/health")
+            ready = await _json(f"http://127.0.0.1:{ports.console}/readyz")
+            if health["node"] == NODE and ready["status"] == "ok":
                 return
-        except (ConnectError, ResponseFailed):
+        except (ConnectError, ResponseFailed, KeyError, ValueError):
             pass  # it does not listen yet
         await task.deferLater(reactor, 0.1)
     raise DemoError(f"the appliance was not ready within {START_SECONDS:.0f} s; see its log")
+
+
+async def _json(url: str) -> Any:
+    response = await treq.get(url, timeout=5, persistent=False)
+    return await response.json()
 
 
 async def _register(ports: Ports) -> None:
