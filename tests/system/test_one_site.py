@@ -30,6 +30,18 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         running.press_ctrl_c()
 
 
+def register(demo: Demo, name: str, origin: str) -> None:
+    site = {
+        "name": name,
+        "domain": f"{name}.test",
+        "origin": origin,
+        "email": f"owner@{name}.test",
+        "cohort": "demo",
+    }
+    code, answer = api("POST", f"{demo.url}/api/v1/sites", site)
+    assert code == 201, answer
+
+
 @pytest.mark.timeout(180)
 def test_a_visitor_is_led_to_the_proxy_and_shown_in_the_chart(demo: Demo, chromium: Chrome) -> None:
     www = "www.demo.test"
@@ -106,18 +118,7 @@ def test_a_site_registered_by_the_form_works_at_once(demo: Demo, chromium: Chrom
 
 @pytest.mark.timeout(120)
 def test_https_of_a_site_without_a_certificate_is_the_origins_own(demo: Demo) -> None:
-    code, _ = api(
-        "POST",
-        f"{demo.url}/api/v1/sites",
-        {
-            "name": "geese",
-            "domain": "geese.test",
-            "origin": f"https://127.0.0.2:{demo.origin_tls}",
-            "email": "owner@geese.test",
-            "cohort": "demo",
-        },
-    )
-    assert code == 201
+    register(demo, "geese", f"https://127.0.0.2:{demo.origin_tls}")
     url = f"https://geese.test:{demo.https}/about"
     authority = ("--cacert", demo.directory / "ca.pem")
     passed = curl_through(("127.0.0.1", demo.https), url, *authority)
@@ -157,17 +158,18 @@ def test_a_visitor_of_a_site_nobody_registered_is_told(demo: Demo) -> None:
 
 @pytest.mark.timeout(120)
 def test_ctrl_c_stops_everything_and_a_second_start_knows_the_sites(demo: Demo) -> None:
+    register(demo, "swans", f"http://127.0.0.2:{demo.origin}")
+    curl_through(("127.0.0.1", demo.http), f"http://swans.test:{demo.http}/")
     assert demo.press_ctrl_c() == 0
     assert "Traceback" not in demo.log(), demo.log()
     for port in (demo.http, demo.console):
         assert curl(f"http://127.0.0.1:{port}/").returncode == 7, "somebody still listens"
     again = Demo(demo.directory)
     try:
-        code, site = api("GET", f"{again.url}/api/v1/sites/ducks")
-        assert (code, site["domain"]) == (200, "ducks.test")
-        assert dig(again.dns, "www.ducks.test") == ["127.0.0.1"]
-        assert api("GET", f"{again.url}/api/v1/sites/ducks/traffic?range=day")[1]["totals"][
-            "requests"
-        ]
+        code, site = api("GET", f"{again.url}/api/v1/sites/swans")
+        assert code == 200, site
+        assert dig(again.dns, "www.swans.test") == ["127.0.0.1"]
+        _, traffic = api("GET", f"{again.url}/api/v1/sites/swans/traffic?range=day")
+        assert traffic["totals"]["requests"] == 1
     finally:
         assert again.press_ctrl_c() == 0
