@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run everything on loopback, with a demo site")
     demo.add_argument("--dir", type=Path, default=Path("var"), help="where it keeps its files")
 
-    site = commands.add_parser("site", help="add, list, show and remove sites")
+    site = commands.add_parser("site", help="add, list, show, change and remove sites")
     actions = site.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", parents=[remote], help="register a site")
     for name, text in (
@@ -81,9 +81,27 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--cohort", default="default", help="the group it is ranked in")
     listing = actions.add_parser("list", parents=[remote], help="list the sites")
     listing.add_argument("--cohort", help="only this cohort")
+    change = actions.add_parser(
+        "set",
+        parents=[remote],
+        help="change a site",
+        description="Change a site. KEY is one of: origin, email, cohort; origin_tls (verify: the"
+        " origin's certificate is for the site's domain and publicly trusted; pinned: it has the"
+        " key of origin_pin, the SHA-256 of its SubjectPublicKeyInfo in hexadecimal; off: any);"
+        " redirect_to_https (true, false); hsts_seconds (0: no Strict-Transport-Security).",
+    )
+    change.add_argument("name")
+    change.add_argument("values", nargs="+", type=_assignment, metavar="KEY=VALUE")
     for action, text in (("show", "show a site"), ("remove", "remove a site")):
         actions.add_parser(action, parents=[remote], help=text).add_argument("name")
     return parser
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -148,6 +166,10 @@ async def _remote(options: argparse.Namespace) -> int:
         )
     elif options.action == "list":
         body = await _all_sites(sites, options)
+    elif options.action == "set":
+        body = await _done(
+            "PATCH", f"{sites}/{_segment(options.name)}", options, dict(options.values)
+        )
     elif options.action == "show":
         body = await _done("GET", f"{sites}/{_segment(options.name)}", options)
     else:
@@ -225,7 +247,11 @@ def _lines(body: Any) -> str:
     if not isinstance(body, dict):
         return json.dumps(body, ensure_ascii=False)
     width = max((len(key) for key in body), default=0)
-    return "\n".join(
-        f"{key:{width}}  {', '.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in body.items()
-    )
+    return "\n".join(f"{key:{width}}  {_text(value)}".rstrip() for key, value in body.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    # As they are typed, and as JSON has them.
+    return json.dumps(value) if isinstance(value, bool) else str(value)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import astuple
 from enum import Enum
 from typing import Final, Protocol
 
@@ -25,7 +26,7 @@ from watchducks.background import Overloaded, Tasks
 from watchducks.model.changes import Changes
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
-from watchducks.model.sites import Site
+from watchducks.model.sites import Site, SiteChoices
 from watchducks.stores.interfaces import Cache, StoreRefused, StoreUnavailable
 
 
@@ -48,6 +49,8 @@ MISS_LIFE_SECONDS: Final = 5.0
 MAX_LOOK_UPS: Final = 100
 # In the shared cache; the feed of each process corrects changed sites much earlier.
 CACHE_LIFE_SECONDS: Final = 60.0
+# Counted up when the value's content changes: two versions of the program may share a cache.
+CACHE_FORMAT: Final = 2
 
 
 class SiteSource(Protocol):
@@ -185,7 +188,7 @@ class RouteTable:
     # have seen already; entries of earlier revisions are left to expire.
 
     def _cache_key(self, host: str) -> str:
-        return f"route:{self._revision}:{host}"
+        return f"route{CACHE_FORMAT}:{self._revision}:{host}"
 
     async def _from_cache(self, host: str, key: str) -> Route | Unknown | None:
         try:
@@ -195,13 +198,27 @@ class RouteTable:
         if value is None:
             return UNKNOWN
         try:
-            site_id, site_name, domain, origin = json.loads(value)
-            return Route(int(site_id), str(site_name), str(domain), parse_origin(origin))
+            site_id, site_name, domain, origin, choices = json.loads(value)
+            return Route(
+                int(site_id),
+                str(site_name),
+                str(domain),
+                parse_origin(origin),
+                SiteChoices.read(*choices),
+            )
         except (ValueError, TypeError):
             self._log.warn("the shared cache has an unreadable route for {host}", host=host)
             return UNKNOWN
 
     async def _share(self, route: Route, key: str) -> None:
-        value = json.dumps([route.site_id, route.site_name, route.domain, str(route.origin)])
+        value = json.dumps(
+            [
+                route.site_id,
+                route.site_name,
+                route.domain,
+                str(route.origin),
+                astuple(route.choices),
+            ]
+        )
         with suppress(StoreUnavailable):  # then the next process asks the registry itself
             await self._cache.set(key, value.encode(), CACHE_LIFE_SECONDS)

@@ -17,7 +17,8 @@ from tests.servers.mariadb import MariaDB
 from watchducks.model.changes import Changes
 from watchducks.model.names import name_key
 from watchducks.model.origins import parse_origin
-from watchducks.model.sites import Registration, Site, SiteState
+from watchducks.model.problems import InvalidFields
+from watchducks.model.sites import DEFAULT_CHOICES, Registration, Site, SiteChoices, SiteState
 from watchducks.registry.registration import SiteChanges
 from watchducks.registry.registry import Conflict, Registry, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
@@ -139,6 +140,30 @@ async def test_an_owner_changes_his_site(url: str) -> None:
         assert await registry.revision() == 2
         with pytest.raises(SiteNotFound):
             await registry.update("geese", SiteChanges())
+
+
+@pytest_twisted.ensureDeferred
+async def test_choices_are_kept_and_told(url: str) -> None:
+    pin = "0123456789abcdef" * 4
+    async with open_registry(url, reactor) as registry:
+        site, _ = await registry.register(wanted("ducks"))
+        assert site.choices is DEFAULT_CHOICES
+        asked = SiteChanges(
+            origin_tls="pinned", origin_pin=pin, redirect_to_https=True, hsts_seconds=63_072_000
+        )
+        changed = await registry.update("ducks", asked)
+        assert changed.choices == SiteChoices("pinned", pin, True, 63_072_000)
+        assert (await registry.changes_since(1)).sites == (changed,)
+        assert await registry.site_for_host("www.ducks.example") == changed
+        # The same again is no change; one alone leaves the others.
+        assert (await registry.update("ducks", asked)).revision == changed.revision
+        changed = await registry.update("ducks", SiteChanges(redirect_to_https=False))
+        assert changed.choices == SiteChoices("pinned", pin, False, 63_072_000)
+        assert changed.revision == 3
+        with pytest.raises(InvalidFields, match="pin"):
+            await registry.update("ducks", SiteChanges(origin_pin="", hsts_seconds=0))
+        assert await registry.site("ducks") == changed
+        assert await registry.revision() == 3
 
 
 @pytest_twisted.ensureDeferred

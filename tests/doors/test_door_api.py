@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.console.driver import GOOD, Driver, Reply
+from watchducks.registry.choices import CHOICES
 
 DRIVER = Driver()
 TOKEN = DRIVER.api("POST", "/api/v1/sites", GOOD).json["token"]
@@ -49,7 +50,7 @@ def test_any_object(body: dict[str, Any]) -> None:
     is_a_problem(DRIVER.ask("POST", "/api/v1/sites", text, JSON_TYPE), 400, 409, 422)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(GOOD)), VALUES, max_size=5))
+@given(st.dictionaries(st.sampled_from(sorted([*GOOD, *CHOICES])), VALUES, max_size=5))
 def test_any_change(body: dict[str, Any]) -> None:
     is_a_problem(DRIVER.api("PATCH", "/api/v1/sites/ducks", body, TOKEN), 200, 400, 422)
 

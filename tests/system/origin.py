@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -36,14 +37,21 @@ class _Handler(BaseHTTPRequestHandler):
 class Origin:
     """:ivar port: where it listens, at :data:`ADDRESS`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """:param tls: what it speaks HTTPS with; None: it speaks HTTP."""
         self._server = ThreadingHTTPServer((ADDRESS, 0), _Handler)
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            # Shakes hands when it first reads, in the connection's own thread.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://{ADDRESS}:{self.port}"
+        return f"{self._scheme}://{ADDRESS}:{self.port}"
 
     def __enter__(self) -> Origin:
         self._thread.start()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -13,7 +15,7 @@ from watchducks.background import Overloaded
 from watchducks.model.changes import Changes
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
-from watchducks.model.sites import Site, SiteState
+from watchducks.model.sites import Site, SiteChoices, SiteState
 from watchducks.routes import MISS_LIFE_SECONDS, UNKNOWN, RouteTable
 from watchducks.stores.interfaces import StoreUnavailable
 from watchducks.stores.memory import MemoryCache
@@ -193,6 +195,33 @@ def test_processes_share_what_the_registry_said() -> None:
     shared = Deferred.fromCoroutine(other.look_up("ducks.example"))
     assert result_of(shared) == Route.of(site(1, "ducks.example"))
     assert setting.source.asked == ["ducks.example"]
+
+
+def test_choices_are_shared_too() -> None:
+    setting = Setting()
+    choices = SiteChoices("pinned", "ab" * 32, redirect_to_https=True, hsts_seconds=300)
+    ducks = replace(site(1, "ducks.example"), choices=choices)
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].callback(ducks)
+    assert result_of(waiting) is not None
+    other = RouteTable(setting.source, setting.cache, clock=setting.clock)
+    route = result_of(Deferred.fromCoroutine(other.look_up("ducks.example")))
+    assert len(setting.source.asked) == 1
+    assert route is not None
+    assert route.choices == choices
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"[1]", b'[1, "a", "a.example", "192.0.2.1", ["maybe", "", false, 0]]', b"\xff"]
+)
+def test_an_unreadable_shared_value_is_asked_for_again(value: bytes) -> None:
+    setting = Setting()
+    key = f"route{routes.CACHE_FORMAT}:0:ducks.example"
+    done = Deferred.fromCoroutine(setting.cache.set(key, value, 60.0))
+    assert done.called
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].callback(site(1, "ducks.example"))
+    assert result_of(waiting) == Route.of(site(1, "ducks.example"))
 
 
 def test_what_is_shared_is_not_believed_after_a_change() -> None:

@@ -41,6 +41,10 @@ def test_registering(driver: Driver) -> None:
         "cohort": "first",
         "state": "registered",
         "created": "2026-11-18T11:06:40Z",
+        "origin_tls": "verify",
+        "origin_pin": "",
+        "redirect_to_https": False,
+        "hsts_seconds": 0,
         "nameservers": NAMESERVERS,
         "email": "owner@ducks.example",
         "token": "wd_token-1",
@@ -112,6 +116,31 @@ async def test_listing_is_paged_and_by_cohort(driver: Driver) -> None:
     for limit in ("0", "-1", "x", "1001", "²", ""):
         reply = driver.ask("GET", f"/api/v1/sites?limit={limit}".encode().decode("latin-1"))
         assert reply.status == 400
+
+
+def test_an_owner_chooses_how_his_site_is_carried(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    path, pin = "/api/v1/sites/ducks", "ab" * 32
+    asked = {"origin_tls": "pinned", "origin_pin": pin, "redirect_to_https": True}
+    changed = driver.api("PATCH", path, {**asked, "hsts_seconds": 300}, token)
+    assert changed.status == 200, changed.text
+    public = driver.api("GET", path).json
+    for answer in (changed.json, public):
+        assert {key: answer[key] for key in asked} == asked
+        assert answer["hsts_seconds"] == 300
+
+    headers = {"Accept-Language": "ko", "Authorization": f"Bearer {token}"}
+    headers["Content-Type"] = "application/json"
+    wrong = b'{"origin_tls": "none", "hsts_seconds": -1, "redirect_to_https": 2, "origin_pin": ":"}'
+    errors = assert_problem(driver.ask("PATCH", path, wrong, headers), 422, "invalid-fields")
+    assert list(errors["errors"]) == [
+        "origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"
+    ]  # fmt: skip
+    assert all("하세요" in error["message"] or "고르세요" in error["message"]
+               for error in errors["errors"].values())  # fmt: skip
+    missing = driver.ask("PATCH", path, b'{"origin_pin": ""}', headers)
+    assert "핀이 필요" in missing.json["errors"]["origin_pin"]["message"]
+    assert driver.api("GET", path).json == public
 
 
 def test_changing_needs_the_owners_token(driver: Driver) -> None:

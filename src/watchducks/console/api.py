@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -84,7 +85,7 @@ class Api:
 
     @app.route("/api/v1/sites/<name>", methods=["PATCH"])
     async def change(self, request: ConsoleRequest, name: str) -> bytes:
-        """Change a site's origin, e-mail or cohort; needs its owner's token, or an admin's."""
+        """Change what can be changed of a site; needs its owner's token, or an admin's."""
         await self._authorise(request, name)
         site = await self._registrations.change(name, read_json_object(request))
         return self._answers.json(request, self._owners_document(site))
@@ -148,7 +149,8 @@ class Api:
     def _document(self, site: Site) -> Mapping[str, Any]:
         """Return what everyone may know of a site: all but the owner's address.
 
-        The origin is no secret: it is what DNS answers whenever the proxy fails.
+        The origin is no secret: it is what DNS answers whenever the proxy fails. Nor are the
+        choices: every visitor sees the redirect, and a pin is the digest of a public key.
         """
         return {
             "name": site.name,
@@ -160,6 +162,7 @@ class Api:
             "cohort": site.cohort,
             "state": site.state.value,
             "created": rfc3339(site.created),
+            **asdict(site.choices),
             "nameservers": self._nameservers,
         }
 

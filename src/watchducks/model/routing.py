@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchducks.model.origins import Origin
-from watchducks.model.sites import Site
+from watchducks.model.sites import DEFAULT_CHOICES, Site, SiteChoices
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,9 @@ class Route:
     site_name: str
     domain: str
     origin: Origin
+    choices: SiteChoices = DEFAULT_CHOICES
 
     @classmethod
     def of(cls, site: Site) -> Route:
         """Derive the route of ``site``; the same for each of its hosts."""
-        return cls(site.id, site.name, site.domain, site.origin)
+        return cls(site.id, site.name, site.domain, site.origin, site.choices)

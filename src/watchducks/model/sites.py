@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Literal, get_args
 
 from watchducks.model.origins import Origin
+
+OriginTls = Literal["verify", "pinned", "off"]
+ORIGIN_TLS: Final[tuple[OriginTls, ...]] = get_args(OriginTls)
 
 
 class SiteState(StrEnum):
@@ -31,6 +35,47 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteChoices:
+    """How an owner wants his site's traffic to be carried.
+
+    :ivar origin_tls: how an https origin proves to be the right one. ``verify``: by a certificate
+        for the site's domain, signed by somebody whom the platform trusts; ``pinned``: by the key
+        of its certificate, whoever signed it; ``off``: not at all, which protects only against
+        those who listen.
+    :ivar origin_pin: the SHA-256 of that certificate's SubjectPublicKeyInfo, 64 lower-case
+        hexadecimal digits; empty unless ``pinned``.
+    :ivar redirect_to_https: http visitors are sent to https.
+    :ivar hsts_seconds: how long browsers shall use nothing but https (RFC 6797); 0: not told.
+    """
+
+    origin_tls: OriginTls = "verify"
+    origin_pin: str = ""
+    redirect_to_https: bool = False
+    hsts_seconds: int = 0
+
+    @classmethod
+    def read(
+        cls, origin_tls: object, origin_pin: object, redirect_to_https: object, hsts_seconds: object
+    ) -> SiteChoices:
+        """Return choices as a store kept them; all sites that chose nothing share one object.
+
+        :raises ValueError: these cannot have been stored by us.
+        """
+        if (
+            origin_tls not in ORIGIN_TLS
+            or not isinstance(origin_pin, str)
+            or not isinstance(redirect_to_https, bool)
+            or not isinstance(hsts_seconds, int)
+        ):
+            raise ValueError("these are no choices of a site")
+        choices = cls(origin_tls, origin_pin, redirect_to_https, hsts_seconds)
+        return DEFAULT_CHOICES if choices == DEFAULT_CHOICES else choices
+
+
+DEFAULT_CHOICES: Final = SiteChoices()
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A registered site, as the registry holds it.
 
@@ -53,6 +98,7 @@ class Site:
     state: SiteState
     revision: int
     created: int
+    choices: SiteChoices = DEFAULT_CHOICES
 
     @property
     def hosts(self) -> tuple[str, str]:

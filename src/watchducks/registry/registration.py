@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from watchducks.model.names import normalise_domain, normalise_email, normalise_name
 from watchducks.model.origins import Address, Origin, check_origin, parse_origin
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.sites import Registration
+from watchducks.model.sites import OriginTls, Registration, SiteChoices
+from watchducks.registry.choices import CHOICES, consistent, validate_choice
 
 # In the order of the form.
 FIELDS: Final = ("name", "domain", "origin", "email", "cohort")
-CHANGEABLE: Final = ("origin", "email", "cohort")
+CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES)
 OPTIONAL: Final = frozenset({"cohort"})
 DEFAULT_COHORT: Final = "default"
 
@@ -49,6 +50,20 @@ class SiteChanges:
     origin: Origin | None = None
     email: str | None = None
     cohort: str | None = None
+    origin_tls: OriginTls | None = None
+    origin_pin: str | None = None
+    redirect_to_https: bool | None = None
+    hsts_seconds: int | None = None
+
+
+def chosen(before: SiteChoices, changes: SiteChanges) -> SiteChoices:
+    """Return what a site's choices become.
+
+    :raises InvalidFields: together they make no sense.
+    """
+    asked = {field: getattr(changes, field) for field in CHOICES}
+    given = {field: value for field, value in asked.items() if value is not None}
+    return consistent(replace(before, **given), pin_given="origin_pin" in given)
 
 
 def validate(fields: Mapping[str, object], policy: Policy) -> Registration:
@@ -120,7 +135,11 @@ def _validated(
     for field, value in fields.items():
         if field in accepted:
             try:
-                values[field] = validate_field(field, value, policy)
+                values[field] = (
+                    validate_choice(field, value)
+                    if field in CHOICES
+                    else validate_field(field, value, policy)
+                )
             except Problem as problem:
                 problems[field] = problem
         elif field in FIELDS:
@@ -141,5 +160,5 @@ def _unknown(field: str) -> Problem:
 
 def _ordered(problems: dict[str, Problem]) -> dict[str, Problem]:
     """Sort as the form is; unknown fields keep their order behind it."""
-    places = {field: place for place, field in enumerate(FIELDS)}
+    places = {field: place for place, field in enumerate((*FIELDS, *CHOICES))}
     return dict(sorted(problems.items(), key=lambda item: places.get(item[0], len(places))))

@@ -99,6 +99,7 @@ class Registry:
         """Change a site and return it as it is now; what changes nothing makes no revision.
 
         :raises SiteNotFound: there is no such site.
+        :raises InvalidFields: the changes do not fit what the site has already.
         """
         site, changed = await self._write(
             lambda connection: statements.update(connection, _key(name), changes)

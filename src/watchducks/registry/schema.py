@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS
@@ -29,7 +31,7 @@ NAME_KEY_CHARACTERS: Final = 3 * MAX_NAME_CHARACTERS
 # "https://[" 39 characters of IPv6 "]:65535", and some.
 ORIGIN_CHARACTERS: Final = 64
 WORD_CHARACTERS: Final = 16
-# SHA-256 in hexadecimal; the token itself is shown once and kept nowhere.
+# SHA-256 in hexadecimal: of a token, which is shown once and kept nowhere, or of an origin's key.
 DIGEST_CHARACTERS: Final = 64
 LINEAGE_CHARACTERS: Final = 32
 
@@ -83,6 +85,12 @@ sites = Table(
     Column("revision", BigInteger, nullable=False),
     # POSIX seconds.
     Column("created", BigInteger, nullable=False),
+    # model.sites.SiteChoices. The defaults are those of sites that were there before the columns,
+    # and of what an earlier version, still running beside this one, inserts.
+    Column("origin_tls", String(WORD_CHARACTERS), nullable=False, server_default="verify"),
+    Column("origin_pin", String(DIGEST_CHARACTERS), nullable=False, server_default=""),
+    Column("redirect_to_https", Boolean, nullable=False, server_default=false()),
+    Column("hsts_seconds", Integer, nullable=False, server_default="0"),
     UniqueConstraint("name_key", name="uq_sites_name_key"),
     UniqueConstraint("zone", name="uq_sites_zone"),
     Index("ix_sites_owner_id", "owner_id"),

@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
 
 from watchducks.model.origins import parse_origin
-from watchducks.model.sites import Site, SiteState
+from watchducks.model.sites import Site, SiteChoices, SiteState
 
-# Counted up when the content changes its meaning; a file of another format is not read.
-FORMAT: Final = 1
+# Counted up when the content changes its meaning; a file of a later format is not read. A site of
+# format 1 had no choices; the migration that brought them gave each site the default ones.
+FORMAT: Final = 2
+_READABLE: Final = (1, FORMAT)
 
 
 class SnapshotDamaged(Exception):
@@ -45,7 +47,7 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     digest = hashlib.sha256()
     descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        for line in _lines(snapshot.lineage, snapshot.revision, snapshot.sites):
+        for line in _lines(FORMAT, snapshot):
             digest.update(line.encode())
             file.write(line)
         file.write(f'],\n"sha256": "{digest.hexdigest()}"}}\n')
@@ -67,13 +69,14 @@ def read_snapshot(path: Path) -> Snapshot | None:
     """
     try:
         document = json.loads(path.read_text(encoding="ascii"))
-        if document["format"] != FORMAT:
-            raise SnapshotDamaged(f"it has format {document['format']!r}, not {FORMAT}")
+        written = document["format"]
+        if written not in _READABLE:
+            raise SnapshotDamaged(f"it has format {written!r}, and this version reads {_READABLE}")
         snapshot = Snapshot(
             document["lineage"], document["revision"], [_site(item) for item in document["sites"]]
         )
         digest = hashlib.sha256()
-        for line in _lines(snapshot.lineage, snapshot.revision, snapshot.sites):
+        for line in _lines(written, snapshot):
             digest.update(line.encode())
         if digest.hexdigest() != document["sha256"]:
             raise SnapshotDamaged("its checksum is wrong")
@@ -86,19 +89,21 @@ def read_snapshot(path: Path) -> Snapshot | None:
     return snapshot
 
 
-def _lines(lineage: str, revision: int, sites: Iterable[Site]) -> Iterator[str]:
+def _lines(written: int, snapshot: Snapshot) -> Iterator[str]:
+    """Return the document, but for its checksum, in the format ``written``."""
     # Site by site, not one json.dumps of all: that would hold the interpreter, and with it the
     # reactor, for the better part of a second with 100,000 sites.
-    yield f'{{"format": {FORMAT}, "lineage": {json.dumps(lineage)}, "revision": {revision:d},\n'
+    yield f'{{"format": {written}, "lineage": {json.dumps(snapshot.lineage)}, '
+    yield f'"revision": {snapshot.revision:d},\n'
     yield '"sites": ['
     separator = "\n"
-    for site in sites:
-        yield separator + json.dumps(_item(site))
+    for site in snapshot.sites:
+        yield separator + json.dumps(_item(written, site))
         separator = ",\n"
 
 
-def _item(site: Site) -> dict[str, str | int]:
-    return {
+def _item(written: int, site: Site) -> dict[str, str | int]:
+    item: dict[str, str | int] = {
         "id": site.id,
         "name": site.name,
         "domain": site.domain,
@@ -110,6 +115,7 @@ def _item(site: Site) -> dict[str, str | int]:
         "revision": site.revision,
         "created": site.created,
     }
+    return item if written == 1 else {**item, **asdict(site.choices)}
 
 
 def _site(item: dict[str, str | int]) -> Site:
@@ -136,4 +142,8 @@ def _site(item: dict[str, str | int]) -> Site:
         state=SiteState(text("state")),
         revision=number("revision"),
         created=number("created"),
+        # In a file of format 1 there are none; in another one, the checksum finds them missing.
+        choices=SiteChoices.read(
+            *(item.get(field.name, field.default) for field in fields(SiteChoices))
+        ),
     )

@@ -7,6 +7,7 @@ stays true until it commits.
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Insert, Row, delete, func, insert, or_, select
@@ -16,8 +17,8 @@ from watchducks.model.changes import Changes, Head
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.sites import Registration, Site, SiteState
-from watchducks.registry.registration import SiteChanges
+from watchducks.model.sites import Registration, Site, SiteChoices, SiteState
+from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.schema import owners, registry, removals, sites, tokens
 
 
@@ -40,6 +41,10 @@ _SITE = select(
     sites.c.state,
     sites.c.revision,
     sites.c.created,
+    sites.c.origin_tls,
+    sites.c.origin_pin,
+    sites.c.redirect_to_https,
+    sites.c.hsts_seconds,
 ).join_from(sites, owners)
 
 
@@ -55,6 +60,9 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
         state=SiteState(row.state),
         revision=row.revision,
         created=row.created,
+        choices=SiteChoices.read(
+            row.origin_tls, row.origin_pin, row.redirect_to_https, row.hsts_seconds
+        ),
     )
 
 
@@ -107,6 +115,7 @@ def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site
     """Change a site; returns it, and whether anything is different.
 
     :raises SiteNotFound: there is none with this name key.
+    :raises InvalidFields: the changes do not fit what the site has already.
     """
     revision = _lock(connection)
     before = by_name(connection, key)
@@ -115,7 +124,8 @@ def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site
     origin = before.origin if changes.origin is None else changes.origin
     email = before.email if changes.email is None else changes.email
     cohort = before.cohort if changes.cohort is None else changes.cohort
-    if (origin, email, cohort) == (before.origin, before.email, before.cohort):
+    choices = chosen(before.choices, changes)
+    if replace(before, origin=origin, email=email, cohort=cohort, choices=choices) == before:
         return before, False
     _advance(connection, revision)
     connection.execute(
@@ -126,6 +136,7 @@ def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site
             owner_id=_owner(connection, email),
             cohort=cohort,
             revision=revision,
+            **asdict(choices),
         )
     )
     _forget_owner_without_sites(connection, before.email)

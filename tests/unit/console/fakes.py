@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
@@ -25,7 +26,7 @@ from watchducks.analytics.results import (
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Registration, Site, SiteState
-from watchducks.registry.registration import SiteChanges
+from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.registry import Conflict, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
 
@@ -87,17 +88,13 @@ class FakeSites:
         site = self.by_key.get(name_key(name))
         if site is None:
             raise SiteNotFound(name)
-        changed = Site(
-            id=site.id,
-            name=site.name,
-            domain=site.domain,
-            zone=site.zone,
+        changed = replace(
+            site,
             origin=changes.origin or site.origin,
             email=changes.email or site.email,
             cohort=changes.cohort or site.cohort,
-            state=site.state,
             revision=site.revision + 1,
-            created=site.created,
+            choices=chosen(site.choices, changes),
         )
         self.by_key[name_key(name)] = changed
         return changed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.registry.examples import example_site
+from watchducks.model.sites import SiteChoices
 from watchducks.registry.snapshot import (
     Snapshot,
     SnapshotDamaged,
@@ -21,8 +24,19 @@ from watchducks.registry.snapshot import (
 SITES = [
     example_site("a.example", revision=1),
     example_site("xn--oy2b11u.example", revision=2, origin="https://[2001:db8::7]:8443"),
-    example_site("c.example", revision=5, origin="http://203.0.113.9:8080"),
+    replace(
+        example_site("c.example", revision=5, origin="http://203.0.113.9:8080"),
+        choices=SiteChoices("pinned", "ab" * 32, redirect_to_https=True, hsts_seconds=300),
+    ),
 ]
+# What the version before wrote: its sites had no choices.
+FORMAT_1 = """{"format": 1, "lineage": "first", "revision": 3,
+"sites": [
+{"id": 3, "name": "a", "domain": "a.example", "zone": "a.example", "origin": "203.0.113.7", \
+"email": "owner@mail.example", "cohort": "\\uc624\\ub9ac", "state": "registered", \
+"revision": 3, "created": 1800000000}],
+"sha256": "%s"}
+"""
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -36,6 +50,16 @@ def test_what_is_written_comes_back(tmp_path: Path, count: int) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text())["revision"] == 7
     assert [file.name for file in tmp_path.iterdir()] == ["sites.json"]
+
+
+def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sites.json"
+    content, _, _ = FORMAT_1.partition("],\n")
+    path.write_text(FORMAT_1 % hashlib.sha256(content.encode()).hexdigest())
+    assert read_snapshot(path) == Snapshot("first", 3, [example_site("a.example", revision=3)])
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(SnapshotDamaged, match="checksum"):
+        read_snapshot(path)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
@@ -82,7 +106,7 @@ def test_a_damaged_file_is_never_believed(written: Path, data: st.DataObject) ->
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "null", "{}", '{"format": 2}', '{"format": 1}', "[" * 100_000, '{"format": [1]}'],
+    ["", "[]", "null", "{}", '{"format": 3}', '{"format": 1}', "[" * 100_000, '{"format": [1]}'],
 )
 def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "sites.json"

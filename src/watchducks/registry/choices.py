@@ -1,0 +1,99 @@
+"""The rules for a site's choices: one value after the other, and then together. Pure.
+
+Each value is accepted as JSON has it (``true``, ``300``) and as text, which is what a form and the
+command send.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from watchducks.model.problems import InvalidFields, Problem
+from watchducks.model.sites import ORIGIN_TLS, SiteChoices
+
+# In the order of a form.
+CHOICES: Final = ("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds")
+
+# Two years: what the browsers' preload list recommends; a longer time only makes a mistake worse.
+MAX_HSTS_SECONDS: Final = 2 * 365 * 24 * 3600
+# More digits than any number of seconds that is accepted has; what is longer is not even parsed.
+_MAX_DIGITS: Final = 9
+_YES: Final = frozenset({"true", "yes", "on", "1"})
+_NO: Final = frozenset({"false", "no", "off", "0", ""})
+# As OpenSSL prints a digest, or as sha256sum does.
+_PIN: Final = re.compile(r"(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}")
+
+
+def validate_choice(field: str, value: object) -> str | bool | int:
+    """Return the value of one of :data:`CHOICES`, normalised.
+
+    :raises Problem: it is not accepted.
+    """
+    match field:
+        case "origin_tls":
+            return _origin_tls(value)
+        case "origin_pin":
+            return _origin_pin(value)
+        case "redirect_to_https":
+            return _redirect(value)
+        case _:
+            return _hsts(value)
+
+
+def _word(value: object) -> str | None:
+    """Return a text without what does not matter in it."""
+    return value.strip().lower() if isinstance(value, str) else None
+
+
+def _origin_tls(value: object) -> str:
+    word = _word(value)
+    if word not in ORIGIN_TLS:
+        raise Problem("origin-tls", "Choose verify, pinned or off.")
+    return word
+
+
+def _origin_pin(value: object) -> str:
+    word = _word(value)
+    if word is None or not (word == "" or _PIN.fullmatch(word)):
+        raise Problem(
+            "origin-pin",
+            "Enter the SHA-256 of the certificate's public key: 64 hexadecimal digits.",
+        )
+    return word.replace(":", "")
+
+
+def _redirect(value: object) -> bool:
+    word = _word(value)
+    if isinstance(value, bool):
+        return value
+    if word in _YES or word in _NO:
+        return word in _YES
+    raise Problem("boolean", "Choose true or false.")
+
+
+def _hsts(value: object) -> int:
+    word = _word(value)
+    if word is not None and word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS:
+        value = int(word)
+    # A bool is an int in Python; `true` is no number of seconds.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_HSTS_SECONDS:
+        raise Problem("hsts", "Enter a number of seconds from 0 to {most}.", most=MAX_HSTS_SECONDS)
+    return value
+
+
+def consistent(choices: SiteChoices, *, pin_given: bool) -> SiteChoices:
+    """Return choices that fit together.
+
+    :param pin_given: the pin was asked for just now; one from before ends with ``pinned``.
+    :raises InvalidFields: a pin is missing, or given where it would not be used.
+    """
+    if choices.origin_tls == "pinned":
+        if not choices.origin_pin:
+            missing = Problem("pin-missing", "origin_tls = pinned needs a pin.")
+            raise InvalidFields({"origin_pin": missing})
+        return choices
+    if choices.origin_pin and pin_given:
+        unused = Problem("pin-unused", "A pin is used only with origin_tls = pinned.")
+        raise InvalidFields({"origin_pin": unused})
+    return SiteChoices(choices.origin_tls, "", choices.redirect_to_https, choices.hsts_seconds)
