@@ -172,6 +172,7 @@ class Appliance:
         self, rows: RowSink, registry: Registry, feed: SiteFeed, cache: Cache
     ) -> None:
         from watchducks.certificates.store import CertificateStore
+        from watchducks.proxy.accept import ALPN
         from watchducks.proxy.service import Proxy
 
         settings = self._settings
@@ -182,6 +183,7 @@ class Appliance:
             settings.node.data_dir / "certificates",
             pool=await self._pool("certificates", ONE_THREAD),
             clock=self._reactor,
+            alpn=ALPN,
         )
         await self._run("the certificates", certificates)
         proxy = Proxy(

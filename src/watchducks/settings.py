@@ -62,10 +62,17 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
-    http: tuple[str, ...] = _key(accept.list_of(accept.stream_endpoint), default=("tcp:80",))
-    https: tuple[str, ...] = _key(accept.list_of(accept.stream_endpoint), default=("tcp:443",))
+    """:ivar trusted_peers: whose PROXY protocol header and X-Forwarded-For are believed.
+    :ivar client_connections: of one client at a time; 0: no limit.
+    :ivar client_requests_per_second: of one client, on average; 0: no limit.
+    """
+
+    http: tuple[str, ...] = _key(accept.list_of(accept.visitor_endpoint), default=("tcp:80",))
+    https: tuple[str, ...] = _key(accept.list_of(accept.visitor_endpoint), default=("tcp:443",))
     addresses: tuple[Address, ...] = _key(accept.list_of(accept.address), default=())
-    trusted_peers: tuple[str, ...] = _key(accept.only([], "no peer is trusted"), default=())
+    trusted_peers: tuple[accept.Network, ...] = _key(accept.list_of(accept.network), default=())
+    client_connections: int = _key(accept.whole(0, 1_000_000), default=0)
+    client_requests_per_second: float = _key(accept.number(0, 1_000_000), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from watchducks.model.origins import Address
 from watchducks.model.problems import Problem
 
 Check = Callable[[Any], Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def text(value: Any) -> str:
@@ -60,6 +61,19 @@ def seconds(low: float, high: float) -> Check:
             or not low <= value <= high
         ):
             raise ValueError(f"seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    def check(value: Any) -> float:
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not low <= value <= high
+        ):
+            raise ValueError(f"a number from {low:g} to {high:g}")
         return float(value)
 
     return check
@@ -111,6 +125,16 @@ def address(value: Any) -> Address:
         raise ValueError("IP addresses, such as 203.0.113.10 or 2001:db8::10") from None
 
 
+def network(value: Any) -> Network:
+    try:
+        return ipaddress.ip_network(text(value))
+    except ValueError:
+        raise ValueError(
+            "networks and addresses, such as 10.0.0.0/8 (nothing set after its 8 bits),"
+            " 203.0.113.4 or 2001:db8::/32"
+        ) from None
+
+
 def host(value: Any) -> str:
     try:
         return normalise_host(text(value))
@@ -138,6 +162,14 @@ def stream_endpoint(value: Any) -> str:
         if not port.isdigit() or int(port) > 65535:
             raise ValueError(accepted)
     return spec
+
+
+def visitor_endpoint(value: Any) -> str:
+    if re.match(r"unix:|systemd:(.*:)?domain=UNIX\b", text(value)):
+        raise ValueError(
+            "endpoints on TCP: a visitor's address is needed, and UNIX sockets have none"
+        )
+    return stream_endpoint(value)
 
 
 def dns_endpoint(value: Any) -> str:

@@ -62,7 +62,9 @@ def failures() -> Iterator[list[str]]:
 
 
 def answer(side: OriginSide, head: bytes) -> None:
-    assert re.match(rb"[A-Z-]+ (/|\*)\S* HTTP/1\.1\r\nHost: [^\r\n]+\r\n", head), head
+    assert re.match(
+        rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ (/|\*)\S* HTTP/1\.1\r\nHost: [^\r\n]+\r\n", head
+    ), head
     names = [line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:] if line]
     assert names.count(b"host") == 1
     assert names.count(b"content-length") + names.count(b"transfer-encoding") <= 1

@@ -65,6 +65,12 @@ def test_a_sqlite_url_is_an_absolute_path_with_three_slashes_as_with_four(url: s
         ('[proxy]\nhttp = ["tcp:70000"]', ["proxy.http"]),
         ('[proxy]\nhttp = ["gopher:70"]', ["proxy.http"]),
         ('[proxy]\naddresses = ["proxy.example.com"]', ["proxy.addresses", "IP addresses"]),
+        ('[proxy]\nhttp = ["unix:/run/ducks"]', ["proxy.http", "endpoints on TCP"]),
+        ('[proxy]\nhttps = ["systemd:domain=UNIX:index=0"]', ["proxy.https", "on TCP"]),
+        ('[proxy]\ntrusted_peers = ["10.0.0.1/8"]', ["proxy.trusted_peers", "10.0.0.0/8"]),
+        ('[proxy]\ntrusted_peers = ["balancer"]', ["proxy.trusted_peers"]),
+        ("[proxy]\nclient_connections = -1", ["proxy.client_connections = -1", "from 0 to"]),
+        ('[proxy]\nclient_requests_per_second = "9"', ["client_requests_per_second", "a number"]),
         ('[node]\nroles = ["cook"]', ["node.roles", '"proxy"', '"console"']),
         ("[node]\nroles = []", ["node.roles", "at least one"]),
         ('[node]\nroles = ["proxy", "proxy"]', ["node.roles", "none twice"]),
@@ -95,6 +101,20 @@ def test_a_wrong_value_names_the_key_the_value_and_what_is_accepted(
     problem = "\n".join(problems_of(text))
     for fragment in fragments:
         assert fragment in problem
+
+
+def test_trusted_peers_are_networks_and_limits_are_off() -> None:
+    found = parsed(MINIMAL).proxy
+    assert found.trusted_peers == ()
+    assert (found.client_connections, found.client_requests_per_second) == (0, 0)
+    found = parsed(
+        MINIMAL.replace("[proxy]", '[proxy]\ntrusted_peers = ["10.0.0.0/8", "203.0.113.4", "::1"]')
+    ).proxy
+    assert [str(network) for network in found.trusted_peers] == [
+        "10.0.0.0/8",
+        "203.0.113.4/32",
+        "::1/128",
+    ]
 
 
 def test_every_wrong_key_is_told_at_once() -> None:

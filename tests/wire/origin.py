@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -67,9 +68,7 @@ class OriginSide(Protocol):
 
 
 def _begins_a_head(data: bytes) -> bool:
-    return data.split(b" ", 1)[0] in {
-        b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"PROPFIND",
-    }  # fmt: skip
+    return re.match(rb"[A-Z][A-Z0-9_-]* [/*]", data) is not None
 
 
 class Origin:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ from watchducks.certificates.pairs import make_context, make_default_context
 from watchducks.model.origins import Origin as OriginAddress
 from watchducks.model.routing import Route
 from watchducks.model.rows import Row
+from watchducks.proxy.accept import ALPN
 from watchducks.proxy.limits import Limits
 from watchducks.proxy.service import Proxy
 from watchducks.routes import UNKNOWN, Unknown
@@ -64,12 +65,12 @@ class FakeCertificates:
     """Holds contexts by exact name."""
 
     def __init__(self) -> None:
-        self.default_context = make_default_context(1.8e9, (b"http/1.1",))
+        self.default_context = make_default_context(1.8e9, ALPN)
         self.contexts: dict[str, tuple[SSL.Context, tuple[str, ...]]] = {}
 
     def hold(self, authority: Authority, *names: str) -> None:
         chain, key = authority.certify(*names)
-        context = make_context(chain, key, (b"http/1.1",))
+        context = make_context(chain, key, ALPN)
         for name in names:
             self.contexts[name] = (context, names)
 
@@ -154,7 +155,10 @@ async def wait_for(condition: Callable[[], object], what: str) -> None:
 
 @dataclass
 class Running:
-    """A proxy under test with everything around it."""
+    """A proxy under test with everything around it.
+
+    :ivar origin_key: the private key of the origin's certificate, if it has one.
+    """
 
     proxy: Proxy
     routes: FakeRoutes
@@ -162,6 +166,7 @@ class Running:
     rows: Rows
     origin: Origin
     authority: Authority
+    origin_key: Any = None
     visitors: list[RawVisitor] = field(default_factory=list)
 
     @property
@@ -248,17 +253,19 @@ async def running(
     limits: Limits | None = None,
     origin_names: tuple[str, ...] | None = None,
     trusted: bool = True,
+    proxy_settings: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Running]:
     """Start an origin and a proxy that knows it as :data:`HOST`.
 
     :param origin_names: the names of the origin's certificate; None: it speaks plain HTTP.
     :param trusted: whether the proxy trusts who signed it.
+    :param proxy_settings: more keys of the section ``[proxy]``.
     """
     from twisted.internet import reactor
 
     authority = Authority()
     origin = Origin(handler)
-    creator = None
+    creator = key = None
     if origin_names is not None:
         chain, key = authority.certify(*origin_names)
         creator = _ServerWith(make_context(chain, key, ()))
@@ -269,6 +276,7 @@ async def running(
             "proxy": {
                 "http": ["tcp:0:interface=127.0.0.1"],
                 "https": ["tcp:0:interface=127.0.0.1"],
+                **(proxy_settings or {}),
             },
         }
     )
@@ -286,7 +294,7 @@ async def running(
         trust_root=trust.twisted,
     )
     await proxy.start()
-    run = Running(proxy, routes, certificates, rows, origin, authority)
+    run = Running(proxy, routes, certificates, rows, origin, authority, key)
     try:
         yield run
     finally:

@@ -90,7 +90,7 @@ async def test_a_body_passes_whatever_its_framing() -> None:
         chunked = b"Transfer-Encoding: chunked" in head
 
         def check() -> None:
-            if side.extra.endswith(b"0\r\n\r\n") if chunked else len(side.extra) >= 10:
+            if side.extra.endswith(b"\r\n\r\n") if chunked else len(side.extra) >= 10:
                 text = dechunked(side.extra) if chunked else side.extra
                 side.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
                 side.send(b"%x\r\n%b\r\n0\r\nTrailer: 1\r\n\r\n" % (len(text), text))
@@ -113,6 +113,7 @@ async def test_a_body_passes_whatever_its_framing() -> None:
         await visitor.until(lambda v: v.data.count(b"0\r\n\r\n") == 2)
         assert b"Transfer-Encoding: chunked\r\n" in run.origin.heads[1]
         assert b"abcde" in visitor.data
+        assert run.origin.connections[0].extra.endswith(b"\r\n0\r\nA: b\r\n\r\n")
         assert [row.request_bytes for row in run.rows] == [10, 5]
         assert [row.response_bytes for row in run.rows] == [10, 5]
 

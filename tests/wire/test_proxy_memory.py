@@ -2,94 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.address import IPv4Address
-from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tests.wire.proxying import HOST, FakeRoutes, Rows, route_to
-from watchducks.background import Tasks
-from watchducks.proxy.context import ProxyContext, RequestIds
-from watchducks.proxy.deadlines import Deadlines
-from watchducks.proxy.http1 import VisitorConnection
+from tests.wire.world import GET, OK, World
 from watchducks.proxy.limits import Limits
-from watchducks.proxy.pool import OriginPools
-
-GET = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-
-
-class Transport(StringTransport):
-    """:ivar pause_above: with more than so many bytes unsent, the producer is paused."""
-
-    producer: Any
-    pause_above: int | None = None
-
-    def __init__(self) -> None:
-        peer = IPv4Address("TCP", "192.0.2.9", 4711)
-        super().__init__(peerAddress=peer)  # type: ignore[no-untyped-call]
-
-    def write(self, data: bytes) -> None:
-        super().write(data)  # type: ignore[no-untyped-call]
-        if self.pause_above is not None and self.io.tell() > self.pause_above:
-            self.producer.pauseProducing()
-
-    def drain(self) -> bytes:
-        """Take what was written, as a socket would, and tell the producer."""
-        data = self.io.getvalue()
-        self.io.seek(0)
-        self.io.truncate()
-        self.producer.resumeProducing()
-        return data
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Nothing is delayed here."""
-
-    @property
-    def reading(self) -> bool:
-        return bool(self.producerState == "producing")
-
-
-class World:
-    """A proxy without sockets, one visitor and, once asked for, one origin connection."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.reactor: Any = MemoryReactorClock()
-        self.limits = limits or Limits()
-        deadlines = Deadlines(self.reactor)
-        deadlines.start()
-        routes = FakeRoutes()
-        routes.routes[HOST] = route_to(8080)
-        self.rows = Rows()
-        self.context = ProxyContext(
-            routes=routes,
-            pools=OriginPools(reactor=self.reactor, deadlines=deadlines, limits=self.limits),
-            sink=self.rows,
-            clock=self.reactor,
-            wall=lambda: 1_700_000_000.25,
-            deadlines=deadlines,
-            limits=self.limits,
-            tasks=Tasks(Logger()),
-            new_request_id=RequestIds(),
-            node="edge",
-            version="0",
-        )
-        self.transport: Any = Transport()
-        self.visitor = VisitorConnection(self.context, "http")
-        self.visitor.makeConnection(self.transport)  # type: ignore[no-untyped-call]
-
-    def connect_origin(self) -> tuple[Any, Any]:
-        """Let the connection to the origin come about."""
-        factory = self.reactor.tcpClients[-1][2]
-        protocol = factory.buildProtocol(None)
-        transport = Transport()
-        protocol.makeConnection(transport)
-        return protocol, transport
-
-    def turn(self, seconds: float) -> None:
-        self.reactor.pump([0.25] * int(seconds * 4))
 
 
 def test_a_pause_with_the_last_bytes_of_a_body_does_not_stop_the_connection() -> None:
@@ -198,3 +114,35 @@ def test_a_first_byte_that_does_not_come_is_504_and_one_that_does_is_waited_for(
     world.turn(2)
     assert world.rows[0].reason == "first-byte-timeout"
     assert transport.disconnected
+
+
+def test_a_body_that_drips_is_given_up_and_one_that_flows_slowly_is_not() -> None:
+    limits = Limits(request_body_idle_seconds=60, request_body_bytes_per_second=500)
+    world = World(limits)
+    head = b"POST / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 1000000\r\n\r\n"
+    world.receive(head)
+    for _ in range(30):  # far from idle, and far too slow
+        world.turn(3)
+        world.receive(b"x" * 300)
+    assert [(row.status, row.reason) for row in world.rows] == [(408, "body-timeout")]
+    assert 20 * 300 < world.rows[0].request_bytes < 30 * 300
+    steady = World(limits)
+    steady.receive(head)
+    for _ in range(30):
+        steady.turn(10)
+        steady.receive(b"x" * 6000)
+    assert not steady.rows
+
+
+def test_a_visitor_is_not_blamed_for_an_origin_that_is_slow_to_take_his_body() -> None:
+    world = World(Limits(request_body_idle_seconds=10, origin_stalled_seconds=100))
+    world.receive(b"POST / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 30\r\n\r\n")
+    _, transport = world.origins[0]
+    for _ in range(5):
+        transport.pause_above = 0
+        world.receive(b"x")
+        world.turn(30)
+        transport.drain()
+    assert not world.rows
+    world.turn(11)
+    assert [row.reason for row in world.rows] == ["body-timeout"]

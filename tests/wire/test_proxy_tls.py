@@ -27,7 +27,7 @@ def tls_of(visitor: RawVisitor) -> SSL.Connection:
     return connection
 
 
-@pytest.mark.parametrize("alpn", [(), (b"http/1.1",), (b"h2", b"http/1.1"), (b"h2",)])
+@pytest.mark.parametrize("alpn", [(), (b"http/1.1",), (b"spdy/3", b"http/1.1"), (b"spdy/3",)])
 @pytest_twisted.ensureDeferred
 async def test_a_site_with_a_certificate_is_terminated_whatever_alpn_says(
     alpn: tuple[bytes, ...],
@@ -41,6 +41,19 @@ async def test_a_site_with_a_certificate_is_terminated_whatever_alpn_says(
         assert tls_of(visitor).get_alpn_proto_negotiated() == expected
         assert b"X-Forwarded-Proto: https\r\n" in run.origin.heads[0]
         assert (run.rows[0].scheme, run.rows[0].kind) == ("https", "request")
+
+
+@pytest.mark.parametrize("alpn", [(b"h2",), (b"http/1.1", b"h2")])
+@pytest_twisted.ensureDeferred
+async def test_http_2_is_preferred_and_its_own_protocol_speaks_it(alpn: tuple[bytes, ...]) -> None:
+    async with running() as run:
+        run.certificates.hold(run.authority, HOST)
+        settings = b"\0\0\0\x04\0\0\0\0\0"
+        visitor = await run.visit_tls(HOST, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings, alpn)
+        data = await visitor.until(lambda it: len(it.data) >= 9)
+        assert tls_of(visitor).get_alpn_proto_negotiated() == b"h2"
+        assert data[3:5] == b"\x04\0"  # SETTINGS, not an acknowledgement
+        assert not run.rows
 
 
 @pytest_twisted.ensureDeferred
@@ -96,6 +109,18 @@ async def test_a_registered_site_without_a_certificate_passes_through_untouched(
         assert row.response_bytes > 500
         assert row.duration_us > 0
         await wait_for(lambda: run.origin.connections[0].lost, "the origin's side to end")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_acme_challenge_is_the_origins_even_where_we_hold_a_certificate() -> None:
+    async with running(origin_names=(HOST,)) as run:
+        run.certificates.hold(run.authority, HOST)
+        visitor = await run.visit_tls(HOST, GET, (b"acme-tls/1",))
+        assert await visitor.until_has(b"hello") == OK
+        assert run.origin.heads == [GET]
+        visitor.transport.loseConnection()
+        (row,) = await run.until_rows(1)
+        assert row.kind == "connection"
 
 
 @pytest_twisted.ensureDeferred

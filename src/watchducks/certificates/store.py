@@ -13,6 +13,7 @@ counts without a restart. The rules:
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,11 @@ from watchducks.certificates.pairs import (
 
 # Half of what an operator waits before wondering; a look at 1,000 folders takes 10 ms in a thread.
 SCAN_SECONDS: Final = 2.0
+
+# Contexts kept of the certificates used last, at 27 KB each. A site that comes back after so many
+# others gets a new one, in 0.4 ms; its visitors' session tickets are no longer understood, and they
+# shake hands in full.
+MAX_CONTEXTS: Final = 1000
 
 # What tells a changed file without reading it: of each, modification time, inode and size.
 Stamp = tuple[tuple[int, int, int] | None, ...]
@@ -78,17 +84,21 @@ class CertificateStore:
         wall: Callable[[], float] = time.time,
         alpn: Sequence[bytes] = (b"http/1.1",),
         scan_seconds: float = SCAN_SECONDS,
+        max_contexts: int = MAX_CONTEXTS,
     ) -> None:
         """:param wall: POSIX seconds.
         :param alpn: the protocols that the proxy speaks, the most wanted first.
+        :param max_contexts: how many TLS contexts are kept, of those used last.
         """
         self._log = Logger()
         self._directory = directory
         self._pool = pool
         self._wall = wall
         self._alpn = tuple(alpn)
+        self._max_contexts = max_contexts
         self._held: Mapping[str, _Held] = {}
         self._by_name: Mapping[str, Pair] = {}
+        self._contexts: OrderedDict[Pair, SSL.Context] = OrderedDict()
         self._default: SSL.Context | None = None
         self._scanning = Repeating(
             self.scan, scan_seconds, clock=clock, log=self._log, name="reading certificates"
@@ -125,7 +135,17 @@ class CertificateStore:
     def context_for(self, server_name: str) -> SSL.Context | None:
         """Return the context with a certificate for ``server_name`` (lower-case), or None."""
         pair = self._find(server_name)
-        return None if pair is None else pair.context
+        if pair is None:
+            return None
+        contexts = self._contexts
+        context = contexts.get(pair)
+        if context is None:
+            context = contexts[pair] = pair.make_context(self._alpn)
+            if len(contexts) > self._max_contexts:
+                contexts.popitem(last=False)
+        else:
+            contexts.move_to_end(pair)
+        return context
 
     def covers(self, server_name: str, host: str) -> bool:
         """Return whether the certificate for ``server_name`` is one for ``host``, too."""
@@ -141,6 +161,10 @@ class CertificateStore:
         """Look through the folders once, and take over what has changed."""
         result = await self._pool.run(self._look, self._held)
         self._held, self._by_name = result.held, result.by_name
+        if result.loaded or result.removed:
+            used = set(result.by_name.values())
+            for pair in [pair for pair in self._contexts if pair not in used]:
+                del self._contexts[pair]
         for warning in result.warnings:
             self._log.warn("{warning}", warning=warning)
         for folder in result.loaded:
@@ -168,7 +192,7 @@ class CertificateStore:
                 continue
             pair = None if old is None else old.pair
             try:
-                pair = read_pair(folder, now=self._wall(), alpn=self._alpn)
+                pair = read_pair(folder, now=self._wall())
                 loaded.append(folder.name)
                 if open_to_others(folder / KEY_FILE):
                     warnings.append(f"everybody may read {folder / KEY_FILE}: chmod 600 it")

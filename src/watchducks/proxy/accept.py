@@ -12,22 +12,27 @@ from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from watchducks.model.routing import Route
 from watchducks.proxy.clienthello import ClientHello, NotAClientHello, read_client_hello
 from watchducks.proxy.context import Certificates, ProxyContext
+from watchducks.proxy.entrance import hand_over
 from watchducks.proxy.http1 import VisitorConnection
+from watchducks.proxy.http2 import Http2Connection
 from watchducks.proxy.passthrough import Passthrough
+from watchducks.proxy.peers import Peer, address_of
+from watchducks.proxy.tls import TlsConnection, Turns
+from watchducks.proxy.tls_engine import best_engine
 from watchducks.routes import UNKNOWN, Unknown
 
 _log = Logger()
 
+_HTTP2: Final = b"h2"
+# What contexts are to agree upon with visitors, the most wanted first.
+ALPN: Final = (_HTTP2, b"http/1.1")
 # RFC 8737: a CA looks for its answer in a certificate that only the origin can make.
 _ACME_TLS: Final = b"acme-tls/1"
 
@@ -61,25 +66,25 @@ def decide(hello: ClientHello, *, certificate: bool, route: Route | Unknown | No
     return Decision.TERMINATE if certificate else Decision.DEFAULT
 
 
-@implementer(IOpenSSLServerConnectionCreator)
-class _WithContext:
-    """TLS with the context that was chosen; the context itself carries the ALPN callback."""
-
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-
-    def serverConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        return SSL.Connection(self._context, None)
-
-
 class TlsAccept(Protocol):
     """Owns a connection until its ClientHello is complete and its fate decided."""
 
     transport: Any  # a TCP server transport, whose `protocol` attribute is changed to hand it over
 
-    def __init__(self, context: ProxyContext, certificates: Certificates) -> None:
+    def __init__(
+        self,
+        context: ProxyContext,
+        certificates: Certificates,
+        turns: Turns | None,
+        peer: Peer | None = None,
+    ) -> None:
+        """:param turns: of the reactor, if it has any.
+        :param peer: the client; None: who the transport says, and he is not trusted.
+        """
         self._context = context
         self._certificates = certificates
+        self._turns = turns
+        self._peer = peer
         self._buffer = b""
         self._began = context.clock.seconds()
         self._wall_began = context.wall()
@@ -161,21 +166,24 @@ class TlsAccept(Protocol):
                 host == server_name or certificates.covers(server_name, host)
             )
 
-        visitor = VisitorConnection(self._context, "https", covers)
-        factory = TLSMemoryBIOFactory(
-            _WithContext(context),
-            isClient=False,
-            wrappedFactory=Factory.forProtocol(lambda: visitor),
-            clock=self._context.clock,
-        )
-        self._hand_over(factory.buildProtocol(self.transport.getPeer()))
+        def build(alpn: bytes) -> Protocol:
+            if alpn == _HTTP2:
+                return Http2Connection(self._context, covers, self._peer)
+            return VisitorConnection(self._context, "https", covers, self._peer)
+
+        connection = SSL.Connection(context, None)
+        connection.set_accept_state()
+        self._hand_over(TlsConnection(self._context, best_engine(connection), build, self._turns))
 
     def _pass_through(self, hello: ClientHello, route: Route) -> None:
+        peer = self._peer
+        client = address_of(self.transport.getPeer()) if peer is None else peer.address
         self._hand_over(
             Passthrough(
                 self._context,
                 route,
                 hello.server_name,
+                client,
                 clock_began=self._began,
                 wall_began=self._wall_began,
             )
@@ -184,7 +192,5 @@ class TlsAccept(Protocol):
     def _hand_over(self, protocol: Any) -> None:
         """Make the connection ``protocol``'s, the bytes that were peeked at included."""
         self._let_go()
-        self.transport.protocol = protocol
-        protocol.makeConnection(self.transport)
-        protocol.dataReceived(self._buffer)
-        self._buffer = b""
+        buffer, self._buffer = self._buffer, b""
+        hand_over(self.transport, protocol, buffer)

@@ -105,14 +105,19 @@ def _parse(body: bytes) -> ClientHello:
     server_name = ""
     alpn: tuple[bytes, ...] = ()
     if hello:
-        extensions = _Bytes(hello.vector(2))
-        while extensions:
-            kind = extensions.number(2)
-            content = _Bytes(extensions.vector(2))
+        extensions = hello.vector(2)
+        at, end = 0, len(extensions)
+        # Without _Bytes: there are a dozen or more, which made this a twentieth of a handshake.
+        while at + 4 <= end:
+            kind = extensions[at] << 8 | extensions[at + 1]
+            begin = at + 4
+            at = begin + (extensions[at + 2] << 8 | extensions[at + 3])
             if kind == _SERVER_NAME:
-                server_name = _server_name(content)
+                server_name = _server_name(_Bytes(extensions[begin:at]))
             elif kind == _ALPN:
-                alpn = _protocols(content)
+                alpn = _protocols(_Bytes(extensions[begin:at]))
+        if at != end:
+            raise NotAClientHello("an extension points beyond the last one")
     return ClientHello(server_name, alpn)
 
 

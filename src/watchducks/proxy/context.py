@@ -17,7 +17,9 @@ from watchducks.model.rows import RowSink
 from watchducks.proxy.deadlines import Deadlines
 from watchducks.proxy.limits import Limits
 from watchducks.proxy.pool import OriginPools
+from watchducks.proxy.rates import ClientRates
 from watchducks.routes import Unknown
+from watchducks.settings_values import Network
 
 HEALTH_PATH = b"/.well-known/watchducks/health"
 
@@ -77,6 +79,8 @@ class ProxyContext:
     :ivar wall: POSIX seconds.
     :ivar draining: the proxy is stopping: connections end with the exchange they are in.
     :ivar connections: all accepted connections; each takes itself out when it is lost.
+    :ivar trusted_networks: whose PROXY headers and X-Forwarded-For are believed.
+    :ivar rates: the limits per client; None: there are none.
     """
 
     routes: Routes
@@ -92,6 +96,8 @@ class ProxyContext:
     version: str
     connections: set[Connection] = field(default_factory=set)
     draining: bool = False
+    trusted_networks: tuple[Network, ...] = ()
+    rates: ClientRates | None = None
 
     def health(self) -> tuple[int, bytes, bytes]:
         """Return status, phrase and JSON body for whoever asks whether we can serve."""

@@ -66,3 +66,29 @@ class Deadlines:
             except Exception:
                 self._log.failure("ending {owner!r} after its time limit failed", owner=owner)
         self._call = self._clock.callLater(RESOLUTION_SECONDS, self._tick)
+
+
+class Pace:
+    """How long one body may keep us waiting: bytes earn time, waiting spends it."""
+
+    __slots__ = ("_bytes_per_second", "_clock", "_left", "_most", "_since")
+
+    def __init__(self, clock: IReactorTime, most_seconds: float, bytes_per_second: float) -> None:
+        """:param most_seconds: to begin with, and the most that bytes can earn."""
+        self._clock = clock
+        self._most = most_seconds
+        self._bytes_per_second = bytes_per_second
+        self._left = most_seconds
+        self._since = clock.seconds()
+
+    def seconds_left(self, received: int) -> float:
+        """Return how long to wait for more, now that ``received`` bytes have come."""
+        now = self._clock.seconds()
+        left = self._left - (now - self._since) + received / self._bytes_per_second
+        self._left = min(left, self._most)
+        self._since = now
+        return max(0.0, self._left)
+
+    def go_on(self) -> None:
+        """Spend no time for the wait that ends now: it was not the sender's."""
+        self._since = self._clock.seconds()

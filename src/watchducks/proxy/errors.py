@@ -25,6 +25,8 @@ class Reason(StrEnum):
     BODY_TIMEOUT = "body-timeout"
     TARGET_TOO_LONG = "target-too-long"
     HEAD_TOO_LARGE = "head-too-large"
+    TOO_MANY_REQUESTS = "too-many-requests"
+    LOOP = "loop"
     UNKNOWN_SITE = "unknown-site"
     MISDIRECTED = "misdirected"
     LOOK_UP_FAILED = "look-up-failed"
@@ -34,12 +36,16 @@ class Reason(StrEnum):
     CONNECT_FAILED = "connect-failed"
     CONNECT_TIMEOUT = "connect-timeout"
     ORIGIN_TLS = "origin-tls"
+    ORIGIN_PIN = "origin-pin"
     ORIGIN_RESET = "origin-reset"
     ORIGIN_STALLED = "origin-stalled"
     FIRST_BYTE_TIMEOUT = "first-byte-timeout"
     ANSWER_TIMEOUT = "answer-timeout"
     BAD_ANSWER = "bad-answer"
+    # No page, but an answer of ours: the site's choice.
+    REDIRECTED = "redirect-to-https"
     # No page: there is nobody to read it.
+    TUNNEL_IDLE = "tunnel-idle"
     VISITOR_LEFT = "visitor-left"
     VISITOR_STALLED = "visitor-stalled"
 
@@ -105,6 +111,18 @@ _EXPLANATIONS: Final[dict[Reason, _Explanation]] = {
         "The request's header fields are too large. Deleting this site's cookies may help.",
         "요청 헤더가 너무 큽니다. 이 사이트의 쿠키를 삭제하면 해결될 수 있습니다.",
     ),
+    Reason.TOO_MANY_REQUESTS: _of(
+        429,
+        "Too many requests came from your address. Please try again soon.",
+        "같은 주소에서 너무 많은 요청이 들어왔습니다. 잠시 후 다시 시도해 주세요.",
+    ),
+    Reason.LOOP: _of(
+        508,
+        "The site's registered server leads back to this proxy, so the request would never end."
+        " The site's owner can correct the server's address.",
+        "등록된 사이트 서버의 주소가 이 프록시를 다시 가리키고 있어 요청이 끝나지 않습니다."
+        " 사이트 소유자가 서버 주소를 바로잡아야 합니다.",
+    ),
     Reason.UNKNOWN_SITE: _of(
         404,
         "No site with this name is registered at this proxy.",
@@ -152,6 +170,11 @@ _EXPLANATIONS: Final[dict[Reason, _Explanation]] = {
         502,
         "The site's own server has no valid certificate for this name.",
         "사이트 서버에 이 이름에 대한 유효한 인증서가 없습니다.",
+    ),
+    Reason.ORIGIN_PIN: _of(
+        502,
+        "The site's own server has another certificate than the one its owner named.",
+        "사이트 서버의 인증서가 소유자가 지정한 인증서와 다릅니다.",
     ),
     Reason.ORIGIN_RESET: _of(
         502,
@@ -250,6 +273,6 @@ def answer_of(
     ]
     if reason is Reason.METHOD_REFUSED:
         fields.append(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
-    if explanation.status == 503:
+    if explanation.status in (429, 503):
         fields.append(b"Retry-After: 5\r\n")
     return explanation.status, phrase.encode(), fields, body

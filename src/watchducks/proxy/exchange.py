@@ -2,7 +2,7 @@
 
 States, each left once::
 
-    routing -> connecting -> waiting for the answer -> answering -> over
+    routing -> connecting -> waiting for the answer -> answering | tunnel -> over
        |           |  ^            |                       |
        |           |  +-- retry ---+ (a kept connection    |
        |           |                  that was dead)       |
@@ -14,13 +14,12 @@ Nothing here knows how the visitor's bytes look: HTTP/1.1 (:mod:`.http1`) is one
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
-
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from watchducks.model.routing import Route
 from watchducks.model.rows import ANSWERED, Row
+from watchducks.proxy.answer import Answer
 from watchducks.proxy.context import HEALTH_PATH, ProxyContext
 from watchducks.proxy.errors import (
     STATUS_VISITOR_LEFT,
@@ -28,55 +27,24 @@ from watchducks.proxy.errors import (
     Reason,
     answer_of,
 )
-from watchducks.proxy.headers import VisitorFields, interim_to_visitor, to_origin, to_visitor
-from watchducks.proxy.origin import Answer, OriginConnection
+from watchducks.proxy.framing import Trailers
+from watchducks.proxy.headers import (
+    hsts_line,
+    interim_to_visitor,
+    to_origin,
+    to_visitor,
+    trailers_to_pass,
+    tunnel_to_visitor,
+)
+from watchducks.proxy.origin import OriginConnection
 from watchducks.proxy.pool import OriginPool
+from watchducks.proxy.redirect import is_redirected, redirect_of
 from watchducks.proxy.request import Request
+from watchducks.proxy.visitor import VisitorSide
+from watchducks.proxy.websocket import with_key
 from watchducks.routes import UNKNOWN
 
 _log = Logger()
-
-
-class VisitorSide(Protocol):
-    """What an exchange needs of the connection, or stream, that its request came by.
-
-    :ivar protocol: as rows name it, such as ``HTTP/1.1``.
-    :ivar address: the visitor's IP address.
-    :ivar about: the same, as origins are told.
-    """
-
-    scheme: Literal["http", "https"]
-    protocol: str
-    address: str
-    about: VisitorFields
-
-    def covers(self, host: str) -> bool:
-        """Return whether this connection may carry requests for ``host`` (421 otherwise)."""
-
-    def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
-        """Pass a 1xx answer on."""
-
-    def begin_answer(self, status: int, phrase: bytes, lines: list[bytes], length: int) -> None:
-        """Send the head. ``lines`` are the end-to-end fields, each with its CRLF.
-
-        :param length: of the body that :meth:`send_body` will bring, a length of
-            :mod:`watchducks.proxy.framing`.
-        """
-
-    def send_body(self, data: bytes) -> None:
-        """Send some of the body (not empty)."""
-
-    def end_answer(self) -> None:
-        """The answer is complete, and the exchange over: the next one may begin in this call."""
-
-    def abort_answer(self) -> None:
-        """The answer will not be completed, and the visitor must notice. The exchange is over."""
-
-    def pause_request(self) -> None:
-        """Deliver no more of the request's body for now. This is how an exchange begins."""
-
-    def resume_request(self) -> None:
-        """Deliver (more of) it."""
 
 
 class Exchange:
@@ -100,6 +68,7 @@ class Exchange:
         "_retried",
         "_route",
         "_status",
+        "_tunnel",
         "_visitor",
         "_wall_began",
     )
@@ -129,6 +98,7 @@ class Exchange:
         self._over = False
         self._begun = False
         self._retried = False
+        self._tunnel = False
         self._status = 0
         self._handed = 0.0
         self._origin_us = 0
@@ -144,6 +114,10 @@ class Exchange:
             self._answer_health()
             return
         route = context.routes.known(request.host)
+        if context.rates is not None and not context.rates.allows(self._visitor.address):
+            self._route = route if isinstance(route, Route) else None
+            self._refuse(Reason.TOO_MANY_REQUESTS)
+            return
         if route is UNKNOWN:
             self._looking_up = True
             context.tasks.start(self._look_up(), "a look-up")
@@ -177,6 +151,15 @@ class Exchange:
             self._refuse(Reason.MISDIRECTED)
         elif self._request.method == b"TRACE":
             self._refuse(Reason.METHOD_REFUSED)  # it would show our fields to scripts
+        elif self._request.looped:
+            self._refuse(Reason.LOOP)
+        elif (
+            route.choices.redirect_to_https
+            and self._visitor.scheme == "http"
+            and is_redirected(self._request)
+        ):
+            redirect = redirect_of(self._request, self._request_id, self._context.wall())
+            self._reply(*redirect, Reason.REDIRECTED)
         else:
             self._connect(route)
 
@@ -213,14 +196,26 @@ class Exchange:
             request.method,
             request.target,
             request.authority,
-            request.fields,
+            (
+                with_key(request.fields)
+                if request.upgrade and self._visitor.protocol != "HTTP/1.1"
+                else request.fields
+            ),
             minor=request.minor,
             options=request.options,
             length=request.length,
             visitor=self._visitor.about,
             request_id=self._request_id,
+            trailers=request.trailers,
+            upgrade=request.upgrade,
         )
-        connection.begin(self, head, request.length, to_head=request.method == b"HEAD")
+        connection.begin(
+            self,
+            head,
+            request.length,
+            to_head=request.method == b"HEAD",
+            upgrade=bool(request.upgrade),
+        )
         if request.length:
             self._visitor.resume_request()
 
@@ -240,16 +235,34 @@ class Exchange:
             length=answer.length,
             status=answer.status,
             request_id=self._request_id,
+            trailers=self._request.trailers,
+            hsts_seconds=self._hsts_seconds,
         )
         self._visitor.begin_answer(answer.status, answer.phrase, lines, answer.length)
+
+    def answer_tunnel(self, answer: Answer) -> None:
+        self._origin_us = self._us_since(self._handed)
+        self._begun = self._tunnel = True
+        by_upgrade = self._visitor.protocol == "HTTP/1.1"
+        # RFC 8441 section 5: an extended CONNECT has no key, and 200 says yes.
+        status, phrase = (answer.status, answer.phrase) if by_upgrade else (200, b"OK")
+        self._status = status
+        lines = tunnel_to_visitor(
+            answer.fields, answer.options, self._request_id, with_accept=by_upgrade
+        )
+        self._visitor.begin_tunnel(status, phrase, lines)
 
     def answer_body(self, data: bytes) -> None:
         self._response_bytes += len(data)
         self._visitor.send_body(data)
 
-    def answer_end(self) -> None:
+    def answer_end(self, trailers: Trailers) -> None:
         self._connection = None
         self._end(self._status, ANSWERED)
+        if trailers and self._request.trailers:
+            passed = trailers_to_pass(trailers)
+            if passed:
+                self._visitor.send_trailers(passed)
         self._visitor.end_answer()
 
     def origin_failed(self, reason: Reason, *, silent: bool) -> None:
@@ -280,10 +293,11 @@ class Exchange:
         if self._connection is not None:
             self._connection.send_body(data)
 
-    def request_end(self) -> None:
-        """The request's body is complete. Not called for a request without one."""
+    def request_end(self, trailers: Trailers = ()) -> None:
+        """The request's body is complete, or the visitor sends no more through the tunnel. Not
+        called for a request without a body."""
         if self._connection is not None:
-            self._connection.end_body()
+            self._connection.end_body(trailers_to_pass(trailers) if trailers else ())
 
     def request_failed(self, reason: Reason) -> None:
         """The request's body is badly framed, or does not come. The visitor is still there."""
@@ -301,6 +315,13 @@ class Exchange:
             return  # it tells for which site the row is
         self._abandon()
         self._end(self._status if self._begun else STATUS_VISITOR_LEFT, reason)
+
+    def tunnel_closed(self) -> None:
+        """The visitor closed the tunnel as one does; nothing more can be sent to him."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.leave_tunnel()
+        self._end(self._status, ANSWERED)
 
     def pause_answer(self) -> None:
         """The visitor does not take more for now."""
@@ -335,6 +356,8 @@ class Exchange:
         status, phrase, lines, body = answer_of(
             reason, self._request_id, accepted, self._context.wall()
         )
+        if self._route is not None and self._hsts_seconds:
+            lines.append(hsts_line(self._hsts_seconds))
         self._reply(status, phrase, lines, body, reason)
 
     def _reply(
@@ -348,9 +371,17 @@ class Exchange:
         self._response_bytes = len(body) if with_body else 0
         self._end(status, reason)
         visitor.begin_answer(status, phrase, lines, self._response_bytes)
-        if with_body:
+        if self._response_bytes:
             visitor.send_body(body)
         visitor.end_answer()
+
+    @property
+    def _hsts_seconds(self) -> int:
+        """What the site has chosen; 0 where browsers must not believe it (RFC 6797 section 7.2)."""
+        route = self._route
+        if route is None or self._visitor.scheme == "http":
+            return 0
+        return route.choices.hsts_seconds
 
     def _us_since(self, began: float) -> int:
         return max(0, int((self._context.clock.seconds() - began) * 1_000_000))

@@ -7,6 +7,7 @@ they take bytes and return what of them is body and what is left over.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -15,14 +16,17 @@ CHUNKED: Final = -1
 # The body ends when the connection is closed: only answers can.
 UNTIL_CLOSE: Final = -2
 
+Trailers = Sequence[tuple[bytes, bytes]]
+
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 # 15 hex digits stay below 2**63, where other parsers' integers begin to wrap.
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n")
+# Possessive: otherwise a line of spaces would be tried in as many ways as it has.
+_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)\r\n")
 # A chunk size with an extension; nobody uses extensions, and endless ones are an attack.
 MAX_CHUNK_LINE_BYTES: Final = 256
-# Trailers are dropped; checksums and gRPC's status fit well.
+# Checksums, signatures and gRPC's status fit well.
 MAX_TRAILER_BYTES: Final = 8 * 1024
 
 
@@ -37,6 +41,10 @@ class BodyReader(Protocol):
     def done(self) -> bool:
         """Whether the body has been read to its end."""
 
+    @property
+    def trailers(self) -> Trailers:
+        """The fields after the body, as they were sent; complete once :attr:`done`."""
+
     def read(self, data: bytes) -> tuple[bytes, bytes]:
         """Return the part of ``data`` that is body, decoded, and what follows the body.
 
@@ -48,6 +56,7 @@ class LengthReader:
     """A body of a known number of bytes."""
 
     __slots__ = ("_left",)
+    trailers: Trailers = ()  # only chunked bodies have any
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -71,6 +80,7 @@ class CloseReader:
 
     __slots__ = ()
     done = False
+    trailers: Trailers = ()  # only chunked bodies have any
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
         return data, b""
@@ -90,15 +100,16 @@ class _At(Enum):
 
 
 class ChunkedReader:
-    """A chunked body. Extensions and trailers are checked and dropped, bare LF and CR refused."""
+    """A chunked body. Extensions are checked and dropped, bare LF and CR refused."""
 
-    __slots__ = ("_at", "_left", "_line", "_trailer_bytes")
+    __slots__ = ("_at", "_left", "_line", "_trailer_bytes", "trailers")
 
     def __init__(self) -> None:
         self._at = _At.SIZE
         self._left = 0
         self._line = b""
         self._trailer_bytes = 0
+        self.trailers: list[tuple[bytes, bytes]] = []
 
     @property
     def done(self) -> bool:
@@ -145,8 +156,10 @@ class ChunkedReader:
             self._at = _At.DONE
         else:
             self._trailer_bytes += len(line)
-            if self._trailer_bytes > MAX_TRAILER_BYTES or _TRAILER.fullmatch(line) is None:
+            match = _TRAILER.fullmatch(line)
+            if self._trailer_bytes > MAX_TRAILER_BYTES or match is None:
                 raise BadBody("not a trailer")
+            self.trailers.append((match[1], match[2]))
 
 
 def reader_for(length: int) -> BodyReader | None:
@@ -161,3 +174,8 @@ def reader_for(length: int) -> BodyReader | None:
 def chunk(data: bytes) -> bytes:
     """Return ``data``, which is not empty (an empty chunk would end the body), as one chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Trailers) -> bytes:
+    """Return the end of a chunked body with ``trailers``, which are ready to be sent."""
+    return b"0\r\n%b\r\n" % b"".join([b"%b: %b\r\n" % field for field in trailers])

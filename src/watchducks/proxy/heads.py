@@ -1,25 +1,40 @@
 """The head of a message, from bytes: start line and header fields (RFC 9112 sections 2 to 5).
 
-llhttp (through httptools) parses, in its strict mode, and is fed nothing but heads: where a body
-ends is decided by :mod:`.framing` from the parsed fields, so that no two parsers of ours can
-disagree about it. What llhttp is too kind about is checked here.
+One regular expression says what a head is, and it says nothing but what the grammar of the RFC
+does: no bare CR or LF, no folded lines, no white space where none belongs. What does not match is
+refused. Where a body ends is decided by :mod:`.framing` from the fields.
 """
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
-from typing import Final
-
-from httptools import (
-    HttpParserError,
-    HttpParserUpgrade,
-    HttpRequestParser,
-    HttpResponseParser,
-)
+from typing import ClassVar, Final
 
 Fields = list[tuple[bytes, bytes]]
 
 _END: Final = b"\r\n\r\n"
+
+# Every repetition is possessive and no two that follow each other share a byte: a match takes
+# linear time, whatever a visitor sends.
+_FIELDS: Final = rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*)\r\n"
+# Methods as nginx takes them: "get" and "GET" differ by the RFC, and some servers do not know.
+# Bytes above 0x7f in a target are no URI by the RFC; browsers and nginx pass them all the same.
+_REQUEST: Final = re.compile(
+    rb"([A-Z][A-Z0-9_-]*+) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n" + _FIELDS
+)
+_ANSWER: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?+\r\n" + _FIELDS
+)
+# Of lines that are known to match: name, and value with the white space after it, if any.
+_FIELD: Final = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
+# How a head may begin while it is incomplete, so that what is none (TLS, say) is answered at once.
+_REQUEST_BEGINNING: Final = re.compile(rb"(?:[A-Z][A-Z0-9_-]{0,31}(?: |\Z))|\r?\Z")
+_ANSWER_BEGINNING: Final = b"HTTP/1."
+# No head holds any of these: control bytes, CR without LF, LF without CR.
+_NEVER: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)|(?<!\r)\n")
+# What a start line has besides its target: the method, two spaces and the version.
+_REST_OF_REQUEST_LINE_BYTES: Final = 32 + 2 + len(b"HTTP/1.1")
 
 
 class HeadProblem(Enum):
@@ -39,63 +54,76 @@ class BadHead(Exception):
 
 
 class _HeadReader:
-    """Collects one head; used once. Its ``on_...`` methods are httptools' callbacks.
+    """Collects one head; used once.
 
-    :ivar fields: name and value of each field, in order, as they were sent.
+    :ivar fields: name and value of each field, in order, as they were sent; empty until the head
+        is complete.
     """
 
-    _parser: HttpRequestParser | HttpResponseParser
+    __slots__ = ("_end", "_max_bytes", "_max_fields", "_raw", "_start", "fields", "minor")
+    _pattern: ClassVar[re.Pattern[bytes]]
+    _skips_empty_lines: ClassVar[bool] = False
 
     def __init__(self, max_bytes: int, max_fields: int) -> None:
         self.fields: Fields = []
+        self.minor = 1
         self._raw = b""
-        self._complete = False
+        self._start = 0  # of the start line
+        self._end: int | None = None  # of the head, once it is known
         self._max_bytes = max_bytes
         self._max_fields = max_fields
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self._complete = True
 
     def feed(self, data: bytes) -> bytes | None:
         """Take more bytes; return those after the head once it is complete, else None.
 
         :raises BadHead:
         """
-        # Each byte is fed at once, so that garbage is answered at once, but none after the head.
+        if not self._raw:
+            match = self._pattern.match(data)
+            if match is not None:  # nearly all heads come whole
+                self._raw = data
+                return self._accept(match, match.end())
         before = len(self._raw)
-        raw = self._raw + data if before else data
-        # Empty lines before a request are skipped (RFC 9112 section 2.2): they do not end it.
-        start = len(raw) - len(raw.lstrip(b"\r\n")) if raw.startswith((b"\r", b"\n")) else 0
+        raw = self._raw = self._raw + data if before else data
+        start = self._start
+        if raw.startswith(b"\r\n", start) and self._skips_empty_lines:
+            while raw.startswith(b"\r\n", start):
+                start += 2
+            self._start = start
         end = raw.find(_END, max(start, before - len(_END) + 1))
-        head = raw if end < 0 else raw[: end + len(_END)]
-        self._raw = head
-        try:
-            self._parser.feed_data(head[before:] if before else head)
-        except HttpParserUpgrade:
-            pass  # Upgrade is for the next hop alone: we answer as if it were not there
-        except HttpParserError as error:
-            raise BadHead(HeadProblem.SYNTAX) from error
-        self._check_size()
-        if len(head) > self._max_bytes or len(self.fields) > self._max_fields:
-            raise BadHead(HeadProblem.TOO_LARGE)
         if end < 0:
-            if self._complete:  # it ended without an empty line
-                raise BadHead(HeadProblem.SYNTAX)
+            self._check_incomplete(raw, start, before)
             return None
-        if not self._complete or not self._start_line_is_exact(
-            head[start : head.find(b"\r\n", start)]
-        ):
+        end += len(_END)
+        match = self._pattern.fullmatch(raw, start, end)
+        if match is None:
+            self._end = end
+            raise BadHead(HeadProblem.TOO_LARGE if end > self._max_bytes else HeadProblem.SYNTAX)
+        return self._accept(match, end)
+
+    def _accept(self, match: re.Match[bytes], end: int) -> bytes:
+        """Take the head that was matched up to ``end``; return what follows it."""
+        self._end = end
+        if end > self._max_bytes:
+            raise BadHead(HeadProblem.TOO_LARGE)
+        self.fields = _FIELD.findall(self._read_start_line(match))
+        if len(self.fields) > self._max_fields:
+            raise BadHead(HeadProblem.TOO_LARGE)
+        return self._raw[end:]
+
+    def _check_incomplete(self, raw: bytes, start: int, before: int) -> None:
+        """Raise BadHead if no further bytes can make a head of ``raw``."""
+        # The last byte before may have been a CR, which only its successor decides about.
+        if _NEVER.search(raw, max(start, before - 1)) is not None:
             raise BadHead(HeadProblem.SYNTAX)
-        return raw[len(head) :]
+        if len(raw) > self._max_bytes:
+            raise BadHead(HeadProblem.TOO_LARGE)
 
-    def _check_size(self) -> None:
-        """Raise BadHead for what is too long in a way of its own."""
+    def _read_start_line(self, match: re.Match[bytes]) -> bytes:
+        """Keep what the start line says; return the lines of the fields.
 
-    def _start_line_is_exact(self, line: bytes) -> bool:
-        """Return whether the first line is, octet for octet, what was understood of it."""
+        :raises BadHead:
+        """
         raise NotImplementedError
 
 
@@ -105,27 +133,43 @@ class RequestHeadReader(_HeadReader):
     :ivar method: as sent. :ivar target: as sent. :ivar minor: HTTP/1.minor.
     """
 
+    __slots__ = ("_max_target_bytes", "method", "target")
+    _pattern = _REQUEST
+    _skips_empty_lines = True  # RFC 9112 section 2.2: they do not end it
+
     def __init__(self, max_bytes: int, max_fields: int, max_target_bytes: int) -> None:
         super().__init__(max_bytes, max_fields)
-        self._parser: HttpRequestParser = HttpRequestParser(self)
         self._max_target_bytes = max_target_bytes
         self.target = b""
         self.method = b""
-        self.minor = 1
 
-    def on_url(self, part: bytes) -> None:
-        self.target += part
+    def _check_incomplete(self, raw: bytes, start: int, before: int) -> None:
+        if not _REQUEST_BEGINNING.match(raw, start):
+            raise BadHead(HeadProblem.SYNTAX)
+        line_end = raw.find(b"\r", start)
+        line_bytes = (len(raw) if line_end < 0 else line_end) - start
+        if line_bytes > self._max_target_bytes + _REST_OF_REQUEST_LINE_BYTES:
+            raise BadHead(HeadProblem.TARGET_TOO_LONG)
+        super()._check_incomplete(raw, start, before)
 
-    def _check_size(self) -> None:
+    def _read_start_line(self, match: re.Match[bytes]) -> bytes:
+        self.method, self.target, minor, lines = match.groups()
+        if minor == b"0":
+            self.minor = 0
         if len(self.target) > self._max_target_bytes:
             raise BadHead(HeadProblem.TARGET_TOO_LONG)
+        return lines
 
-    def _start_line_is_exact(self, line: bytes) -> bool:
-        # llhttp accepts several spaces, RTSP/1.0, ICE/1.0, HTTP/0.9 and HTTP/2.0 here.
-        self.method = self._parser.get_method()
-        if line.endswith(b" HTTP/1.0"):
-            self.minor = 0
-        return line == b"%b %b HTTP/1.%d" % (self.method, self.target, self.minor)
+    def salvage(self) -> tuple[bytes, bytes, Fields]:
+        """Return what looks like method, target and fields of a head that was refused or has not
+        come to its end: good enough to answer and to count it, never to pass it on."""
+        first, _, lines = self._raw[: self._end].lstrip(b"\r\n").partition(b"\r\n")
+        method, _, target = first.partition(b" ")
+        fields: Fields = []
+        for line in lines.split(b"\r\n", self._max_fields)[: self._max_fields]:
+            name, _, value = line.partition(b":")
+            fields.append((name, value.strip(b" \t")))
+        return method, target.partition(b" ")[0], fields
 
 
 class AnswerHeadReader(_HeadReader):
@@ -134,18 +178,23 @@ class AnswerHeadReader(_HeadReader):
     :ivar status: 100-999. :ivar phrase: the reason phrase. :ivar minor: HTTP/1.minor.
     """
 
+    __slots__ = ("phrase", "status")
+    _pattern = _ANSWER
+
     def __init__(self, max_bytes: int, max_fields: int) -> None:
         super().__init__(max_bytes, max_fields)
-        self._parser: HttpResponseParser = HttpResponseParser(self)
         self.phrase = b""
         self.status = 0
-        self.minor = 1
 
-    def on_status(self, part: bytes) -> None:
-        self.phrase += part
+    def _check_incomplete(self, raw: bytes, start: int, before: int) -> None:
+        if raw[: len(_ANSWER_BEGINNING)] != _ANSWER_BEGINNING[: len(raw)]:
+            raise BadHead(HeadProblem.SYNTAX)
+        super()._check_incomplete(raw, start, before)
 
-    def _start_line_is_exact(self, line: bytes) -> bool:
-        self.status = self._parser.get_status_code()
-        if line.startswith(b"HTTP/1.0 "):
+    def _read_start_line(self, match: re.Match[bytes]) -> bytes:
+        minor, status, phrase, lines = match.groups()
+        if minor == b"0":
             self.minor = 0
-        return line.startswith(b"HTTP/1.%d %d" % (self.minor, self.status)) and self.status >= 100
+        self.status = int(status)
+        self.phrase = phrase or b""
+        return lines

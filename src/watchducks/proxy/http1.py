@@ -4,6 +4,7 @@ One exchange at a time: while one runs, what the visitor sends ahead (pipelining
 bounded buffer and the transport is not read. States::
 
     IDLE -> (first byte) HEAD -> (head complete) EXCHANGE -> (answer sent, body read) IDLE
+      EXCHANGE -> (the origin agreed to an upgrade) TUNNEL: bytes both ways -> CLOSING
       any of them -> CLOSING: our side is closed; what still arrives is thrown away
 """
 
@@ -12,25 +13,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from watchducks.proxy.context import ProxyContext
+from watchducks.proxy.deadlines import Pace
 from watchducks.proxy.errors import Reason, Refusal, answer_of
 from watchducks.proxy.exchange import Exchange
 from watchducks.proxy.framing import (
     CHUNKED,
-    LAST_CHUNK,
     UNTIL_CLOSE,
     BadBody,
     BodyReader,
+    Trailers,
     chunk,
+    last_chunk,
     reader_for,
 )
 from watchducks.proxy.headers import VisitorFields
 from watchducks.proxy.heads import BadHead, HeadProblem, RequestHeadReader
+from watchducks.proxy.peers import Peer, address_of, client_address
+from watchducks.proxy.refused import record_refused
 from watchducks.proxy.request import Request, read_request
 
 _REASONS: Final = {
@@ -38,7 +44,6 @@ _REASONS: Final = {
     HeadProblem.TARGET_TOO_LONG: Reason.TARGET_TOO_LONG,
     HeadProblem.TOO_LARGE: Reason.HEAD_TOO_LARGE,
 }
-_V4_MAPPED: Final = "::ffff:"
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -52,8 +57,11 @@ class VisitorConnection(Protocol):
         context: ProxyContext,
         scheme: Literal["http", "https"],
         covers: Callable[[str], bool] | None = None,
+        peer: Peer | None = None,
     ) -> None:
-        """:param covers: whether the certificate presented is one for a host; None: none was."""
+        """:param covers: whether the certificate presented is one for a host; None: none was.
+        :param peer: the client; None: who the transport says, and he is not trusted.
+        """
         self.scheme = scheme
         self.protocol = "HTTP/1.1"
         self.address = ""
@@ -61,46 +69,61 @@ class VisitorConnection(Protocol):
         self._limits = context.limits
         self._deadlines = context.deadlines
         self._covers = covers
+        self._peer = peer
         self._buffer = b""
         self._head: RequestHeadReader | None = None
+        self._head_is_new = False
         self._clock_began = self._wall_began = 0.0
         self._request: Request | None = None
         self._exchange: Exchange | None = None
         self._body: BodyReader | None = None
         self._held = False  # the exchange does not take the body (yet)
+        self._pace: Pace | None = None  # of the body
         self._advancing = False
         self._read_paused = False
         self._write_paused = False
         self._keep = True
         self._chunked = False
+        self._trailers: Trailers = ()
         self._until_close = False
+        self._tunnel = False
+        self._read_ended = False  # the visitor sends no more through the tunnel
         self._close_when_flushed = False
         self._closing = False
 
     # --- the connection ---
 
     def connectionMade(self) -> None:
-        self.address = self.transport.getPeer().host.removeprefix(_V4_MAPPED)
+        if self._peer is None:
+            self._peer = Peer(address_of(self.transport.getPeer()), trusted=False)
+        self.address = self._peer.address
         self.about = VisitorFields(self.address, self.scheme)
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, streaming=True)
         self._context.connections.add(self)
         self._deadlines.set(self, self._limits.head_seconds)
 
-    def connectionLost(self, _reason: Failure = connectionDone) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = True
         self._buffer = b""
         self._deadlines.clear(self)
         self._context.connections.discard(self)
         exchange, self._exchange = self._exchange, None
-        if exchange is not None:
+        if exchange is None:
+            return
+        if self._tunnel and reason.check(ConnectionDone) is not None:
+            exchange.tunnel_closed()
+        else:
             exchange.visitor_left()
 
     def readConnectionLost(self) -> None:
         """The visitor closed his side. Browsers do that to leave, so we do not wait for those who
-        still read; nor does nginx."""
+        still read; nor does nginx. Only the sides of a tunnel end one by one."""
         if self._closing:
             self.transport.loseConnection()
+        elif self._tunnel:
+            self._read_ended = True
+            self._advance()
         else:
             self.transport.abortConnection()
 
@@ -113,6 +136,9 @@ class VisitorConnection(Protocol):
             self._close()
 
     def abort(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.visitor_left(Reason.STOPPING)
         self.transport.abortConnection()
 
     def expired(self) -> None:
@@ -141,7 +167,7 @@ class VisitorConnection(Protocol):
         self._deadlines.set(self, self._limits.flush_seconds)
         self._resume_reading()  # or we would not see him close
         self.transport.unregisterProducer()
-        if self.scheme == "http":
+        if self.scheme == "http" and not self._read_ended:
             self.transport.loseWriteConnection()
         else:  # TLS waits for the other side's close_notify by itself
             self.transport.loseConnection()
@@ -152,7 +178,7 @@ class VisitorConnection(Protocol):
             self.transport.pauseProducing()
 
     def _resume_reading(self) -> None:
-        if self._read_paused:
+        if self._read_paused and not self._read_ended:
             self._read_paused = False
             self.transport.resumeProducing()
 
@@ -175,12 +201,17 @@ class VisitorConnection(Protocol):
                     self._read_head()
                 elif self._exchange is not None and self._body is not None and not self._held:
                     self._read_body(self._exchange, self._body)
+                elif self._exchange is not None and self._tunnel and not self._held:
+                    data, self._buffer = self._buffer, b""
+                    self._exchange.request_body(data)
                 else:
                     self._pause_reading()
                     return
         finally:
             self._advancing = False
-        if not self._held:
+        if self._read_ended and self._exchange is not None:
+            self._exchange.request_end()
+        elif not self._held:
             self._resume_reading()
 
     def _read_head(self) -> None:
@@ -193,10 +224,13 @@ class VisitorConnection(Protocol):
             )
             self._clock_began = self._context.clock.seconds()
             self._wall_began = self._context.wall()
-            self._deadlines.set(self, limits.head_seconds)
+            self._head_is_new = True
         try:
             rest = head.feed(data)
             if rest is None:
+                if self._head_is_new:  # most heads come whole, and need no limit
+                    self._head_is_new = False
+                    self._deadlines.set(self, self._limits.head_seconds)
                 return
             request = read_request(head)
         except BadHead as bad:
@@ -205,11 +239,14 @@ class VisitorConnection(Protocol):
         except Refusal as refusal:
             self._refuse(refusal.reason, head)
             return
+        if self._peer is not None and self._peer.trusted:
+            self._learn_address(self._peer, request)
         self._buffer = rest
         self._head = None
         self._deadlines.clear(self)
         self._body = reader_for(request.length)
         self._held = self._body is not None
+        self._pace = None
         self._request = request
         self.protocol = "HTTP/1.1" if request.minor else "HTTP/1.0"
         self._exchange = Exchange(
@@ -232,25 +269,58 @@ class VisitorConnection(Protocol):
             self._body = None
             self._deadlines.clear(self)
         else:
-            self._deadlines.set(self, self._limits.request_body_idle_seconds)
+            self._wait_for_body(len(part))
         if part:
             exchange.request_body(part)
         if body.done and self._exchange is exchange:
             self._held = False  # the origin may have asked for a pause with the last bytes
-            exchange.request_end()
+            exchange.request_end(body.trailers)
+
+    def _wait_for_body(self, received: int) -> None:
+        """Limit the time until more of the body comes, ``received`` bytes of which just did."""
+        if self._pace is None:
+            limits = self._limits
+            self._pace = Pace(
+                self._context.clock,
+                limits.request_body_idle_seconds,
+                limits.request_body_bytes_per_second,
+            )
+        self._deadlines.set(self, self._pace.seconds_left(received))
+
+    def _learn_address(self, peer: Peer, request: Request) -> None:
+        """Believe a trusted peer about who made this request."""
+        values = [value for name, value in request.fields if name.lower() == b"x-forwarded-for"]
+        address = client_address(peer, values, self._context.trusted_networks)
+        if address != self.address:
+            self.address = address
+            self.about = VisitorFields(address, self.scheme)
 
     def _refuse(self, reason: Reason, head: RequestHeadReader) -> None:
         """Answer what did not become a request, and close: where the next one begins is unknown."""
-        accepted = b",".join(
-            value for name, value in head.fields if name.lower() == b"accept-language"
-        )
+        method, target, fields = head.salvage()
+        accepted = b",".join(value for name, value in fields if name.lower() == b"accept-language")
         status, phrase, lines, body = answer_of(
             reason, self._context.new_request_id(), accepted, self._context.wall()
         )
         self._head = None
+        if method == b"HEAD":
+            body = b""
         self.transport.write(
             b"HTTP/1.1 %d %b\r\n%bConnection: close\r\n\r\n%b"
-            % (status, phrase, b"".join(lines), b"" if head.method == b"HEAD" else body)
+            % (status, phrase, b"".join(lines), body)
+        )
+        record_refused(
+            self._context,
+            reason,
+            scheme=self.scheme,
+            protocol=self.protocol,
+            address=self.address,
+            method=method,
+            target=target,
+            fields=fields,
+            response_bytes=len(body),
+            clock_began=self._clock_began,
+            wall_began=self._wall_began,
         )
         self._close()
 
@@ -267,7 +337,9 @@ class VisitorConnection(Protocol):
     def resume_request(self) -> None:
         self._held = False
         if self._body is not None:
-            self._deadlines.set(self, self._limits.request_body_idle_seconds)
+            if self._pace is not None:
+                self._pace.go_on()  # our own time and the origin's are not the visitor's
+            self._wait_for_body(0)
         self._resume_reading()
         self._advance()
 
@@ -295,12 +367,25 @@ class VisitorConnection(Protocol):
             lines.append(b"Connection: keep-alive\r\n")
         self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, b"".join(lines)))
 
+    def begin_tunnel(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        self._tunnel = True
+        self._keep = self._chunked = self._until_close = False
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b\r\n"
+            % (status, phrase, b"".join(lines))
+        )
+        self.resume_request()
+
     def send_body(self, data: bytes) -> None:
         self.transport.write(chunk(data) if self._chunked else data)
 
+    def send_trailers(self, trailers: Trailers) -> None:
+        self._trailers = trailers if self._chunked else ()
+
     def end_answer(self) -> None:
         if self._chunked:
-            self.transport.write(LAST_CHUNK)
+            self.transport.write(last_chunk(self._trailers))
+            self._trailers = ()
         self._exchange = None
         if not self._keep or self._body is not None or self._context.draining:
             self._body = None

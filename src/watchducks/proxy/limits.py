@@ -27,6 +27,9 @@ class Limits:
     visitor_idle_seconds: float = 75.0
     # Without one byte of a request body that we wait for: nginx's client_body_timeout.
     request_body_idle_seconds: float = 60.0
+    # And on average, beyond that time: an exchange of its origin is held meanwhile, and a byte a
+    # minute would hold it for ever. The MinRate of Apache's mod_reqtimeout; any modem is faster.
+    request_body_bytes_per_second: float = 500.0
     # With a full send buffer of which the visitor takes nothing: a very slow phone still takes the
     # 64 KiB that lie between two of our checks in this time.
     visitor_stalled_seconds: float = 120.0
@@ -39,15 +42,21 @@ class Limits:
     client_hello_seconds: float = 10.0
     # Post-quantum key shares make a hello of 2 KiB; 64 KiB is four times TLS's largest record.
     client_hello_bytes: int = 64 * 1024
+    # From the ClientHello to the visitor's last word: two round trips and, on a slow phone, 100 ms
+    # of arithmetic; as long again as for the hello.
+    handshake_seconds: float = 10.0
 
     # --- what we do with an origin ---
 
     # A SYN that got no answer is sent again after 1 and 3 s; a server that needs more is down.
     connect_seconds: float = 5.0
-    # nginx's proxy_read_timeout: applications that compute longer exist, and are rare.
-    first_byte_seconds: float = 60.0
-    # Long polling and event streams commonly send something every 15 to 60 s.
+    # Long polls are held for up to 60 s and answered then; Cloudflare waits 100 s (524), too.
+    first_byte_seconds: float = 100.0
+    # Event streams commonly send something every 15 to 60 s. How long they last has no limit.
     answer_idle_seconds: float = 300.0
+    # A WebSocket on which neither side sent anything: libraries ping every 20 to 60 s. How long it
+    # lasts has no limit.
+    tunnel_idle_seconds: float = 300.0
     # With a full send buffer of which the origin takes nothing.
     origin_stalled_seconds: float = 60.0
     # Shorter than the 60 and 75 s after which Apache's and nginx's clients close idle connections.
@@ -61,6 +70,9 @@ class Limits:
     pooled_total: int = 2048
     # Exchanges with one origin at the same time: a dead one then holds at most so many visitors.
     origin_exchanges: int = 512
+    # Connections to one origin that are being made at the same time. A healthy one takes 64 in one
+    # round trip; one that drops packets then holds these and the line, not all its exchanges.
+    origin_connecting: int = 64
     # Visitors in line for one of these, and for how long: longer than a burst, shorter than the
     # time in which people press reload.
     origin_queue: int = 128

@@ -2,100 +2,42 @@
 
 States: connecting -> ready -> (begin) busy -> (answer ends) idle in the pool -> busy ... -> closed.
 While busy there is a receiver, which is told everything and, last, exactly one of ``answer_end``
-and ``origin_failed``.
+and ``origin_failed``. An upgrade that the origin agrees to makes a tunnel of it: bytes both ways,
+until either side ends, and then it is closed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from typing import Protocol as Interface
 
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from watchducks.proxy.answer import Answer, read_answer
 from watchducks.proxy.errors import OriginFailure, Reason
 from watchducks.proxy.framing import (
     CHUNKED,
-    LAST_CHUNK,
-    UNTIL_CLOSE,
     BadBody,
     BodyReader,
     CloseReader,
+    Trailers,
     chunk,
+    last_chunk,
     reader_for,
 )
-from watchducks.proxy.headers import connection_options
-from watchducks.proxy.heads import AnswerHeadReader, BadHead, Fields, HeadProblem
+from watchducks.proxy.heads import AnswerHeadReader, BadHead, HeadProblem
 
 if TYPE_CHECKING:
     from watchducks.proxy.pool import OriginPool
 
 # Interim answers (103, 102, 100) before one answer: more than a handful is an origin gone wrong.
 MAX_INTERIM_ANSWERS: Final = 16
-_MAX_LENGTH_DIGITS: Final = 18
-
-
-@dataclass(slots=True)
-class Answer:
-    """The head of an answer.
-
-    :ivar minor: HTTP/1.minor. :ivar fields: as they were sent.
-    :ivar options: what its Connection fields name, lower-case.
-    :ivar length: of the body that follows: bytes, 0 for none, CHUNKED or UNTIL_CLOSE.
-    """
-
-    status: int
-    phrase: bytes
-    minor: int
-    fields: Fields
-    options: frozenset[bytes]
-    length: int
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the origin will take another request on this connection."""
-        if self.length == UNTIL_CLOSE or b"close" in self.options:
-            return False
-        return self.minor == 1 or b"keep-alive" in self.options
-
-
-def read_answer(head: AnswerHeadReader, *, to_head: bool) -> Answer:
-    """Make an answer of a complete head (RFC 9112 section 6.3).
-
-    :param to_head: it answers a HEAD request.
-    :raises BadHead: how long its body is can be understood in two ways.
-    """
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    connection: list[bytes] = []
-    for name, value in head.fields:
-        lower = name.lower()
-        if lower == b"content-length":
-            lengths.append(value.strip(b" \t"))
-        elif lower == b"transfer-encoding":
-            codings.append(value.strip(b" \t").lower())
-        elif lower == b"connection":
-            connection.append(value)
-    length = UNTIL_CLOSE
-    if codings:
-        if lengths or codings != [b"chunked"] or head.minor == 0:
-            raise BadHead(HeadProblem.SYNTAX)
-        length = CHUNKED
-    elif lengths:
-        if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
-            raise BadHead(HeadProblem.SYNTAX)
-        length = int(lengths[0])
-    if to_head or head.status < 200 or head.status in (204, 304):
-        length = 0
-    options = connection_options(connection) if connection else frozenset()
-    return Answer(head.status, head.phrase, head.minor, head.fields, options, length)
 
 
 class AnswerReceiver(Interface):
@@ -111,7 +53,11 @@ class AnswerReceiver(Interface):
     def answer_body(self, data: bytes) -> None:
         """Some of its body; not empty."""
 
-    def answer_end(self) -> None:
+    def answer_tunnel(self, answer: Answer) -> None:
+        """The origin agreed to the upgrade: its bytes come by :meth:`answer_body`, and the
+        visitor's go by :meth:`OriginConnection.send_body`."""
+
+    def answer_end(self, trailers: Trailers) -> None:
         """It is complete. The connection is not the receiver's any more."""
 
     def origin_failed(self, reason: Reason, *, silent: bool) -> None:
@@ -124,25 +70,24 @@ class AnswerReceiver(Interface):
         """It does again."""
 
 
-@implementer(IPushProducer, IHandshakeListener)
+@implementer(IPushProducer)
 class OriginConnection(Protocol):
     """Made and owned by its :class:`~watchducks.proxy.pool.OriginPool`; lent to one exchange.
 
-    :ivar ready: fires once requests may be sent, or with :class:`OriginFailure`.
+    :ivar ready: fires once TCP, and TLS if wanted, are there, or with :class:`OriginFailure`.
     :ivar idle_since: when its last exchange ended, by the pool's clock.
     :ivar used: whether it has carried an exchange before the present one.
     """
 
     transport: Any  # TCP or TLS: Twisted has no common interface with all that both offer
 
-    def __init__(self, pool: OriginPool, *, tls: bool) -> None:
+    def __init__(self, pool: OriginPool) -> None:
         self.ready: Deferred[None] = Deferred()
         self.idle_since = 0.0
         self.used = False
         self._pool = pool
         self._limits = pool.limits
         self._deadlines = pool.deadlines
-        self._tls = tls
         self._is_ready = False
         self._closing = False
         self._receiver: AnswerReceiver | None = None
@@ -151,6 +96,9 @@ class OriginConnection(Protocol):
         self._to_head = False
         self._chunked = False
         self._request_ended = True
+        self._upgrade = False
+        self._tunnel = False
+        self._blocked = False  # the origin does not take what we send
         self._interim_left = 0
         self._head: AnswerHeadReader | None = None
         self._body: BodyReader | None = None
@@ -161,21 +109,13 @@ class OriginConnection(Protocol):
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, streaming=True)
-        if not self._tls:
-            self._made_ready()
-
-    def handshakeCompleted(self) -> None:
-        """The origin's certificate is verified: Twisted ends the handshake of one that is not."""
-        self._made_ready()
-
-    def _made_ready(self) -> None:
         self._is_ready = True
         self.ready.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._deadlines.clear(self)
         if not self._is_ready:
-            bad_tls = reason.check(SSL.Error, VerificationError) is not None
+            bad_tls = reason.check(SSL.Error) is not None
             self._is_ready = True
             if not self.ready.called:
                 self.ready.errback(
@@ -188,7 +128,7 @@ class OriginConnection(Protocol):
             return
         self._pool.release(self, reusable=False)
         if isinstance(self._body, CloseReader) and reason.check(ConnectionDone) is not None:
-            receiver.answer_end()
+            receiver.answer_end(())
         else:
             receiver.origin_failed(Reason.ORIGIN_RESET, silent=self._silent)
 
@@ -215,6 +155,8 @@ class OriginConnection(Protocol):
             else:
                 self._pool.forget(self)
                 self.close()
+        elif self._tunnel and not self._blocked:
+            self._fail(receiver, Reason.TUNNEL_IDLE)
         elif not self._request_ended:
             self._fail(receiver, Reason.ORIGIN_STALLED)
         elif self._head is not None:
@@ -224,14 +166,24 @@ class OriginConnection(Protocol):
 
     # --- the request ---
 
-    def begin(self, receiver: AnswerReceiver, head: bytes, length: int, *, to_head: bool) -> None:
+    def begin(
+        self,
+        receiver: AnswerReceiver,
+        head: bytes,
+        length: int,
+        *,
+        to_head: bool,
+        upgrade: bool = False,
+    ) -> None:
         """Send the head of a request; its body follows by :meth:`send_body` if ``length`` is not 0.
 
         :param head: complete, with the empty line.
         :param to_head: the method is HEAD.
+        :param upgrade: it asks for an upgrade to WebSocket.
         """
         self._receiver = receiver
         self._to_head = to_head
+        self._upgrade = upgrade
         self._chunked = length == CHUNKED
         self._request_ended = length == 0
         self._silent = True
@@ -245,13 +197,22 @@ class OriginConnection(Protocol):
 
     def send_body(self, data: bytes) -> None:
         """Send some of the body (not empty), framed as :meth:`begin` said."""
+        if self._tunnel and not self._blocked:
+            self._deadlines.set(self, self._limits.tunnel_idle_seconds)
         self.transport.write(chunk(data) if self._chunked else data)
 
-    def end_body(self) -> None:
-        """The body is complete."""
+    def end_body(self, trailers: Trailers = ()) -> None:
+        """The body is complete, or the visitor sends no more through the tunnel."""
+        if self._request_ended:
+            return
         self._request_ended = True
+        if self._tunnel:
+            self._blocked = False
+            self.transport.unregisterProducer()
+            self.transport.loseWriteConnection()
+            return
         if self._chunked:
-            self.transport.write(LAST_CHUNK)
+            self.transport.write(last_chunk(trailers))
         if self._head is not None:
             self._deadlines.set(self, self._limits.first_byte_seconds)
 
@@ -261,18 +222,29 @@ class OriginConnection(Protocol):
         self._pool.release(self, reusable=False)
         self.abort()
 
+    def leave_tunnel(self) -> None:
+        """End the tunnel; what was sent into it still goes out. The receiver hears no more."""
+        self._receiver = None
+        self._pool.release(self, reusable=False)
+        self.close()
+
     # The transport's view of us: the source of what it sends.
 
     def pauseProducing(self) -> None:
         receiver = self._receiver
         if receiver is not None and not self._request_ended:
+            self._blocked = True
             self._deadlines.set(self, self._limits.origin_stalled_seconds)
             receiver.pause_request()
 
     def resumeProducing(self) -> None:
         receiver = self._receiver
         if receiver is not None and not self._request_ended:
-            self._deadlines.clear(self)
+            self._blocked = False
+            if self._tunnel:
+                self._deadlines.set(self, self._limits.tunnel_idle_seconds)
+            else:
+                self._deadlines.clear(self)
             receiver.resume_request()
 
     def stopProducing(self) -> None:
@@ -289,8 +261,16 @@ class OriginConnection(Protocol):
     def resume_answer(self) -> None:
         """Read on."""
         self._paused = False
-        self._deadlines.set(self, self._limits.answer_idle_seconds)
+        self._watch_answer()
         self.transport.resumeProducing()
+
+    def _watch_answer(self) -> None:
+        """Bytes of the answer came, or may come again: from now on they are waited for."""
+        limits = self._limits
+        if not self._tunnel:
+            self._deadlines.set(self, limits.answer_idle_seconds)
+        elif not self._blocked:
+            self._deadlines.set(self, limits.tunnel_idle_seconds)
 
     def dataReceived(self, data: bytes) -> None:
         receiver = self._receiver
@@ -313,7 +293,9 @@ class OriginConnection(Protocol):
                 return
             answer = read_answer(self._head, to_head=self._to_head)
             data = rest
-            if answer.status < 200:
+            if answer.status == 101:
+                self._take_tunnel(receiver, answer)
+            elif answer.status < 200:
                 self._take_interim(receiver, answer)
             else:
                 self._head = None
@@ -324,10 +306,12 @@ class OriginConnection(Protocol):
                 return
             if not data and self._head is not None:
                 return
-        body = self._body
-        if body is None:
-            self._finish(receiver, data)
-            return
+        if self._body is None:
+            self._finish(receiver, data, ())
+        else:
+            self._take_body(receiver, self._body, data)
+
+    def _take_body(self, receiver: AnswerReceiver, body: BodyReader, data: bytes) -> None:
         if data:
             part, data = body.read(data)
             if part:
@@ -335,14 +319,22 @@ class OriginConnection(Protocol):
                 if self._receiver is not receiver:
                     return
         if body.done:
-            self._finish(receiver, data)
+            self._finish(receiver, data, body.trailers)
         elif not self._paused:
-            self._deadlines.set(self, self._limits.answer_idle_seconds)
+            self._watch_answer()
+
+    def _take_tunnel(self, receiver: AnswerReceiver, answer: Answer) -> None:
+        if not self._upgrade or not answer.upgrades:
+            raise BadHead(HeadProblem.SYNTAX)
+        self._head = None
+        self._body = CloseReader()
+        self._tunnel = True
+        self._request_ended = False  # the visitor's bytes go on
+        receiver.answer_tunnel(answer)
 
     def _take_interim(self, receiver: AnswerReceiver, answer: Answer) -> None:
         self._interim_left -= 1
-        # We never ask for another protocol, so 101 answers nothing.
-        if answer.status == 101 or not self._interim_left:
+        if not self._interim_left:
             raise BadHead(HeadProblem.SYNTAX)
         self._head = self._new_head()
         receiver.answer_interim(answer)
@@ -350,7 +342,7 @@ class OriginConnection(Protocol):
     def _new_head(self) -> AnswerHeadReader:
         return AnswerHeadReader(self._limits.answer_head_bytes, self._limits.answer_head_fields)
 
-    def _finish(self, receiver: AnswerReceiver, surplus: bytes) -> None:
+    def _finish(self, receiver: AnswerReceiver, surplus: bytes, trailers: Trailers) -> None:
         self._receiver = None
         if self._paused:
             self._paused = False
@@ -361,7 +353,7 @@ class OriginConnection(Protocol):
         self._pool.release(self, reusable=reusable)
         if not reusable:
             self.close()
-        receiver.answer_end()
+        receiver.answer_end(trailers)
 
     def _fail(self, receiver: AnswerReceiver, reason: Reason) -> None:
         self.abandon()

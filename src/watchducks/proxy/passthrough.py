@@ -21,8 +21,6 @@ from watchducks.proxy.context import ProxyContext
 from watchducks.proxy.errors import Reason
 from watchducks.proxy.pool import connect_failure, origin_endpoint
 
-_V4_MAPPED = "::ffff:"
-
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class _Side(Protocol):
@@ -121,17 +119,20 @@ class Passthrough(_Side):
         context: ProxyContext,
         route: Route,
         server_name: str,
+        client: str,
         *,
         clock_began: float,
         wall_began: float,
     ) -> None:
-        """:param clock_began: when the visitor connected, by the context's clock.
+        """:param client: the visitor's IP address.
+        :param clock_began: when the visitor connected, by the context's clock.
         :param wall_began: the same in POSIX seconds.
         """
         super().__init__()
         self._context = context
         self._route = route
         self._server_name = server_name
+        self._client = client
         self._clock_began = clock_began
         self._wall_began = wall_began
         self._origin = _OriginSide(self)
@@ -216,7 +217,7 @@ class Passthrough(_Side):
                 path="",
                 status=0,
                 reason=self._reason,
-                client=self.transport.getPeer().host.removeprefix(_V4_MAPPED),
+                client=self._client,
                 user_agent="",
                 referrer="",
                 request_bytes=self.byte_count,

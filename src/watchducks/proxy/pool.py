@@ -1,10 +1,12 @@
 """Kept connections to origins, and how many exchanges an origin may have at a time.
 
-One :class:`OriginPool` for each (scheme, address, port, name). Its rules:
+One :class:`OriginPool` for each (scheme, address, port, identity). Its rules:
 
 * the connection used last is used first, so that the others grow idle and are closed;
-* at most ``origin_exchanges`` exchanges run with one origin; some more wait in line, briefly, and
-  any further are refused, so that one dead origin cannot hold the memory of all;
+* at most ``origin_exchanges`` exchanges run with one origin, and at most ``origin_connecting`` of
+  them wait for a connection to be made; some more wait in line, briefly, for their turn or for a
+  connection that another gives back, and any further are refused, so that one dead origin cannot
+  hold the memory of all;
 * a pool without connections and waiters is forgotten.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -29,14 +32,10 @@ from twisted.internet.error import (
     TimeoutError as ConnectTimeout,
 )
 from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory
-from twisted.internet.ssl import optionsForClientTLS
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from watchducks.model.origins import Address
 from watchducks.model.routing import Route
@@ -44,6 +43,7 @@ from watchducks.proxy.deadlines import Deadlines
 from watchducks.proxy.errors import OriginFailure, Reason
 from watchducks.proxy.limits import Limits
 from watchducks.proxy.origin import OriginConnection
+from watchducks.proxy.origin_tls import OriginContexts, OriginIdentity, OriginTransport
 
 Scheme = Literal["http", "https"]
 
@@ -58,7 +58,27 @@ class OriginKey(NamedTuple):
     scheme: Scheme
     address: Address
     port: int
-    domain: str
+    identity: OriginIdentity
+
+    @classmethod
+    def of(cls, route: Route, visitor_scheme: Scheme) -> OriginKey:
+        """Return the key for requests of ``route`` that came by ``visitor_scheme``."""
+        scheme, port = route.origin.endpoint(visitor_scheme)
+        choices = route.choices
+        if scheme == "https":
+            identity = OriginIdentity(route.domain, choices.origin_tls, choices.origin_pin)
+        else:  # there is nothing to verify, so no choice tells two of them apart
+            identity = OriginIdentity(route.domain, "off", "")
+        return cls(scheme, route.origin.address, port, identity)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One in line. ``turn`` brings a kept connection, or None: make one."""
+
+    replayable: bool
+    new: bool
+    turn: Deferred[OriginConnection | None]
 
 
 def origin_endpoint(
@@ -90,10 +110,13 @@ class OriginPool:
         self.key = key
         self.sites: set[tuple[int, Scheme]] = set()
         self._pools = pools
-        self._tls: IOpenSSLClientConnectionCreator | None = None
         self._idle: list[OriginConnection] = []
         self._busy = 0
-        self._waiting: deque[Deferred[None]] = deque()
+        self._connecting = 0  # of those that are busy
+        self._waiting: deque[_Waiting] = deque()
+        self._calling = False  # those in line, one after the other
+        # TLS connections that have not brought an answer yet, so that their session is not kept.
+        self._fresh: set[OriginConnection] = set()
 
     @property
     def unused(self) -> bool:
@@ -106,7 +129,7 @@ class OriginPool:
         :param replayable: the request may be sent again if the origin closes the connection just
             now. One that may not gets only a connection that was used a moment ago.
         """
-        if not self._idle or self._busy >= self.limits.origin_exchanges or self._waiting:
+        if not self._idle or self._busy >= self.limits.origin_exchanges:
             return None
         return self._reuse(replayable=replayable)
 
@@ -128,64 +151,92 @@ class OriginPool:
         :param new: not a kept one.
         :raises OriginFailure: it cannot be had.
         """
-        await self._wait_for_turn()
+        # Nobody in line is overtaken: the first would have gone ahead already, if it could.
+        settled, connection = self._settle(replayable=replayable, new=new)
+        if not settled:
+            connection = await self._wait_in_line(replayable=replayable, new=new)
+        if connection is not None:
+            return connection
+        try:
+            connection = await self._connect()
+        except BaseException:
+            self._busy -= 1
+            raise
+        finally:
+            self._connecting -= 1
+            self._next()
+        return connection
+
+    def _settle(self, *, replayable: bool, new: bool) -> tuple[bool, OriginConnection | None]:
+        """Return whether it can go ahead, and the connection with which, if not with one that it
+        has to make; both are counted from here on."""
+        if self._busy >= self.limits.origin_exchanges:
+            return False, None
         if self._idle and not new:
             connection = self._reuse(replayable=replayable)
             if connection is not None:
-                return connection
+                return True, connection
+        if self._connecting >= self.limits.origin_connecting:
+            return False, None
         self._busy += 1
-        try:
-            return await self._connect()
-        except BaseException:
-            self._busy -= 1
-            self._next()
-            raise
+        self._connecting += 1
+        return True, None
 
-    async def _wait_for_turn(self) -> None:
-        if self._busy < self.limits.origin_exchanges:
-            return
+    async def _wait_in_line(self, *, replayable: bool, new: bool) -> OriginConnection | None:
         if len(self._waiting) >= self.limits.origin_queue:
             raise OriginFailure(Reason.OVERLOADED)
-        turn: Deferred[None] = Deferred()
-        self._waiting.append(turn)
+        waiting = _Waiting(replayable, new, Deferred())
+        self._waiting.append(waiting)
         try:
-            await turn.addTimeout(self.limits.origin_queue_seconds, self._pools.clock)
+            return await waiting.turn.addTimeout(
+                self.limits.origin_queue_seconds, self._pools.clock
+            )
         except DeferredTimeout:
             raise OriginFailure(Reason.OVERLOADED) from None
         finally:
             with suppress(ValueError):  # whoever gave us the turn has taken us out already
-                self._waiting.remove(turn)
+                self._waiting.remove(waiting)
 
     async def _connect(self) -> OriginConnection:
-        key = self.key
-        connection = OriginConnection(self, tls=key.scheme == "https")
-        factory: IProtocolFactory = Factory.forProtocol(lambda: connection)
+        key, pools = self.key, self._pools
+        connection = OriginConnection(self)
+        outer: OriginConnection | OriginTransport = connection
         if key.scheme == "https":
-            if self._tls is None:
-                self._tls = optionsForClientTLS(key.domain, trustRoot=self._pools.trust_root)
-            factory = TLSMemoryBIOFactory(self._tls, True, factory, self._pools.clock)
-        endpoint = origin_endpoint(self._pools.reactor, key.address, key.port, self.limits)
+            tls = pools.contexts.connection(key, key.identity)
+            outer = OriginTransport(pools, tls, connection)
+        endpoint = origin_endpoint(pools.reactor, key.address, key.port, self.limits)
         try:
-            await endpoint.connect(factory)
+            await endpoint.connect(Factory.forProtocol(lambda: outer))
         except ConnectingCancelledError:
             raise CancelledError from None
         except ConnectError as error:
             raise connect_failure(error) from error
         try:
             # The TLS handshake has as long again as the TCP one.
-            await connection.ready.addTimeout(self.limits.connect_seconds, self._pools.clock)
+            await connection.ready.addTimeout(self.limits.connect_seconds, pools.clock)
         except DeferredTimeout:
-            connection.abort()
+            outer.abort()
             raise OriginFailure(Reason.CONNECT_TIMEOUT) from None
         except CancelledError:
-            connection.abort()
+            outer.abort()
             raise
+        if key.scheme == "https":
+            try:
+                key.identity.check(connection.transport.getHandle())
+            except OriginFailure:
+                connection.abort()
+                raise
+            self._fresh.add(connection)
         return connection
 
     def release(self, connection: OriginConnection, *, reusable: bool) -> None:
         """Take back a connection whose exchange has ended. One that is not reusable, or is one too
         many, is not kept; the former is closed by whoever says so."""
         self._busy -= 1
+        if connection in self._fresh:
+            self._fresh.remove(connection)
+            if connection.used:
+                self._pools.contexts.keep_session(self.key, connection.transport.getHandle())
         if reusable:
             pools = self._pools
             if (
@@ -203,10 +254,19 @@ class OriginPool:
 
     def _next(self) -> None:
         """Let the first in line go ahead; with nobody in line and nothing kept, end."""
-        while self._waiting and self._busy < self.limits.origin_exchanges:
-            turn = self._waiting.popleft()
-            if not turn.called:
-                turn.callback(None)
+        if self._calling:  # by one who gave his turn back at once: the loop below goes on
+            return
+        self._calling = True
+        try:
+            while self._waiting:
+                first = self._waiting[0]
+                settled, connection = self._settle(replayable=first.replayable, new=first.new)
+                if not settled:
+                    break
+                self._waiting.popleft()
+                first.turn.callback(connection)
+        finally:
+            self._calling = False
         if self.unused:
             self._pools.forget(self)
 
@@ -231,6 +291,7 @@ class OriginPools:
 
     :ivar idle: how many connections are kept, over all origins.
     :ivar stopped: no connection is kept any more.
+    :ivar connections: TLS connections that still shake hands.
     """
 
     def __init__(
@@ -239,14 +300,15 @@ class OriginPools:
         reactor: ProxyReactor,
         deadlines: Deadlines,
         limits: Limits,
-        trust_root: Any = None,  # an IOpenSSLTrustRoot, which Twisted does not export,
+        trust_root: Any = None,
     ) -> None:
-        """:param trust_root: who may sign origins' certificates; None: whom the platform trusts."""
+        """:param trust_root: see :class:`~watchducks.proxy.origin_tls.OriginContexts`."""
         self.reactor = reactor
         self.clock: IReactorTime = reactor
         self.deadlines = deadlines
         self.limits = limits
-        self.trust_root = trust_root
+        self.contexts = OriginContexts(trust_root, clock=self.clock)
+        self.connections: set[Any] = set()
         self.idle = 0
         self.stopped = False
         self._pools: dict[OriginKey, OriginPool] = {}
@@ -262,8 +324,7 @@ class OriginPools:
             if held[0] is route:
                 return held[1]
             held[1].sites.discard(site)
-        scheme, port = route.origin.endpoint(visitor_scheme)
-        key = OriginKey(scheme, route.origin.address, port, route.domain)
+        key = OriginKey.of(route, visitor_scheme)
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = OriginPool(self, key)
@@ -285,6 +346,8 @@ class OriginPools:
     def stop(self) -> None:
         """Close every kept connection and keep no more."""
         self.stopped = True
+        for connection in list(self.connections):
+            connection.abort()
         for pool in list(self._pools.values()):
             pool.close_idle()
             if pool.unused:

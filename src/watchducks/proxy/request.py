@@ -7,13 +7,19 @@ request that we saw, and one of them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from watchducks.proxy.errors import Reason, Refusal
 from watchducks.proxy.framing import CHUNKED
-from watchducks.proxy.headers import PROTECTED_FIELDS, connection_options
+from watchducks.proxy.headers import (
+    PROTECTED_FIELDS,
+    Names,
+    connection_options,
+    is_looped,
+)
 from watchducks.proxy.heads import Fields, RequestHeadReader
 
 # The authority of a Host field or an absolute target; underscores are no host name (RFC 1123), but
@@ -26,6 +32,16 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _KEPT_HOSTS: Final = 4096
 # 18 digits stay below 2**63, where other parsers' integers begin to wrap.
 _MAX_LENGTH_DIGITS: Final = 18
+_WEBSOCKET: Final = b"websocket"
+# The fields that we read ourselves.
+_IS_READ: Final = Names(
+    frozenset(
+        b"cdn-loop connection content-length host referer sec-websocket-key te transfer-encoding"
+        b" upgrade user-agent".split()
+    )
+)
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+_NONE: Final = (b"",)
 
 
 @dataclass(slots=True)
@@ -41,6 +57,9 @@ class Request:
     :ivar length: of the body in bytes, or :data:`~watchducks.proxy.framing.CHUNKED`.
     :ivar keep_alive: whether the visitor may send another request on this connection.
     :ivar options: what its Connection fields name, lower-case.
+    :ivar upgrade: the protocol that it asks to change to: ``websocket``, or b"" for none.
+    :ivar trailers: whether the visitor takes trailers after the answer (TE).
+    :ivar looped: whether it has been forwarded by a WatchDucks before.
     """
 
     method: bytes
@@ -54,6 +73,9 @@ class Request:
     options: frozenset[bytes]
     user_agent: bytes
     referrer: bytes
+    upgrade: bytes = b""
+    trailers: bool = False
+    looped: bool = False
 
     @property
     def path(self) -> bytes:
@@ -90,49 +112,61 @@ def read_request(head: RequestHeadReader) -> Request:
     """
     if head.method == b"CONNECT":
         raise Refusal(Reason.METHOD_REFUSED)
-    hosts: list[bytes] = []
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    connection: list[bytes] = []
-    user_agent = referrer = b""
+    found: dict[bytes, list[bytes]] = {}
     for name, value in head.fields:
-        lower = name.lower()
-        if lower == b"host":
-            hosts.append(value.strip(b" \t"))
-        elif lower == b"user-agent":
-            user_agent = value
-        elif lower == b"connection":
-            connection.append(value)
-        elif lower == b"referer":
-            referrer = value
-        elif lower == b"content-length":
-            lengths.append(value.strip(b" \t"))
-        elif lower == b"transfer-encoding":
-            codings.append(value.strip(b" \t").lower())
-        elif b"_" in lower and lower.replace(b"_", b"-") in PROTECTED_FIELDS:
+        if _IS_READ[name]:
+            found.setdefault(name.lower(), []).append(value)
+        elif b"_" in name and name.lower().replace(b"_", b"-") in PROTECTED_FIELDS:
             # CGI and WSGI make one variable of X_Forwarded_For and X-Forwarded-For.
             raise Refusal(Reason.BAD_REQUEST)
+    hosts = found.get(b"host", ())
     if len(hosts) != 1:
         raise Refusal(Reason.BAD_REQUEST)
-    host = read_authority(hosts[0])
-    options = connection_options(connection) if connection else frozenset()
+    authority = hosts[0].strip(b" \t")
+    host = read_authority(authority)
+    options = connection_options(found[b"connection"]) if b"connection" in found else _NO_OPTIONS
     if head.minor:
         keep_alive = b"close" not in options
     else:
         keep_alive = b"keep-alive" in options and b"close" not in options
+    length = _body_length(
+        found.get(b"content-length", ()), found.get(b"transfer-encoding", ()), head.minor
+    )
+    upgrades = b"upgrade" in options and head.minor == 1 and length == 0 and _upgrades(found)
     return Request(
         head.method,
         _origin_form(head.method, head.target, host),
         host,
-        hosts[0],
+        authority,
         head.minor,
         head.fields,
-        _body_length(lengths, codings, head.minor),
+        length,
         keep_alive,
         options,
-        user_agent,
-        referrer,
+        found.get(b"user-agent", _NONE)[-1],
+        found.get(b"referer", _NONE)[-1],
+        _WEBSOCKET if upgrades and head.method == b"GET" else b"",
+        b"te" in options and head.minor == 1 and any(map(takes_trailers, found.get(b"te", ()))),
+        b"cdn-loop" in found and any(map(is_looped, found[b"cdn-loop"])),
     )
+
+
+def _upgrades(found: Mapping[bytes, Sequence[bytes]]) -> bool:
+    """Return whether a request asks for WebSocket, as RFC 6455 section 4.1 says.
+
+    Whatever else it wants to change to is not for us to carry: it is answered as if it did not.
+    """
+    upgrades = found.get(b"upgrade", ())
+    return (
+        len(upgrades) == 1
+        and upgrades[0].strip(b" \t").lower() == _WEBSOCKET
+        and b"sec-websocket-key" in found
+    )
+
+
+def takes_trailers(te: bytes) -> bool:
+    """Return whether a TE field says that trailers are understood (RFC 9110 section 10.1.4)."""
+    return any(item.strip(b" \t").lower() == b"trailers" for item in te.split(b","))
 
 
 def _origin_form(method: bytes, target: bytes, host: str) -> bytes:
@@ -151,14 +185,16 @@ def _origin_form(method: bytes, target: bytes, host: str) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _body_length(lengths: list[bytes], codings: list[bytes], minor: int) -> int:
+def _body_length(lengths: Sequence[bytes], codings: Sequence[bytes], minor: int) -> int:
     """Return how long the body is (RFC 9112 section 6.3), without guessing."""
     if codings:
-        if lengths or codings != [b"chunked"] or minor == 0:
+        chunked = len(codings) == 1 and codings[0].strip(b" \t").lower() == b"chunked"
+        if lengths or not chunked or minor == 0:
             raise Refusal(Reason.BAD_REQUEST)
         return CHUNKED
     if not lengths:
         return 0
-    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+    length = lengths[0].strip(b" \t")
+    if len(lengths) > 1 or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
         raise Refusal(Reason.BAD_REQUEST)
-    return int(lengths[0])
+    return int(length)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -19,29 +20,28 @@ from watchducks.model.rows import RowSink
 from watchducks.proxy.accept import TlsAccept
 from watchducks.proxy.context import Certificates, ProxyContext, RequestIds, Routes
 from watchducks.proxy.deadlines import Deadlines
+from watchducks.proxy.entrance import VisitorFactory
 from watchducks.proxy.http1 import VisitorConnection
 from watchducks.proxy.limits import Limits
 from watchducks.proxy.pool import OriginPools, ProxyReactor
+from watchducks.proxy.rates import ClientRates
+from watchducks.proxy.tls import turns_of
 from watchducks.settings import Settings
 
 # How often a stopping proxy looks whether its last connection has ended.
 _DRAIN_POLL_SECONDS: Final = 0.05
 # For aborted connections to be reported lost: one turn of the reactor, if it is not busy.
 _ABORT_SECONDS: Final = 1.0
+# Connects that may wait for one turn of the reactor. Twisted's 50 overflows in any burst, and each
+# visitor whose first packet is dropped waits a second; the kernel caps it at its own 4,096.
+_BACKLOG: Final = 1024
 
 
-class _VisitorFactory(Factory):
-    """Builds one kind of protocol; says nothing in the log about each of them."""
-
-    noisy = False
-
-    def __init__(self, build: Callable[[], Any]) -> None:
-        self._build = build
-
-    def buildProtocol(self, _address: IAddress | None) -> Any:
-        protocol = self._build()
-        protocol.factory = self
-        return protocol
+def with_backlog(description: str) -> str:
+    """Return an endpoint's description with our backlog, if it is one of TCP and names none."""
+    if description.startswith(("tcp:", "tcp6:")) and ":backlog=" not in description:
+        return f"{description}:backlog={_BACKLOG}"
+    return description
 
 
 class Proxy:
@@ -86,9 +86,20 @@ class Proxy:
             new_request_id=RequestIds(),
             node=settings.node.name,
             version=__version__,
+            trusted_networks=settings.proxy.trusted_peers,
+            rates=self._rates(),
         )
         self._ports: list[IListeningPort] = []
         self.bound_addresses: dict[str, list[IAddress]] = {"http": [], "https": []}
+
+    def _rates(self) -> ClientRates | None:
+        connections = self._settings.client_connections
+        per_second = self._settings.client_requests_per_second
+        if not (connections or per_second):
+            return None
+        return ClientRates(
+            connections=connections, requests_per_second=per_second, clock=self._reactor
+        )
 
     async def start(self) -> None:
         """Listen on every configured endpoint.
@@ -96,8 +107,11 @@ class Proxy:
         :raises StartupError: one of them cannot be had; then none is kept.
         """
         context = self._context
-        http = _VisitorFactory(lambda: VisitorConnection(context, "http"))
-        https = _VisitorFactory(lambda: TlsAccept(context, self._certificates))
+        http = VisitorFactory(context, lambda peer: VisitorConnection(context, "http", None, peer))
+        turns = turns_of(self._reactor)
+        https = VisitorFactory(
+            context, lambda peer: TlsAccept(context, self._certificates, turns, peer)
+        )
         context.deadlines.start()
         try:
             await self._listen("http", self._settings.http, http)
@@ -108,7 +122,7 @@ class Proxy:
 
     async def _listen(self, key: str, endpoints: Sequence[str], factory: Factory) -> None:
         for description in endpoints:
-            endpoint = serverFromString(self._reactor, description)
+            endpoint = serverFromString(self._reactor, with_backlog(description))
             try:
                 port = await endpoint.listen(factory)
             except CannotListenError as error:
@@ -120,6 +134,11 @@ class Proxy:
             except Exception as error:  # systemd: and endpoints of plug-ins raise what they like
                 raise StartupError(f"proxy.{key}: {description}: cannot listen: {error}") from error
             self._ports.append(port)
+            if isinstance(port.getHost(), UNIXAddress):
+                raise StartupError(
+                    f"proxy.{key}: {description}: a UNIX socket: a visitor's address is needed,"
+                    " and UNIX sockets have none; give it a TCP socket"
+                )
             self.bound_addresses[key].append(port.getHost())
             self._log.info("{key}: listening on {address}", key=key, address=port.getHost())
 

@@ -19,6 +19,9 @@ from tests.unit.certificates.authority import Authority
 from watchducks.certificates.pairs import Pair, make_default_context
 from watchducks.certificates.store import CertificateStore
 
+# pyOpenSSL cannot say which key exchanges a client offers; the library below it can.
+LIB: Any = SSL._lib  # type: ignore[attr-defined]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -249,8 +252,52 @@ def test_old_versions_are_refused() -> None:
 
 
 def test_what_a_pair_covers() -> None:
-    pair = Pair(SSL.Context(SSL.TLS_SERVER_METHOD), frozenset({"a.b", "*.c.d"}), 0.0)
+    pair = Pair((), b"", frozenset({"a.b", "*.c.d"}), 0.0)
     assert pair.covers("a.b")
     assert pair.covers("x.c.d")
     for host in ("c.d", "y.x.c.d", "x.a.b", "", "d"):
         assert not pair.covers(host)
+
+
+@pytest.mark.parametrize("group", [b"X25519MLKEM768", b"X25519", b"P-256"])
+def test_the_key_exchanges_that_are_offered(group: bytes) -> None:
+    context = client()
+    assert LIB.SSL_CTX_set1_curves_list(context._context, group) == 1
+    end = handshake(make_default_context(time.time(), ()), context)
+    assert end.get_protocol_version_name() == "TLSv1.3"
+
+
+def test_the_post_quantum_one_is_preferred_and_slow_ones_are_refused() -> None:
+    server = make_default_context(time.time(), ())
+    assert str(handshake(server, client()).get_group_name()).upper() == "X25519MLKEM768"
+    slow = client()
+    assert LIB.SSL_CTX_set1_curves_list(slow._context, b"P-521") == 1
+    with pytest.raises(SSL.Error):
+        handshake(server, slow)
+
+
+@pytest_twisted.ensureDeferred
+async def test_contexts_are_made_when_asked_for_and_only_some_are_kept(
+    tmp_path: Path, authority: Authority
+) -> None:
+    for name in ("a", "b", "c"):
+        authority.write(tmp_path / name, f"{name}.example")
+    store = CertificateStore(tmp_path, pool=InlinePool(), clock=Clock(), max_contexts=2)
+    await store.start()
+    assert not store._contexts
+    a, b = store.context_for("a.example"), store.context_for("b.example")
+    assert store.context_for("a.example") is a
+    c = store.context_for("c.example")
+    assert len(store._contexts) == 2
+    assert store.context_for("a.example") is a
+    again = store.context_for("b.example")
+    assert again is not None
+    assert again not in (a, b, c)
+    end = handshake(again, client())
+    leaf = end.get_peer_certificate(as_cryptography=True)
+    assert leaf is not None
+    assert "b.example" in str(leaf.extensions)
+    authority.write(tmp_path / "b", "b.example", days=11)
+    await store.scan()
+    assert len(store._contexts) == 1  # the old one of b is not kept
+    await store.stop()

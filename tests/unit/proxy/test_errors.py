@@ -6,7 +6,13 @@ import pytest
 
 from watchducks.proxy.errors import Reason, answer_of, language_of, status_of
 
-PAGES = [r for r in Reason if r not in (Reason.VISITOR_LEFT, Reason.VISITOR_STALLED)]
+WITHOUT_PAGE = {
+    Reason.REDIRECTED,
+    Reason.TUNNEL_IDLE,
+    Reason.VISITOR_LEFT,
+    Reason.VISITOR_STALLED,
+}
+PAGES = [r for r in Reason if r not in WITHOUT_PAGE]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,282 @@
+"""Who may come in, as whom, how often, and how slowly: over loopback sockets."""
+
+from __future__ import annotations
+
+import ipaddress
+from itertools import count
+from typing import Any
+
+import pytest
+import pytest_twisted
+from OpenSSL import SSL
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.task import LoopingCall, deferLater
+
+from tests.wire.proxying import HOST, RawVisitor, Running, running, wait_for
+from tests.wire.test_proxy_tls import captured_hello, run_raw
+from tests.wire.test_tls_stress import One
+from watchducks.background import StartupError
+from watchducks.proxy.limits import Limits
+from watchducks.proxy.tls_engine import TlsEngine
+from watchducks.settings import parse
+
+GET = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
+LOOPBACK = {"trusted_peers": ["127.0.0.0/8", "10.0.0.0/8"]}
+V1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n"
+_V2_ADDRESSES = ipaddress.ip_address("2001:db8::9").packed * 2 + b"\x12\x67\x01\xbb"
+V2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x21\x00\x24" + _V2_ADDRESSES
+LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+
+
+class TlsTalk:
+    """A TLS client of raw bytes, so that something can be sent before its hello."""
+
+    def __init__(self, visitor: RawVisitor, server_name: str = HOST) -> None:
+        connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+        connection.set_connect_state()
+        connection.set_tlsext_host_name(server_name.encode())
+        self.engine = TlsEngine(connection)
+        self.visitor = visitor
+        self.data = b""
+
+    def pump(self) -> bool:
+        """Go on with what has come; True once the handshake is complete."""
+        received, self.visitor.data = self.visitor.data, b""
+        if received:
+            self.engine.feed(received)
+        done = self.engine.handshake()
+        if done:
+            self.data += self.engine.read()
+        sent = self.engine.take()
+        if sent:
+            self.visitor.send(sent)
+        return done
+
+    async def ask(self, request: bytes) -> bytes:
+        await wait_for(self.pump, "the handshake")
+        self.engine.connection.send(request)
+        await wait_for(lambda: self.pump() and b"hello" in self.data, "the answer")
+        return self.data
+
+
+@pytest.mark.parametrize(
+    ("header", "client"),
+    [
+        (b"", "127.0.0.1"),
+        (V1, "203.0.113.9"),
+        (V2, "2001:db8::9"),
+        (LOCAL, "127.0.0.1"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("split", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_trusted_peer_says_who_the_client_is(
+    header: bytes, client: str, split: bool
+) -> None:
+    async with running(proxy_settings=LOOPBACK) as run:
+        run.certificates.hold(run.authority, HOST)
+        plain, tls = await run.visit(), await run_raw(run)
+        for visitor in (plain, tls):
+            for part in [bytes([byte]) for byte in header] if split else [header]:
+                visitor.send(part)
+        plain.send(GET)
+        await plain.until_has(b"hello")
+        await TlsTalk(tls).ask(GET)
+        assert [row.client for row in await run.until_rows(2)] == [client, client]
+        for head in run.origin.heads:
+            assert f"X-Forwarded-For: {client}\r\n".encode() in head
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_header_and_a_request_may_come_in_one_segment_and_byte_by_byte() -> None:
+    async with running(proxy_settings=LOOPBACK) as run:
+        at_once = await run.visit(V1 + GET)
+        await at_once.until_has(b"hello")
+        dripping = await run.visit()
+        for byte in V2 + GET:
+            dripping.send(bytes([byte]))
+            await deferLater(_reactor(), 0)
+        await dripping.until_has(b"hello")
+        clients = [row.client for row in await run.until_rows(2)]
+        assert clients == ["203.0.113.9", "2001:db8::9"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_named_by_a_header_is_not_trusted_himself() -> None:
+    forged = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n")
+    async with running(proxy_settings=LOOPBACK) as run:
+        for header in (V1, b"PROXY TCP4 10.7.7.7 10.0.0.1 1 2\r\n", b""):
+            visitor = await run.visit(header + forged)
+            await visitor.until_has(b"hello")
+        clients = [row.client for row in await run.until_rows(3)]
+        assert clients == ["203.0.113.9", "198.51.100.1", "198.51.100.1"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_that_an_untrusted_peer_sends_is_believed() -> None:
+    forged = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n")
+    async with running(proxy_settings={"trusted_peers": ["192.0.2.0/24"]}) as run:
+        run.certificates.hold(run.authority, HOST)
+        refused = await run.visit(V1 + GET)
+        assert (await refused.until_has(b"</html>")).startswith(b"HTTP/1.1 400 ")
+        refused = await run_raw(run, V1 + await captured_hello(run))
+        assert await refused.until_closed() == b""
+        visitor = await run.visit(forged)
+        await visitor.until_has(b"hello")
+        assert {row.client for row in run.rows} == {"127.0.0.1"}
+        assert len(run.origin.heads) == 1
+        assert b"198.51.100.1" not in run.origin.heads[0]
+
+
+@pytest.mark.parametrize("bad", [b"PROXY / HTTP/1.1\r\n\r\n", V2[:13] + b"\x99" + V2[14:]])
+@pytest_twisted.ensureDeferred
+async def test_a_bad_header_ends_the_connection(bad: bytes) -> None:
+    async with running(proxy_settings=LOOPBACK) as run:
+        visitor = await run.visit(bad)
+        assert await visitor.until_closed() == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_header_that_does_not_come_is_not_waited_for_long() -> None:
+    limits = Limits(client_hello_seconds=0.1)
+    async with running(proxy_settings=LOOPBACK, limits=limits) as run:
+        visitor = await run.visit(V1[:20])
+        assert await visitor.until_closed() == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_passes_through_names_its_client() -> None:
+    async with running(origin_names=(HOST,), proxy_settings=LOOPBACK) as run:
+        visitor = await run_raw(run, V1)
+        await TlsTalk(visitor).ask(GET)
+        assert run.origin.heads == [GET]
+        visitor.transport.loseConnection()
+        (row,) = await run.until_rows(1)
+        assert (row.kind, row.client) == ("connection", "203.0.113.9")
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_client_has_only_so_many_connections_and_ended_ones_make_room() -> None:
+    async with running(proxy_settings={"client_connections": 2}) as run:
+        run.certificates.hold(run.authority, HOST)
+        first = await run.visit(GET)
+        second = await run.visit_tls(HOST, GET)
+        for visitor in (first, second):
+            await visitor.until_has(b"hello")
+        third = await run.visit(GET)
+        assert await third.until_closed() == b""
+        second.transport.loseConnection()
+        await second.until_closed()
+        fourth = await again(run)
+        await fourth.until_has(b"hello")
+
+
+async def again(run: Running) -> RawVisitor:
+    """Come back until the proxy has noticed that one of us has left."""
+    while True:
+        visitor = await run.visit(GET)
+        await visitor.until(lambda it: it.closed or bool(it.data))
+        if visitor.data:
+            return visitor
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_are_counted_by_the_client_that_a_balancer_names() -> None:
+    async with running(proxy_settings={"client_connections": 1, **LOOPBACK}) as run:
+        for header in (V1, V2, b"", b""):  # a balancer's own are not counted
+            visitor = await run.visit(header + GET)
+            await visitor.until_has(b"hello")
+        visitor = await run.visit(V1 + GET)
+        assert await visitor.until_closed() == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_client_has_only_so_many_requests_a_second() -> None:
+    async with running(proxy_settings={"client_requests_per_second": 1}) as run:
+        visitor = await run.visit(GET * 2)
+        await visitor.until(lambda it: it.data.count(b"hello") == 2)
+        visitor.send(GET)
+        data = await visitor.until_has(b"</html>")
+        assert b"HTTP/1.1 429 Too Many Requests\r\n" in data
+        assert [row.status for row in run.rows] == [200, 200, 429]
+        assert len(run.origin.heads) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_is_refused_with_its_reason(tmp_path: Any) -> None:
+    from watchducks.proxy.service import Proxy
+
+    async with running() as run:
+        settings = parse({"node": {"roles": ["proxy"]}})
+        # As systemd may hand one over whose description does not say what it is.
+        odd = settings.proxy.__class__(http=(f"unix:{tmp_path}/socket",), https=())
+        proxy = Proxy(
+            settings.__class__(node=settings.node, proxy=odd),
+            routes=run.routes,
+            certificates=run.certificates,
+            sink=run.rows,
+            reactor=_reactor(),
+        )
+        with pytest.raises(StartupError, match=r"proxy\.http: unix:.*visitor's address"):
+            await proxy.start()
+        assert not (tmp_path / "socket").exists()
+
+
+def _reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor
+
+
+async def median_seconds(run: Running) -> float:
+    """Return how long a request on a new TLS connection takes, the handshake included."""
+    waits = []
+    for _ in range(20):
+        began = _reactor().seconds()
+        visitor = await run.visit_tls(HOST, GET)
+        await visitor.until_has(b"hello")
+        waits.append(_reactor().seconds() - began)
+        visitor.transport.abortConnection()
+    return float(sorted(waits)[len(waits) // 2])
+
+
+# How many connections hang in their handshake while others are served.
+DRIPPING = 5000
+
+
+@pytest_twisted.ensureDeferred
+async def test_five_thousand_dripping_handshakes_delay_nobody() -> None:
+    reactor = _reactor()
+    async with running(limits=Limits(client_hello_seconds=60, handshake_seconds=60)) as run:
+        run.certificates.hold(run.authority, HOST)
+        alone = await median_seconds(run)
+        hello = await captured_hello(run)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", run.https_port)
+        dripping: list[RawVisitor] = []
+        try:
+            for number in range(DRIPPING):
+                visitor = RawVisitor()
+                await endpoint.connect(One(visitor))
+                dripping.append(visitor)
+                # Every tenth one gets as far as our answer, and leaves its own unfinished.
+                visitor.send(hello if number % 10 == 0 else hello[:20])
+            ticks = count()
+            early = [visitor for number, visitor in enumerate(dripping) if number % 10]
+
+            def drip() -> None:
+                tick = next(ticks)
+                for visitor in early[tick % 45 :: 45]:  # a hundred of them
+                    visitor.send(hello[20 + tick // 45 :][:1])
+
+            drops = LoopingCall(drip)
+            dropping = drops.start(0.05)
+            with_them = await median_seconds(run)
+            drops.stop()
+            await dropping
+            # Opening and dripping cost this process, too, and the machine may be busy.
+            assert with_them < 5 * alone + 0.25
+            assert not any(visitor.closed for visitor in dripping)
+        finally:
+            for visitor in dripping:
+                visitor.transport.abortConnection()
