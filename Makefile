@@ -1,14 +1,14 @@
 # `make` alone lists the targets. Nothing but Debian, Python 3.11 and make is needed to begin with.
 
 PYTHON ?= python3
-# More arguments for pytest: make test ARGS="-k nameserver"
+# More arguments for pytest and the benchmark: make test ARGS="-k nameserver"
 ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv web run servers test lint format screenshot wheel clean
+.PHONY: help venv web run servers test lint format peers bench screenshot wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ lint: venv ## ruff, mypy, import contracts, TypeScript
 format: venv ## rewrite the Python sources the way `make lint` wants them
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+peers: ## the proxies and load generators that `make bench` uses (Debian packages; as root)
+	@scripts/install-peers
+
+# Select rows and lengths: make bench ARGS="--quick --rows http tls"
+bench: venv peers ## the proxy beside nginx, HAProxy and Caddy, in 15 minutes
+	@$(BIN)/python -m bench.proxy $(ARGS)
+	@echo "Others: $(BIN)/python -m bench.fuzz_http, $(BIN)/python -m bench.reactor"
 
 screenshot: venv web servers ## docs/console.png, from a real appliance
 	@exec $(BIN)/python scripts/make-screenshot

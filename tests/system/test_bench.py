@@ -1,0 +1,60 @@
+"""`python -m bench.proxy` beside the real peers, as short as it gets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.system.appliance import ROOT
+
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+# `make test` does not install them.
+PROGRAMS = ["nginx", "haproxy", "caddy", "wrk", "h2load", "clickhouse-server"]
+ABSENT = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+
+
+def bench(*arguments: str, path: str = PATH) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench.proxy", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+    )
+
+
+@pytest.mark.skipif(bool(ABSENT), reason=f"not installed (make peers): {', '.join(ABSENT)}")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.timeout(120)
+def test_short_run_measures_all_four_servers() -> None:
+    done = bench("--quick", "--rows", "http", "--seconds", "1", "--runs", "1")
+    assert done.returncode == 0, done.stderr
+    cells = re.search(r"^\| a request, us of CPU \|(.*)\|$", done.stdout, re.MULTILINE)
+    assert cells is not None, done.stdout
+    figures = [float(cell) for cell in cells[1].split("|")]
+    assert len(figures) == 4
+    assert all(1 < figure < 10_000 for figure in figures)
+    assert "at most 1.6 x nginx: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rows", "ducks"], "invalid choice: 'ducks'"),
+        (["--runs", "0"], "0 is not between 1 and 1000"),
+        (["--seconds", "never"], "argument --seconds: invalid"),
+    ],
+)
+def test_wrong_option_is_one_line_and_no_run(arguments: list[str], said: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
