@@ -28,7 +28,7 @@ run: venv web ## the appliance on loopback with a demo site; Ctrl-C stops it
 servers: ## the servers that the tests use (Debian packages; as root)
 	@scripts/install-servers
 
-test: venv web servers ## all tests; one: make test ARGS="-k name"
+test: venv web servers peers ## all tests; one: make test ARGS="-k name"
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 lint: venv ## ruff, mypy, import contracts, TypeScript
@@ -42,7 +42,7 @@ format: venv ## rewrite the Python sources the way `make lint` wants them
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-peers: ## the proxies and load generators that `make bench` uses (Debian packages; as root)
+peers: ## the proxies and load generators to measure beside (Debian packages; as root)
 	@scripts/install-peers
 
 # Select rows and lengths: make bench ARGS="--quick --rows http tls"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
 
+from tests.servers.process import find_program
 from tests.system.appliance import ROOT
 
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-# `make test` does not install them.
 PROGRAMS = ["nginx", "haproxy", "caddy", "wrk", "h2load", "clickhouse-server"]
-ABSENT = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
 
 
 def bench(*arguments: str, path: str = PATH) -> subprocess.CompletedProcess[str]:
@@ -31,10 +29,11 @@ def bench(*arguments: str, path: str = PATH) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.skipif(bool(ABSENT), reason=f"not installed (make peers): {', '.join(ABSENT)}")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 @pytest.mark.timeout(120)
 def test_short_run_measures_all_four_servers() -> None:
+    for program in PROGRAMS:
+        find_program(program)
     done = bench("--quick", "--rows", "http", "--seconds", "1", "--runs", "1")
     assert done.returncode == 0, done.stderr
     cells = re.search(r"^\| a request, us of CPU \|(.*)\|$", done.stdout, re.MULTILINE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shutil
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +22,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 
+from tests.servers.process import find_program
 from tests.servers.waiting import eventually
 from tests.unit.nameserver.fakes import (
     PROXY4,
@@ -99,16 +99,6 @@ async def test_what_is_truncated_is_whole_over_tcp(running: Running) -> None:
     assert len(rdatas(response.answer)) == len(MANY)
 
 
-def dig_program() -> str:
-    found = shutil.which("dig")
-    if found is None:
-        reason = "dig is not installed (Debian: bind9-dnsutils)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("tcp", [False, True])
 async def test_dig_is_content(running: Running, tcp: bool) -> None:
@@ -118,7 +108,7 @@ async def test_dig_is_content(running: Running, tcp: bool) -> None:
         transport = "+tcp" if tcp else "+notcp"
         everything = ["@" + LOOPBACK, "-p", port, "+tries=1", "+time=5", transport, *arguments]
         output, errors, code = await getProcessOutputAndValue(
-            dig_program(), everything, os.environ, reactor=reactor
+            find_program("dig"), everything, os.environ, reactor=reactor
         )
         text: str = output.decode()
         assert (code, errors) == (0, b""), text

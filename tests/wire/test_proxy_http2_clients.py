@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_twisted
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.utils import getProcessOutputAndValue
 from zope.interface import implementer
 
+from tests.servers.process import find_program
 from tests.wire.origin import OriginSide
 from tests.wire.proxying import HOST, Running, running
 
 MIB = 1024 * 1024
 
 
-def _installed(program: str) -> Any:
-    missing = shutil.which(program) is None and "CI" not in os.environ
-    return pytest.mark.skipif(missing, reason=f"{program} is not installed")
-
-
 async def run_program(program: str, *arguments: str) -> str:
     """Run a program to its end; return its output."""
     out, err, code = await getProcessOutputAndValue(
-        shutil.which(program) or program, arguments, env=dict(os.environ)
+        find_program(program), arguments, env=dict(os.environ)
     )
     text: str = (out + err).decode(errors="replace")
     assert code == 0, text[-2000:]
@@ -79,7 +73,6 @@ def _sends(size: int) -> Callable[[OriginSide, bytes], None]:
     return answer
 
 
-@_installed("curl")
 @pytest_twisted.ensureDeferred
 async def test_curl_gets_and_posts(tmp_path: Path) -> None:
     body = bytes(range(256)) * 8000  # 2 MB: many windows
@@ -111,7 +104,6 @@ async def test_curl_gets_and_posts(tmp_path: Path) -> None:
         ]
 
 
-@_installed("curl")
 @pytest_twisted.ensureDeferred
 async def test_slow_readers_of_large_answers_take_no_memory() -> None:
     size, count = 24 * MIB, 8
@@ -141,7 +133,6 @@ def _status(key: str) -> int:
     return int(match[1]) * 1024
 
 
-@_installed("h2load")
 @pytest_twisted.ensureDeferred
 async def test_h2load_misses_nothing() -> None:
     count = 1000
