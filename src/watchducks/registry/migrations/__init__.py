@@ -11,10 +11,6 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 
 from watchducks.background import StartupError
@@ -80,13 +76,19 @@ def _version(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
+    version = _version(connection)
+    if version == HEAD:
+        return
+    # 11 MB that a process whose database is up to date, nearly every one, does without.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     config = Config()
     # "%" begins an interpolation in an Alembic configuration.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
-    version = _version(connection)
-    if version == HEAD:
-        return
     if version is not None:
         try:
             ScriptDirectory.from_config(config).get_revision(version)
