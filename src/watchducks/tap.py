@@ -19,6 +19,7 @@ from twisted.python import usage
 
 from watchducks import settings as settings_module
 from watchducks.background import StartupError
+from watchducks.reactor import install_if_none
 from watchducks.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class Options(usage.Options):
             for problem in error.problems:
                 sys.stderr.write(f"watchducks: {problem}\n")
             raise SystemExit(1) from None
+        # twistd has read its own options by now: --reactor has had its say, and nothing of ours has
+        # imported the reactor yet.
+        install_if_none()
 
 
 def makeService(options: Options) -> IService:

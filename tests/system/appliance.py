@@ -72,6 +72,7 @@ class Twistd(ServerProcess):
     """`twistd -n watchducks --config ...` with ports of its own.
 
     :ivar ports: name (http, https, dns, console) -> port on 127.0.0.1.
+    :ivar options: more options of twistd's own.
     """
 
     name = "twistd watchducks"
@@ -85,6 +86,7 @@ class Twistd(ServerProcess):
         self.ports = {name: free_port() for name in ("http", "https", "dns", "console")}
         self.data_dir = directory / "data"
         self.config = directory / "watchducks.toml"
+        self.options: list[str] = []
         self._settings = settings or {}
 
     def document(self) -> dict[str, dict[str, Any]]:
@@ -130,6 +132,7 @@ class Twistd(ServerProcess):
             str(BIN / "twistd"),
             "--nodaemon",
             f"--pidfile={self.directory / 'twistd.pid'}",
+            *self.options,
             "watchducks",
             f"--config={self.config}",
         ]

@@ -89,6 +89,22 @@ def test_twistd_help_lists_it_and_an_unknown_option_is_told(tmp_path: Path) -> N
     assert found.returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "reactor"),
+    [
+        ([], "watchducks.reactor.loop.FastEPollReactor"),
+        (["--reactor", "epoll"], "twisted.internet.epollreactor.EPollReactor"),
+    ],
+)
+def test_the_reactor_is_ours_unless_another_is_named(
+    twistd: Make, options: list[str], reactor: str
+) -> None:
+    appliance = twistd()
+    appliance.options = options
+    appliance.start()
+    assert f"reactor class: {reactor}" in appliance.log.read_text()
+
+
 @pytest.mark.timeout(120)
 def test_the_commands_of_an_owner(twistd: Make) -> None:
     appliance = twistd()
