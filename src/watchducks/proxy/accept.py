@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from watchducks.model.routing import Route
 from watchducks.proxy.clienthello import ClientHello, NotAClientHello, read_client_hello
 from watchducks.proxy.context import Certificates, ProxyContext
-from watchducks.proxy.entrance import hand_over
+from watchducks.proxy.entrance import Undecided, hand_over
 from watchducks.proxy.http1 import VisitorConnection
 from watchducks.proxy.http2 import Http2Connection
 from watchducks.proxy.passthrough import Passthrough
@@ -66,10 +66,8 @@ def decide(hello: ClientHello, *, certificate: bool, route: Route | Unknown | No
     return Decision.TERMINATE if certificate else Decision.DEFAULT
 
 
-class TlsAccept(Protocol):
+class TlsAccept(Undecided):
     """Owns a connection until its ClientHello is complete and its fate decided."""
-
-    transport: Any  # a TCP server transport, whose `protocol` attribute is changed to hand it over
 
     def __init__(
         self,
@@ -81,7 +79,7 @@ class TlsAccept(Protocol):
         """:param turns: of the reactor, if it has any.
         :param peer: the client; None: who the transport says, and he is not trusted.
         """
-        self._context = context
+        super().__init__(context)
         self._certificates = certificates
         self._turns = turns
         self._peer = peer
@@ -91,27 +89,9 @@ class TlsAccept(Protocol):
         self._deciding = False
         self._lost = False
 
-    def connectionMade(self) -> None:
-        self._context.connections.add(self)
-        self._context.deadlines.set(self, self._context.limits.client_hello_seconds)
-
-    def connectionLost(self, _reason: Failure = connectionDone) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
-        self._let_go()
-
-    def drain(self) -> None:
-        """Nothing has been asked yet, so nothing is lost."""
-        self.transport.abortConnection()
-
-    def abort(self) -> None:
-        self.transport.abortConnection()
-
-    def expired(self) -> None:
-        self.transport.abortConnection()
-
-    def _let_go(self) -> None:
-        self._context.deadlines.clear(self)
-        self._context.connections.discard(self)
+        super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data

@@ -66,16 +66,16 @@ class Counted(Protocol):
         self.inner.connectionLost(reason)
 
 
-class ProxyHeaderAccept(Protocol):
-    """Owns a connection of a trusted peer until it is known whether a PROXY header begins it."""
+class Undecided(Protocol):
+    """Owns a connection while its first bytes are awaited, which has a time limit.
 
-    transport: Any
+    Whoever derives from it calls :meth:`_let_go` when it hands the connection over.
+    """
 
-    def __init__(self, context: ProxyContext, peer: Peer, build: Build) -> None:
+    transport: Any  # a TCP server transport, whose `protocol` attribute is changed to hand it over
+
+    def __init__(self, context: ProxyContext) -> None:
         self._context = context
-        self._peer = peer
-        self._build = build
-        self._buffer = b""
 
     def connectionMade(self) -> None:
         self._context.connections.add(self)
@@ -97,6 +97,16 @@ class ProxyHeaderAccept(Protocol):
     def _let_go(self) -> None:
         self._context.deadlines.clear(self)
         self._context.connections.discard(self)
+
+
+class ProxyHeaderAccept(Undecided):
+    """Owns a connection of a trusted peer until it is known whether a PROXY header begins it."""
+
+    def __init__(self, context: ProxyContext, peer: Peer, build: Build) -> None:
+        super().__init__(context)
+        self._peer = peer
+        self._build = build
+        self._buffer = b""
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data
