@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, Literal, get_args
 
 from watchducks.model.origins import Origin
+from watchducks.model.zones import APEX, DEFAULT_CONTENTS, ZoneContents
 
 OriginTls = Literal["verify", "pinned", "off"]
 ORIGIN_TLS: Final[tuple[OriginTls, ...]] = get_args(OriginTls)
@@ -86,6 +87,7 @@ class Site:
     :ivar cohort: the group it is ranked in.
     :ivar revision: the registry's revision in which this row last changed.
     :ivar created: POSIX seconds.
+    :ivar contents: what its zone holds beside the records that we make.
     """
 
     id: int
@@ -99,8 +101,11 @@ class Site:
     revision: int
     created: int
     choices: SiteChoices = DEFAULT_CHOICES
+    contents: ZoneContents = DEFAULT_CONTENTS
 
     @property
-    def hosts(self) -> tuple[str, str]:
-        """The host names that lead visitors to the proxy: the zone's apex and its ``www``."""
-        return self.zone, f"www.{self.zone}"
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that lead visitors to the proxy; at first the zone's apex and ``www``."""
+        return tuple(
+            self.zone if host == APEX else f"{host}.{self.zone}" for host in self.contents.proxied
+        )
