@@ -16,8 +16,10 @@ from selenium.webdriver import Chrome
 from tests.servers.chromium import start_chromium
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.mariadb import MariaDB
+from tests.servers.nsd import Nsd
 from tests.servers.process import ServerProcess
 from tests.servers.redis import Redis
+from tests.servers.unbound import Unbound
 
 S = TypeVar("S", bound=ServerProcess)
 
@@ -61,6 +63,20 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
     """A private ClickHouse; skipped (or failed, with CI set) where it is not installed."""
     with _running(ClickHouse(tmp_path_factory.mktemp("clickhouse"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nsd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nsd]:
+    """A private NSD; skipped (or failed, with CI set) where it is not installed."""
+    with _running(Nsd(tmp_path_factory.mktemp("nsd"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def unbound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
+    """A private unbound; skipped (or failed, with CI set) where it is not installed."""
+    with _running(Unbound(tmp_path_factory.mktemp("unbound"))) as server:
         yield server
 
 

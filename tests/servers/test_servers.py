@@ -7,18 +7,31 @@ import signal
 import socket
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.rcode
+import dns.zone
 import pytest
 from selenium.webdriver import Chrome
 from sqlalchemy import create_engine, text
 
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.mariadb import MariaDB
+from tests.servers.nsd import Nsd
 from tests.servers.ports import LOOPBACK, free_port
 from tests.servers.process import ServerProcess, find_program
 from tests.servers.redis import Redis
+from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
 
-SERVERS = ["mariadb", "redis", "clickhouse"]
+SERVERS = ["mariadb", "redis", "clickhouse", "nsd", "unbound"]
+ZONE = """\
+$ORIGIN pond.test.
+$TTL 60
+@ SOA ns1.elsewhere.example. hostmaster.elsewhere.example. 1 7200 900 1209600 60
+@ NS ns1.elsewhere.example.
+@ TXT "{text}"
+"""
 
 
 @pytest.fixture(params=SERVERS)
@@ -92,6 +105,22 @@ def test_clickhouse_databases_are_fresh_and_survive_a_restart(clickhouse: ClickH
     clickhouse.start()
     assert clickhouse.execute(f"SELECT sum(duck) FROM {one}.pond") == [(3,)]
     assert clickhouse.execute(f"SHOW TABLES FROM {other}") == []
+
+
+def test_unbound_asks_nsd_and_only_nsd(nsd: Nsd, unbound: Unbound) -> None:
+    def ask(name: str) -> dns.message.Message:
+        query = dns.message.make_query(name, "TXT")
+        return dns.query.udp(query, unbound.address, port=unbound.port, timeout=10)
+
+    for said in ("one duck", "two ducks"):
+        nsd.serve({"pond.test": ZONE.format(text=said)}, transfers=True)
+        unbound.know({"pond.test": [(nsd.address, nsd.port)]})
+        assert f'"{said}"' in str(ask("pond.test").answer[0])
+        assert ask("no.pond.test").rcode() == dns.rcode.NXDOMAIN
+    assert ask("example.com").rcode() == dns.rcode.REFUSED
+    transferred = dns.zone.Zone("pond.test")
+    dns.query.inbound_xfr(nsd.address, transferred, port=nsd.port, lifetime=10)
+    assert transferred.get_rdataset("@", "TXT") is not None
 
 
 def test_failed_start_shows_the_log(tmp_path: Path) -> None:
