@@ -6,7 +6,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from tests.wire.origin import OK, OriginSide
+from tests.wire.origin import OK, Origin, OriginSide
 from tests.wire.proxying import HOST, route_to, running, wait_for
 from watchducks.model.routing import Route
 from watchducks.proxy.limits import Limits
@@ -357,12 +357,19 @@ async def test_a_port_that_is_taken_is_one_clear_line() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_origins_are_apart_one_that_is_dead_does_not_stop_another() -> None:
+    from twisted.internet import reactor
+
     async with running(silent, limits=Limits(origin_exchanges=1, origin_queue=0)) as run:
-        run.routes.routes["two.example"] = route_to(
-            run.origin.port, site_id=8, domain="two.example"
-        )
-        await run.visit(GET)
-        await wait_for(lambda: run.origin.heads, "the first request")
-        run.origin.handler = lambda side, _: side.send(OK)
-        other = await run.visit(GET.replace(HOST.encode(), b"two.example"))
-        await other.until_has(b"hello")
+        second = Origin()
+        second.start(reactor)
+        try:
+            for host, port in (("two.example", second.port), ("three.example", run.origin.port)):
+                run.routes.routes[host] = route_to(port, site_id=8 + port, domain=host)
+            await run.visit(GET)
+            await wait_for(lambda: run.origin.heads, "the first request")
+            other = await run.visit(GET.replace(HOST.encode(), b"two.example"))
+            await other.until_has(b"hello")
+            same = await run.visit(GET.replace(HOST.encode(), b"three.example"))
+            assert (await same.until_has(b"</html>")).startswith(b"HTTP/1.1 503 ")
+        finally:
+            await second.stop()

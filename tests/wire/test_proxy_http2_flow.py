@@ -13,7 +13,7 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, WindowUpdated
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from tests.wire.http2_visitor import visit
+from tests.wire.http2_visitor import frame, visit
 from tests.wire.origin import OriginSide
 from tests.wire.proxying import HOST, running, wait_for
 from tests.wire.world import Transport, World
@@ -295,22 +295,33 @@ def test_window_updates_are_sent_only_for_what_was_taken() -> None:
     assert [e for e in world.events if isinstance(e, WindowUpdated) and e.stream_id == 1]
 
 
-def test_a_line_of_visitors_who_have_left_is_passed_over() -> None:
-    world = Http2World(Limits(origin_connecting=1, origin_queue=128))
+def test_whoever_leaves_gives_his_place_in_line_back_at_once() -> None:
+    world = Http2World(Limits(origin_connecting=1, origin_queue=1))
     for stream_id in range(1, 2 * 120, 2):
         world.client.send_headers(stream_id, REQUEST, end_stream=True)
         world.client.reset_stream(stream_id)
         world.exchange()
-    assert len(world.rows) == 120
+    assert [row.reason for row in world.rows] == ["visitor-left"] * 120
     world.client.send_headers(301, REQUEST, end_stream=True)
     world.exchange()
+    assert len(world.rows) == 120
+    world.connect_origin()  # the first one's, who left while it was made
     origin, transport = world.connect_origin()
     origin.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     world.exchange()
     assert transport.value().startswith(b"GET / ")
     assert world.data(301) == b"ok"
-    assert world.context.pools.idle == 1
-    assert len(world.reactor.tcpClients) <= 2  # the first frees the next to begin
+    assert world.context.pools.idle == 2
+    assert len(world.reactor.tcpClients) == 2
+
+
+def test_a_body_that_fails_while_its_request_is_in_line_is_answered_as_what_it_is() -> None:
+    world = Http2World(Limits(origin_connecting=1))
+    world.client.send_headers(1, REQUEST, end_stream=True)
+    world.client.send_headers(3, [*POST, (b"content-length", b"5")])
+    world.exchange()
+    world.connection.dataReceived(frame(0, 0, 3, b"abcdef"))
+    assert [(row.status, row.reason) for row in world.rows] == [(400, "bad-request")]
 
 
 def test_a_trusted_peer_says_for_whom_each_request_is() -> None:

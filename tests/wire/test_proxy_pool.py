@@ -33,7 +33,7 @@ async def test_the_connection_used_last_is_used_first() -> None:
     "limits",
     [
         Limits(pooled_idle_seconds=0.1),
-        Limits(pooled_per_origin=0),
+        Limits(pooled_per_origin=0, pooled_burst_seconds=0.1),
         Limits(pooled_total=0),
     ],
 )

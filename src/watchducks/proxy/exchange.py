@@ -57,6 +57,7 @@ class Exchange:
         "_connection",
         "_context",
         "_handed",
+        "_leasing",
         "_left",
         "_looking_up",
         "_origin_us",
@@ -94,6 +95,7 @@ class Exchange:
         self._route: Route | None = None
         self._connection: OriginConnection | None = None
         self._looking_up = False
+        self._leasing: OriginPool | None = None
         self._left: Reason | None = None
         self._over = False
         self._begun = False
@@ -175,14 +177,20 @@ class Exchange:
         self._context.tasks.start(self._lease(pool), "connecting to an origin")
 
     async def _lease(self, pool: OriginPool) -> None:
+        self._leasing = pool
         try:
-            connection = await pool.lease(replayable=self._request.replayable, new=self._retried)
+            connection = await pool.lease(
+                self, replayable=self._request.replayable, new=self._retried
+            )
         except OriginFailure as failure:
             self._refuse(failure.reason)
             return
         except CancelledError:
-            self._refuse(Reason.STOPPING)
+            if self._leasing is not None:  # otherwise it was given up
+                self._refuse(Reason.STOPPING)
             raise
+        finally:
+            self._leasing = None
         if self._over:  # the visitor left meanwhile; the next one will be glad of the connection
             pool.release(connection, reusable=True)
         else:
@@ -337,8 +345,11 @@ class Exchange:
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
+        leasing, self._leasing = self._leasing, None
         if connection is not None:
             connection.abandon()
+        elif leasing is not None:
+            leasing.leave_line(self)
 
     def _answer_health(self) -> None:
         status, phrase, body = self._context.health()

@@ -64,9 +64,14 @@ class Limits:
     # A request that cannot be repeated uses a kept connection only this soon after its last use:
     # the shortest common keep-alive time of a server is 2 s (gunicorn).
     pooled_fresh_seconds: float = 1.0
-    # Kept connections: one origin's, so that it is not asked to hold more than it needs ...
+    # Connections to one origin that are kept for that long: a site needs few of them, and an origin
+    # with a process a connection (Apache's prefork has 150 to 400) holds one for each ...
     pooled_per_origin: int = 64
-    # ... and all origins': file descriptors are shared with the visitors.
+    # ... while what a busy moment made beyond them, up to `origin_exchanges`, is kept only this
+    # long. Under a steady load each is used again within moments; closing it would make that many
+    # connections anew whenever answers come in a bunch. It is Apache's own KeepAliveTimeout.
+    pooled_burst_seconds: float = 5.0
+    # All origins' kept connections: file descriptors are shared with the visitors.
     pooled_total: int = 2048
     # Exchanges with one origin at the same time: a dead one then holds at most so many visitors.
     origin_exchanges: int = 512

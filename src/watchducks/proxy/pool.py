@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -50,6 +50,10 @@ Scheme = Literal["http", "https"]
 
 # IReactorTCP and IReactorTime: there is no type for "both".
 ProxyReactor = Any
+# Of origins that prove nothing.
+_NOBODY: Final = OriginIdentity("", "off", "")
+# Sites whose pool is remembered: 1 MB at most. Finding it anew takes a few microseconds.
+_KEPT_SITES: Final = 4096
 
 
 class OriginKey(NamedTuple):
@@ -67,8 +71,8 @@ class OriginKey(NamedTuple):
         choices = route.choices
         if scheme == "https":
             identity = OriginIdentity(route.domain, choices.origin_tls, choices.origin_pin)
-        else:  # there is nothing to verify, so no choice tells two of them apart
-            identity = OriginIdentity(route.domain, "off", "")
+        else:  # there is nothing to verify: all sites of one address share its connections
+            identity = _NOBODY
         return cls(scheme, route.origin.address, port, identity)
 
 
@@ -76,6 +80,7 @@ class OriginKey(NamedTuple):
 class _Waiting:
     """One in line. ``turn`` brings a kept connection, or None: make one."""
 
+    who: object
     replayable: bool
     new: bool
     turn: Deferred[OriginConnection | None]
@@ -101,14 +106,14 @@ def connect_failure(error: Exception) -> OriginFailure:
 class OriginPool:
     """The connections to one origin.
 
-    :ivar sites: the keys under which :class:`OriginPools` knows it besides its own.
+    :ivar forgotten: it was unused, and another may have taken its place.
     """
 
     def __init__(self, pools: OriginPools, key: OriginKey) -> None:
         self.limits = pools.limits
         self.deadlines = pools.deadlines
         self.key = key
-        self.sites: set[tuple[int, Scheme]] = set()
+        self.forgotten = False
         self._pools = pools
         self._idle: list[OriginConnection] = []
         self._busy = 0
@@ -145,16 +150,17 @@ class OriginPool:
         self._busy += 1
         return connection
 
-    async def lease(self, *, replayable: bool, new: bool = False) -> OriginConnection:
+    async def lease(self, who: object, *, replayable: bool, new: bool = False) -> OriginConnection:
         """Return a connection, to be given back by :meth:`release`; wait for one if need be.
 
+        :param who: asks; while he is in line he may :meth:`leave_line`.
         :param new: not a kept one.
         :raises OriginFailure: it cannot be had.
         """
         # Nobody in line is overtaken: the first would have gone ahead already, if it could.
         settled, connection = self._settle(replayable=replayable, new=new)
         if not settled:
-            connection = await self._wait_in_line(replayable=replayable, new=new)
+            connection = await self._wait_in_line(who, replayable=replayable, new=new)
         if connection is not None:
             return connection
         try:
@@ -182,10 +188,12 @@ class OriginPool:
         self._connecting += 1
         return True, None
 
-    async def _wait_in_line(self, *, replayable: bool, new: bool) -> OriginConnection | None:
+    async def _wait_in_line(
+        self, who: object, *, replayable: bool, new: bool
+    ) -> OriginConnection | None:
         if len(self._waiting) >= self.limits.origin_queue:
             raise OriginFailure(Reason.OVERLOADED)
-        waiting = _Waiting(replayable, new, Deferred())
+        waiting = _Waiting(who, replayable, new, Deferred())
         self._waiting.append(waiting)
         try:
             return await waiting.turn.addTimeout(
@@ -196,6 +204,14 @@ class OriginPool:
         finally:
             with suppress(ValueError):  # whoever gave us the turn has taken us out already
                 self._waiting.remove(waiting)
+
+    def leave_line(self, who: object) -> None:
+        """Give the place of ``who`` to others, if he is in line: his :meth:`lease` is cancelled."""
+        for waiting in self._waiting:
+            if waiting.who is who:
+                waiting.turn.cancel()
+                self._next()  # those behind him may be content with less
+                return
 
     async def _connect(self) -> OriginConnection:
         key, pools = self.key, self._pools
@@ -239,18 +255,25 @@ class OriginPool:
                 self._pools.contexts.keep_session(self.key, connection.transport.getHandle())
         if reusable:
             pools = self._pools
-            if (
-                len(self._idle) >= self.limits.pooled_per_origin
-                or pools.idle >= self.limits.pooled_total
-                or pools.stopped
-            ):
+            seconds = self._idle_seconds()
+            if seconds <= 0 or pools.stopped:
                 connection.close()
             else:
                 connection.idle_since = pools.clock.seconds()
                 self._idle.append(connection)
                 pools.idle += 1
-                self.deadlines.set(connection, self.limits.pooled_idle_seconds)
+                self.deadlines.set(connection, seconds)
         self._next()
+
+    def _idle_seconds(self) -> float:
+        """Return for how long one more connection is kept; 0: not at all."""
+        limits, idle, of_all = self.limits, len(self._idle), self._pools.idle
+        if idle < limits.pooled_per_origin:
+            return limits.pooled_idle_seconds if of_all < limits.pooled_total else 0
+        # What one origin's burst leaves behind takes no more than half of what all may keep.
+        if idle < limits.origin_exchanges and of_all < limits.pooled_total // 2:
+            return limits.pooled_burst_seconds
+        return 0
 
     def _next(self) -> None:
         """Let the first in line go ahead; with nobody in line and nothing kept, end."""
@@ -320,15 +343,14 @@ class OriginPools:
         """Return the pool for requests of ``route`` that came by ``visitor_scheme``."""
         site = (route.site_id, visitor_scheme)
         held = self._by_site.get(site)
-        if held is not None:
-            if held[0] is route:
-                return held[1]
-            held[1].sites.discard(site)
+        if held is not None and held[0] is route and not held[1].forgotten:
+            return held[1]
         key = OriginKey.of(route, visitor_scheme)
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = OriginPool(self, key)
-        pool.sites.add(site)
+        if len(self._by_site) >= _KEPT_SITES:
+            self._by_site.clear()
         self._by_site[site] = (route, pool)
         return pool
 
@@ -337,11 +359,9 @@ class OriginPools:
 
     def forget(self, pool: OriginPool) -> None:
         """Called by a pool that is unused."""
+        pool.forgotten = True
         if self._pools.get(pool.key) is pool:
             del self._pools[pool.key]
-        for site in pool.sites:
-            self._by_site.pop(site, None)
-        pool.sites.clear()
 
     def stop(self) -> None:
         """Close every kept connection and keep no more."""
