@@ -438,13 +438,17 @@ async def test_stopping_lets_the_running_exchange_end_and_closes_the_idle() -> N
         assert len(run.rows) == 1
 
 
+@pytest.mark.parametrize(("scheme", "connections"), [("http", 1), ("https", 2)])
 @pytest_twisted.ensureDeferred
-async def test_two_origins_do_not_share_connections() -> None:
-    async with running() as run:
+async def test_sites_of_one_address_share_connections_that_prove_nothing(
+    scheme: str, connections: int
+) -> None:
+    names = (HOST, "two.example") if scheme == "https" else None
+    async with running(origin_names=names) as run:
         run.routes.routes["two.example"] = route_to(
-            run.origin.port, site_id=8, domain="two.example"
+            run.origin.port, scheme=scheme, site_id=8, domain="two.example"
         )
         visitor = await run.visit(GET + GET.replace(b"www.example.com", b"two.example"))
         await visitor.until(lambda v: v.data.count(b"hello") == 2)
-        assert len(run.origin.connections) == 2
+        assert len(run.origin.connections) == connections
         assert [row.site_id for row in run.rows] == [7, 8]
