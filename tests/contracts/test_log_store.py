@@ -18,6 +18,7 @@ from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
 from watchducks.background import StartupError, ThreadPool
 from watchducks.stores.chdb import ChdbStore
+from watchducks.stores.clickhouse import ClickHouseStore
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 from watchducks.stores.logs import open_log_store
 
@@ -177,6 +178,31 @@ async def test_clickhouse_comes_back(clickhouse: ClickHouse) -> None:
             return await answers(store)
 
         await eventually(CLOCK, back, "the store", 20)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_frozen_clickhouse_is_noticed(clickhouse: ClickHouse) -> None:
+    silence_seconds = 1.0
+    pool = ThreadPool("logs", 1, reactor=CLOCK)
+    pool.start()
+    store = ClickHouseStore(
+        clickhouse.fresh_database(), pool, clock=CLOCK, silence_seconds=silence_seconds
+    )
+    try:
+        await store.start()
+        await store.execute(TABLE)
+        clickhouse.pause()
+        # On the connection that is there, and on a new one, which the kernel still accepts.
+        for _ in range(2):
+            began = CLOCK.seconds()
+            with pytest.raises(StoreUnavailable):
+                await store.insert("things", ("big",), ([1],), "t")
+            assert CLOCK.seconds() - began < 3 * silence_seconds
+        clickhouse.resume()
+        assert await store.query("SELECT 1") == [(1,)]
+    finally:
+        await store.stop()
+        pool.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -1,4 +1,7 @@
-"""A ClickHouse server through clickhouse-driver, in a bounded thread pool of its own."""
+"""A ClickHouse server through clickhouse-driver, in a bounded thread pool of its own.
+
+The only module that imports the driver.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,13 @@ T = TypeVar("T")
 DEFAULT_PORT = 9000
 
 # Long enough for a handshake over a continent; a dead host is noticed before a person gives up.
-CONNECT_SECONDS = 3
-# A statement that takes longer is not one a page can wait for. The server ends it by itself ...
+CONNECT_SECONDS = 5
+# A statement that takes longer is not one a page can wait for. The server ends it by itself.
 STATEMENT_SECONDS = 30
-# ... and this is for a server that no longer answers at all.
-SILENCE_SECONDS = STATEMENT_SECONDS + 5
+# A server that says nothing for so long is frozen: while a query runs it reports its progress ten
+# times a second, and an insert, which is silent, takes a fraction of a second (at most one more
+# where MergeTree slows inserts down).
+SILENCE_SECONDS = 15
 # How long stop() waits for statements under way before it cuts their connections.
 STOP_SECONDS = 5.0
 _STOP_POLL_SECONDS = 0.05
@@ -56,11 +61,19 @@ class ClickHouseStore:
     pool, and one that broke is thrown away.
     """
 
-    def __init__(self, url: str, pool: ThreadPool, *, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool: ThreadPool,
+        *,
+        clock: IReactorTime,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
         """:param url: ``clickhouse://user:password@host:port/database``.
 
         :param pool: the caller's; it runs from before start() until after stop().
         :raises StartupError: the URL is wrong. The message never holds the password.
+        :param silence_seconds: how long a server may say nothing before it counts as gone.
         """
         parts = urlsplit(url)
         try:
@@ -77,6 +90,7 @@ class ClickHouseStore:
         self._database = database
         self._pool = pool
         self._clock = clock
+        self._silence_seconds = silence_seconds
         self._stopped = False
         self._calls = 0
         self._idle: list[Client] = []
@@ -181,8 +195,8 @@ class ClickHouseStore:
             database=database,
             client_name="watchducks",
             connect_timeout=CONNECT_SECONDS,
-            send_receive_timeout=SILENCE_SECONDS,
-            sync_request_timeout=CONNECT_SECONDS,
+            send_receive_timeout=self._silence_seconds,
+            sync_request_timeout=min(CONNECT_SECONDS, self._silence_seconds),
         )
 
     def _in_thread(self, work: Callable[[Client], T]) -> T:
