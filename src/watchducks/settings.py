@@ -62,7 +62,8 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
-    """:ivar trusted_peers: whose PROXY protocol header and X-Forwarded-For are believed.
+    """:ivar trusted_peers: whose PROXY protocol header, X-Forwarded-For, X-Forwarded-Proto and, for
+        want of these two, Forwarded are believed.
     :ivar client_connections: of one client at a time; 0: no limit.
     :ivar client_requests_per_second: of one client, on average; 0: no limit.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.wire.proxying import HOST, RawVisitor, Running, running, wait_for
 from tests.wire.test_proxy_tls import captured_hello, run_raw
 from tests.wire.test_tls_stress import One
 from watchducks.background import StartupError
+from watchducks.model.sites import SiteChoices
 from watchducks.proxy.limits import Limits
 from watchducks.proxy.tls_engine import TlsEngine
 from watchducks.settings import parse
@@ -111,6 +113,44 @@ async def test_a_client_named_by_a_header_is_not_trusted_himself() -> None:
             await visitor.until_has(b"hello")
         clients = [row.client for row in await run.until_rows(3)]
         assert clients == ["203.0.113.9", "198.51.100.1", "198.51.100.1"]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_balancer_that_speaks_tls_for_us_says_so_and_its_visitors_are_not_redirected(
+    trusted: bool,
+) -> None:
+    peers = LOOPBACK if trusted else {}
+    async with running(proxy_settings=peers) as run:
+        choices = SiteChoices(redirect_to_https=True, hsts_seconds=60)
+        run.routes.routes[HOST] = replace(run.routes.routes[HOST], choices=choices)
+        visitor = await run.visit()
+        for by in (b"http", b"https", b""):
+            said = b"X-Forwarded-For: 203.0.113.9\r\n"
+            said += b"X-Forwarded-Proto: %b\r\n" % by if by else b""
+            visitor.data = b""
+            visitor.send(GET.replace(b"\r\n\r\n", b"\r\n%b\r\n" % said))
+            data = await visitor.until_has(b"\r\n\r\n")
+            if trusted and by == b"https":
+                assert data.startswith(b"HTTP/1.1 200 ")
+                assert b"\r\nStrict-Transport-Security: max-age=60\r\n" in data
+                assert b"\r\nX-Forwarded-Proto: https\r\n" in run.origin.heads[0]
+                assert b"\r\nForwarded: for=203.0.113.9;proto=https;" in run.origin.heads[0]
+            else:
+                assert data.startswith(b"HTTP/1.1 301 ")
+                assert b"\r\nLocation: https://www.example.com/\r\n" in data
+                assert b"Strict-Transport" not in data
+        # Whose it is is learned of requests that are refused as well.
+        visitor.data = b""
+        said = b"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nbad line\r\n"
+        visitor.send(GET.replace(b"\r\n\r\n", b"\r\n%b\r\n" % said))
+        assert (await visitor.until_closed()).startswith(b"HTTP/1.1 400 ")
+        rows = [(row.client, row.scheme) for row in await run.until_rows(4)]
+        if trusted:
+            clients = ["203.0.113.9"] * 3 + ["203.0.113.7"]
+            assert rows == list(zip(clients, ["http", "https", "http", "https"], strict=True))
+        else:
+            assert rows == [("127.0.0.1", "http")] * 4
 
 
 @pytest_twisted.ensureDeferred

@@ -329,16 +329,22 @@ def test_a_trusted_peer_says_for_whom_each_request_is() -> None:
         world = Http2World(peer=Peer("10.0.0.1", trusted))
         world.context.trusted_networks = (ipaddress.ip_network("10.0.0.0/8"),)
         for stream_id, visitor in ((1, b"192.0.2.7"), (3, b"192.0.2.8, 10.0.0.9")):
-            fields = [*REQUEST, (b"x-forwarded-for", visitor)]
+            scheme = b"http" if stream_id == 1 else b"https"
+            fields = [*REQUEST, (b"x-forwarded-for", visitor), (b"x-forwarded-proto", scheme)]
             world.client.send_headers(stream_id, fields, end_stream=True)
             world.exchange()
             origin, transport = world.connect_origin()
             address = visitor.split(b",")[0] if trusted else b"10.0.0.1"
             assert b"\r\nX-Forwarded-For: %b\r\n" % address in transport.value()
+            scheme = scheme if trusted else b"https"
+            assert b"\r\nX-Forwarded-Proto: %b\r\n" % scheme in transport.value()
+            assert b"\r\nVia: 2.0 watchducks\r\n" in transport.value()
             origin.dataReceived(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
             origin.connectionLost(Failure(ConnectionDone()))
         clients = ["192.0.2.7", "192.0.2.8"] if trusted else ["10.0.0.1"] * 2
         assert [row.client for row in world.rows] == clients
+        schemes = ["http" if trusted else "https", "https"]
+        assert [row.scheme for row in world.rows] == schemes
 
 
 # --- tunnels (RFC 8441) ---

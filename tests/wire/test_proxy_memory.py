@@ -6,6 +6,7 @@ from twisted.python.failure import Failure
 
 from tests.wire.world import GET, OK, World
 from watchducks.proxy.limits import Limits
+from watchducks.proxy.peers import Peer
 
 
 def test_a_pause_with_the_last_bytes_of_a_body_does_not_stop_the_connection() -> None:
@@ -146,3 +147,14 @@ def test_a_visitor_is_not_blamed_for_an_origin_that_is_slow_to_take_his_body() -
     assert not world.rows
     world.turn(11)
     assert [row.reason for row in world.rows] == ["body-timeout"]
+
+
+def test_a_plain_connection_closes_as_one_whatever_its_peer_says_of_the_visitors_scheme() -> None:
+    world = World(peer=Peer("10.0.0.1", trusted=True))
+    said = b"\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"
+    world.receive(GET.replace(b"\r\n\r\n", said))
+    world.origins[0][0].dataReceived(OK)
+    assert world.rows[0].scheme == "https"
+    # What he still sends is read: closing with it unread would take the answer from him.
+    assert world.transport.half_closed
+    assert not world.transport.disconnecting

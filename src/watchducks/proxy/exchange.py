@@ -209,7 +209,7 @@ class Exchange:
                 if request.upgrade and self._visitor.protocol != "HTTP/1.1"
                 else request.fields
             ),
-            minor=request.minor,
+            protocol=self._visitor.protocol,
             options=request.options,
             length=request.length,
             visitor=self._visitor.about,

@@ -14,6 +14,12 @@ from watchducks.proxy.framing import CHUNKED, UNTIL_CLOSE, Trailers
 from watchducks.proxy.heads import Fields
 
 PSEUDONYM: Final = b"watchducks"
+# What the next hop is told, by the protocol of the one before (RFC 9110 section 7.6.3).
+VIA: Final = {
+    "HTTP/1.0": b"Via: 1.0 watchducks\r\n",
+    "HTTP/1.1": b"Via: 1.1 watchducks\r\n",
+    "HTTP/2": b"Via: 2.0 watchducks\r\n",
+}
 
 # RFC 9110 section 7.6.1 and RFC 2616 section 13.5.1. TE and Trailer are said anew where trailers
 # pass, Connection and Upgrade where a tunnel begins.
@@ -173,7 +179,7 @@ def to_origin(
     authority: bytes,
     fields: Fields,
     *,
-    minor: int,
+    protocol: str,
     options: frozenset[bytes],
     length: int,
     visitor: VisitorFields,
@@ -183,13 +189,13 @@ def to_origin(
 ) -> bytes:
     """Return the head of the request to the origin.
 
-    :param minor: of the HTTP version by which the visitor sent it.
+    :param protocol: by which the visitor sent it: a key of :data:`VIA`.
     :param length: of the body; 0 if there is none.
     :param trailers: the visitor takes trailers.
     :param upgrade: the protocol that the visitor wants to speak from here on; b"": none.
     """
     # A 1.0 visitor cannot be told to continue (RFC 9110 section 10.1.1).
-    drops = _TO_ORIGIN if minor else _TO_ORIGIN_FROM_1_0
+    drops = _TO_ORIGIN_FROM_1_0 if protocol == "HTTP/1.0" else _TO_ORIGIN
     if length == CHUNKED:
         drops = _TO_ORIGIN_CHUNKED
     lines = end_to_end(fields, drops, options)
@@ -204,7 +210,7 @@ def to_origin(
         lines.append(b"Content-Length: %d\r\n" % length)
     return (
         b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Request-Id: %b\r\n"
-        b"CDN-Loop: watchducks\r\nVia: 1.%d watchducks\r\n\r\n"
+        b"CDN-Loop: watchducks\r\n%b\r\n"
         % (
             method,
             target,
@@ -212,7 +218,7 @@ def to_origin(
             b"".join(lines),
             visitor.of_request(authority),
             request_id,
-            minor,
+            VIA[protocol],
         )
     )
 

@@ -11,7 +11,7 @@ bounded buffer and the transport is not read. States::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -34,8 +34,8 @@ from watchducks.proxy.framing import (
     reader_for,
 )
 from watchducks.proxy.headers import VisitorFields
-from watchducks.proxy.heads import BadHead, HeadProblem, RequestHeadReader
-from watchducks.proxy.peers import Peer, address_of, client_address
+from watchducks.proxy.heads import BadHead, Fields, HeadProblem, RequestHeadReader
+from watchducks.proxy.peers import Peer, Scheme, address_of, visitor_of
 from watchducks.proxy.refused import record_refused
 from watchducks.proxy.request import Request, read_request
 
@@ -55,14 +55,14 @@ class VisitorConnection(Protocol):
     def __init__(
         self,
         context: ProxyContext,
-        scheme: Literal["http", "https"],
+        scheme: Scheme,
         covers: Callable[[str], bool] | None = None,
         peer: Peer | None = None,
     ) -> None:
         """:param covers: whether the certificate presented is one for a host; None: none was.
         :param peer: the client; None: who the transport says, and he is not trusted.
         """
-        self.scheme = scheme
+        self.scheme: Scheme = scheme
         self.protocol = "HTTP/1.1"
         self.address = ""
         self._context = context
@@ -70,6 +70,7 @@ class VisitorConnection(Protocol):
         self._deadlines = context.deadlines
         self._covers = covers
         self._peer = peer
+        self._own_scheme = scheme  # the connection's; `scheme` is that of a trusted peer's visitor
         self._buffer = b""
         self._head: RequestHeadReader | None = None
         self._head_is_new = False
@@ -167,7 +168,7 @@ class VisitorConnection(Protocol):
         self._deadlines.set(self, self._limits.flush_seconds)
         self._resume_reading()  # or we would not see him close
         self.transport.unregisterProducer()
-        if self.scheme == "http" and not self._read_ended:
+        if self._own_scheme == "http" and not self._read_ended:
             self.transport.loseWriteConnection()
         else:  # TLS waits for the other side's close_notify by itself
             self.transport.loseConnection()
@@ -240,7 +241,7 @@ class VisitorConnection(Protocol):
             self._refuse(refusal.reason, head)
             return
         if self._peer is not None and self._peer.trusted:
-            self._learn_address(self._peer, request)
+            self._learn_visitor(self._peer, request.fields)
         self._buffer = rest
         self._head = None
         self._deadlines.clear(self)
@@ -287,13 +288,13 @@ class VisitorConnection(Protocol):
             )
         self._deadlines.set(self, self._pace.seconds_left(received))
 
-    def _learn_address(self, peer: Peer, request: Request) -> None:
-        """Believe a trusted peer about who made this request."""
-        values = [value for name, value in request.fields if name.lower() == b"x-forwarded-for"]
-        address = client_address(peer, values, self._context.trusted_networks)
-        if address != self.address:
-            self.address = address
-            self.about = VisitorFields(address, self.scheme)
+    def _learn_visitor(self, peer: Peer, fields: Fields) -> None:
+        """Believe a trusted peer about who made this request, and by which scheme."""
+        networks = self._context.trusted_networks
+        address, scheme = visitor_of(peer, self._own_scheme, fields, networks)
+        if (address, scheme) != (self.address, self.scheme):
+            self.address, self.scheme = address, scheme
+            self.about = VisitorFields(address, scheme)
 
     def _refuse(self, reason: Reason, head: RequestHeadReader) -> None:
         """Answer what did not become a request, and close: where the next one begins is unknown."""
@@ -303,6 +304,8 @@ class VisitorConnection(Protocol):
             reason, self._context.new_request_id(), accepted, self._context.wall()
         )
         self._head = None
+        if self._peer is not None and self._peer.trusted:
+            self._learn_visitor(self._peer, fields)
         if method == b"HEAD":
             body = b""
         self.transport.write(

@@ -45,10 +45,10 @@ from watchducks.proxy.http2_hpack import FieldDecoder, PlainEncoder
 from watchducks.proxy.http2_limits import MAX_FRAME_BYTES, Http2Limits
 from watchducks.proxy.http2_request import Section, read_request, read_trailers, salvage
 from watchducks.proxy.http2_stream import Http2Stream
-from watchducks.proxy.peers import Peer, client_address
+from watchducks.proxy.peers import Peer, Scheme, visitor_of
 from watchducks.proxy.refused import record_refused
 
-_SCHEME: Final = "https"
+_SCHEME: Final[Scheme] = "https"
 # What our PING after the first GOAWAY says, to be known again.
 _LEAVING: Final = b"leaving."
 _FIRST_WINDOW_BYTES: Final = 65_535  # RFC 9113 section 6.9.2
@@ -255,18 +255,18 @@ class Http2Session:
         stream.start(exchange, request.length, tunnel=bool(request.upgrade))
 
     def _make_stream(self, stream_id: int, section: Section, *, ended: bool) -> Http2Stream:
-        address, about = self._peer.address, self._about
+        address, scheme, about = self._peer.address, _SCHEME, self._about
         if self._peer.trusted:
-            values = [value for name, value in section if name == b"x-forwarded-for"]
-            address = client_address(self._peer, values, self._context.trusted_networks)
-            if address != self._peer.address:
-                about = VisitorFields(address, _SCHEME)
+            networks = self._context.trusted_networks
+            address, scheme = visitor_of(self._peer, scheme, section, networks)
+            about = VisitorFields(address, scheme)
         return Http2Stream(
             self,
             stream_id,
             self._context.limits,
             self._context.deadlines,
             address=address,
+            scheme=scheme,
             about=about,
             ended=ended,
         )

@@ -8,7 +8,7 @@ it had read already is kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from h2.errors import ErrorCodes
 
@@ -18,6 +18,7 @@ from watchducks.proxy.exchange import Exchange
 from watchducks.proxy.framing import CHUNKED, Trailers
 from watchducks.proxy.http2_request import Section, answer_section, trailer_section
 from watchducks.proxy.limits import Limits
+from watchducks.proxy.peers import Scheme
 
 if TYPE_CHECKING:
     from watchducks.proxy.headers import VisitorFields
@@ -90,11 +91,11 @@ class Http2Stream:
         "about",
         "address",
         "request_ended",
+        "scheme",
         "stream_id",
         "unconsumed",
     )
 
-    scheme: Literal["http", "https"] = "https"
     protocol = "HTTP/2"
 
     def __init__(
@@ -105,12 +106,14 @@ class Http2Stream:
         deadlines: Deadlines,
         *,
         address: str,
+        scheme: Scheme,
         about: VisitorFields,
         ended: bool,
     ) -> None:
         """:param ended: the request has no body."""
         self.stream_id = stream_id
         self.address = address
+        self.scheme = scheme
         self.about = about
         self.request_ended = ended
         self.unconsumed = 0

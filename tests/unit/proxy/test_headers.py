@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,13 +59,15 @@ def names_of(lines: bytes) -> list[bytes]:
 VISITOR = VisitorFields("192.0.2.7", "https")
 
 
-def origin_head(fields: Fields, length: int = 0, method: bytes = b"GET", minor: int = 1) -> bytes:
+def origin_head(
+    fields: Fields, length: int = 0, method: bytes = b"GET", protocol: str = "HTTP/1.1"
+) -> bytes:
     return to_origin(
         method,
         b"/",
         b"Example.com:8080",
         fields,
-        minor=minor,
+        protocol=protocol,
         options=options_of(fields),
         length=length,
         visitor=VISITOR,
@@ -124,16 +127,21 @@ def test_the_origin_is_told_about_an_ipv6_visitor_as_rfc_7239_says() -> None:
     )
 
 
-def test_via_is_appended_and_says_the_version_that_was_received() -> None:
-    head = origin_head([(b"Via", b"1.1 other")], minor=0)
+@pytest.mark.parametrize(
+    ("protocol", "version"), [("HTTP/1.0", b"1.0"), ("HTTP/1.1", b"1.1"), ("HTTP/2", b"2.0")]
+)
+def test_via_is_appended_and_says_the_version_that_was_received(
+    protocol: str, version: bytes
+) -> None:
+    head = origin_head([(b"Via", b"1.1 other")], protocol=protocol)
     assert b"\r\nVia: 1.1 other\r\n" in head
-    assert head.endswith(b"\r\nVia: 1.0 watchducks\r\n\r\n")
+    assert head.endswith(b"\r\nVia: %b watchducks\r\n\r\n" % version)
 
 
 def test_expect_is_not_passed_for_a_visitor_who_cannot_be_told_to_continue() -> None:
     expect = [(b"Expect", b"100-continue")]
     assert b"Expect" in origin_head(expect, 5, b"POST")
-    assert b"Expect" not in origin_head(expect, 5, b"POST", minor=0)
+    assert b"Expect" not in origin_head(expect, 5, b"POST", "HTTP/1.0")
 
 
 def test_a_post_without_a_body_says_so() -> None:

@@ -270,7 +270,7 @@ def test_whatever_is_accepted_is_one_request_over_http_1(section: Section, ended
         request.target,
         request.authority,
         request.fields,
-        minor=request.minor,
+        protocol="HTTP/2",
         options=request.options,
         length=request.length,
         visitor=VisitorFields("192.0.2.1", "https"),

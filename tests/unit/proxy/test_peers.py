@@ -14,14 +14,21 @@ from watchducks.proxy.peers import (
     MAX_HOPS,
     Peer,
     address_of,
-    client_address,
     is_trusted,
     parse_address,
     peer_at,
+    visitor_of,
 )
 
 NETWORKS = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
 BALANCER = Peer("10.0.0.1", trusted=True)
+
+
+def client_address(peer: Peer, values: list[bytes], networks: Any) -> str:
+    fields = [(b"X-Forwarded-For", value) for value in values]
+    address, scheme = visitor_of(peer, "http", fields, networks)
+    assert scheme == "http"
+    return address
 
 
 @given(
@@ -80,6 +87,60 @@ def test_the_nearest_address_that_is_not_trusted_is_the_client(
     values: list[bytes], client: str
 ) -> None:
     assert client_address(BALANCER, values, NETWORKS) == client
+
+
+FOR, PROTO, FORWARDED = b"X-Forwarded-For", b"x-forwarded-proto", b"Forwarded"
+CLIENT = (FOR, b"203.0.113.9")
+
+
+@pytest.mark.parametrize(
+    ("fields", "address", "scheme"),
+    [
+        ([], "10.0.0.1", "http"),
+        ([(PROTO, b"https")], "10.0.0.1", "https"),
+        ([CLIENT, (PROTO, b"HTTPS")], "203.0.113.9", "https"),
+        ([CLIENT, (PROTO, b"wss")], "203.0.113.9", "https"),
+        ([CLIENT, (PROTO, b"gopher")], "203.0.113.9", "http"),
+        ([CLIENT, (PROTO, b"")], "203.0.113.9", "http"),
+        # What the visitor claims stands before what the balancer saw.
+        ([CLIENT, (PROTO, b"https"), (PROTO, b"http")], "203.0.113.9", "http"),
+        ([CLIENT, (PROTO, b"http, https")], "203.0.113.9", "https"),
+        # Two of ours, each with its word, or one word for both.
+        ([(FOR, b"203.0.113.9, 10.0.0.9"), (PROTO, b"https, http")], "203.0.113.9", "https"),
+        ([(FOR, b"203.0.113.9, 10.0.0.9"), (PROTO, b"https")], "203.0.113.9", "https"),
+        ([(FORWARDED, b"for=203.0.113.9;proto=https")], "203.0.113.9", "https"),
+        ([(FORWARDED, b'Proto=HTTPS; For="[2001:db9::7]:4711"')], "2001:db9::7", "https"),
+        ([(FORWARDED, b"proto=https;host=a.example")], "10.0.0.1", "https"),
+        ([(FORWARDED, b"for=198.51.100.1, for=203.0.113.9")], "203.0.113.9", "http"),
+        (
+            [(FORWARDED, b"for=203.0.113.9;proto=https,for=10.0.0.9;proto=http")],
+            "203.0.113.9",
+            "https",
+        ),
+        # What is malformed hides nothing of what the balancer wrote after it.
+        ([(FORWARDED, b'for="x, for=203.0.113.9;proto=https')], "203.0.113.9", "https"),
+        ([(FORWARDED, b"for=203.0.113.9;for=198.51.100.1;proto=https")], "10.0.0.1", "http"),
+        ([(FORWARDED, b"for=_hidden;proto=https")], "10.0.0.1", "https"),
+        # Whoever writes the one passes on what visitors claim in the other.
+        ([CLIENT, (FORWARDED, b"for=198.51.100.1;proto=https")], "203.0.113.9", "http"),
+        ([(PROTO, b"http"), (FORWARDED, b"for=198.51.100.1;proto=https")], "10.0.0.1", "http"),
+    ],
+)
+def test_a_trusted_peer_says_who_came_and_by_which_scheme(
+    fields: list[tuple[bytes, bytes]], address: str, scheme: str
+) -> None:
+    assert visitor_of(BALANCER, "http", fields, NETWORKS) == (address, scheme)
+    nobody = Peer("203.0.113.1", trusted=False)
+    assert visitor_of(nobody, "http", fields, NETWORKS) == ("203.0.113.1", "http")
+
+
+@given(st.lists(st.tuples(st.sampled_from([FOR, PROTO, FORWARDED]), st.binary())))
+def test_whatever_a_trusted_peer_says_is_an_address_and_a_scheme(
+    fields: list[tuple[bytes, bytes]],
+) -> None:
+    address, scheme = visitor_of(BALANCER, "https", fields, NETWORKS)
+    ipaddress.ip_address(address)
+    assert scheme in ("http", "https")
 
 
 def test_only_so_many_hops_are_followed() -> None:
