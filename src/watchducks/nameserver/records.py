@@ -13,16 +13,14 @@ and its ``Name`` cannot carry a label with a dot in it, which the RNAME of an SO
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # RFC 1035 section 2.3.4.
 MAX_LABEL_OCTETS: Final = 63
 MAX_NAME_OCTETS: Final = 255
 
 
-@dataclass(frozen=True, slots=True)
-class RRset:
+class RRset(NamedTuple):
     """The records of one owner and type (RFC 2181 section 5).
 
     :ivar type: a type number, such as ``twisted.names.dns.A``.
@@ -78,6 +76,19 @@ def suffix_offsets(name: bytes) -> Iterator[int]:
         if not name[offset]:
             return
         offset += 1 + name[offset]
+
+
+def name_at(rdata: bytes, offset: int) -> bytes:
+    """Return the name that begins at ``offset`` in RDATA, where names are written out in full.
+
+    :raises ValueError: the RDATA ends within it.
+    """
+    end = offset
+    while end < len(rdata) and rdata[end]:
+        end += 1 + rdata[end]
+    if end >= len(rdata):
+        raise ValueError("RDATA ends within a name")
+    return rdata[offset : end + 1]
 
 
 def is_below(name: bytes, apex: bytes) -> bool:

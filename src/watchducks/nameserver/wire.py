@@ -9,13 +9,18 @@ an OPT record, is smaller than working around that, and a sixth of its CPU time.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from twisted.names import dns
 
-from watchducks.nameserver.answer import Answer, Question
-from watchducks.nameserver.records import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, RRset, suffix_offsets
+from watchducks.nameserver.answer import Answer, Question, Section
+from watchducks.nameserver.records import (
+    MAX_LABEL_OCTETS,
+    MAX_NAME_OCTETS,
+    RRset,
+    name_at,
+    suffix_offsets,
+)
 
 HEADER_OCTETS: Final = 12
 # Without EDNS (RFC 1035 section 4.2.1), and the least that a size given with EDNS can mean.
@@ -38,7 +43,20 @@ DO: Final = 0x8000
 BADVERS: Final = 16
 _FIXED_RR = struct.Struct("!HHLH")
 _OPT = struct.Struct("!BHHBBHH")
+_OPTION = struct.Struct("!HH")
+_COUNTS = struct.Struct("!4H")
+_NUMBER = struct.Struct("!H")
 _POINTER: Final = 0xC000
+# Fourteen bits (RFC 1035 section 4.1.4).
+_MAX_POINTER: Final = 0x3FFF
+# In RDATA of these types: how many octets precede the names, and how many names there are.
+_COMPRESSIBLE: Final = {
+    dns.NS: (0, 1),
+    dns.CNAME: (0, 1),
+    dns.SOA: (0, 2),
+    dns.PTR: (0, 1),
+    dns.MX: (2, 1),
+}
 
 
 class Malformed(ValueError):
@@ -46,11 +64,16 @@ class Malformed(ValueError):
 
 
 class Edns(NamedTuple):
-    """The OPT record of a query. ``udp_octets``: the largest datagram that the asker takes."""
+    """The OPT record of a query.
+
+    :ivar udp_octets: the largest datagram that the asker takes.
+    :ivar options: its RDATA, not read any further: see :func:`read_options`.
+    """
 
     udp_octets: int
     version: int
     dnssec_ok: bool
+    options: bytes = b""
 
 
 class Query(NamedTuple):
@@ -124,7 +147,9 @@ def parse_query(data: bytes) -> Query:
         if record_type == dns.OPT:
             if edns is not None or data[owner] or index < answers + authorities:
                 raise Malformed("a second or misplaced OPT")
-            edns = Edns(size, numbers >> 16 & 0xFF, bool(numbers & DO))
+            edns = Edns(
+                size, numbers >> 16 & 0xFF, bool(numbers & DO), data[offset - length : offset]
+            )
     if offset != len(data):
         raise Malformed("octets after the end")
     # Octets of lengths are below 64, so only letters are changed.
@@ -161,18 +186,45 @@ def _skip_name(data: bytes, offset: int) -> int:
     raise Malformed("a record's name cannot be read")
 
 
-def opt_record(extended_rcode: int, *, dnssec_ok: bool) -> bytes:
-    """Return our OPT: the size we take, version 0, and the asker's DO bit (RFC 3225)."""
-    return _OPT.pack(0, dns.OPT, MAX_UDP_OCTETS, extended_rcode, 0, DO if dnssec_ok else 0, 0)
+def read_options(rdata: bytes) -> dict[int, bytes]:
+    """Return the options of an OPT record by code; of several with one code, the first.
+
+    :raises Malformed: an option is cut off.
+    """
+    options: dict[int, bytes] = {}
+    offset = 0
+    # Each turn takes 4 octets or more, so the packet's own length bounds the loop.
+    while offset < len(rdata):
+        if offset + _OPTION.size > len(rdata):
+            raise Malformed("cut off in an option")
+        code, length = _OPTION.unpack_from(rdata, offset)
+        offset += _OPTION.size + length
+        if offset > len(rdata):
+            raise Malformed("cut off in an option")
+        options.setdefault(code, rdata[offset - length : offset])
+    return options
+
+
+def write_option(code: int, data: bytes) -> bytes:
+    """Return one option of an OPT record."""
+    return _OPTION.pack(code, len(data)) + data
+
+
+def opt_record(extended_rcode: int, *, dnssec_ok: bool, options: bytes = b"") -> bytes:
+    """Return our OPT: the size we take, version 0, and the asker's DO bit (RFC 3225).
+
+    :param extended_rcode: the upper eight bits of the response code.
+    :param options: any number of :func:`write_option`.
+    """
+    flags = DO if dnssec_ok else 0
+    fixed = _OPT.pack(0, dns.OPT, MAX_UDP_OCTETS, extended_rcode, 0, flags, len(options))
+    return fixed + options
 
 
 def bad_version(query: Query, data: bytes) -> bytes:
     """Return the response to a query whose EDNS version is not 0 (RFC 6891 section 6.1.3)."""
-    dnssec_ok = query.edns is not None and query.edns.dnssec_ok
-    opt = opt_record(BADVERS >> 4, dnssec_ok=dnssec_ok)
-    return Reply((QR, BADVERS & 0xF), struct.pack("!4H", 1, 0, 0, 1), opt).render(
-        data, query.end + 4
-    )
+    reply = encode(query, Answer(BADVERS), MIN_UDP_OCTETS)
+    return reply.render(data, query.end + 4)
 
 
 def size_limit(edns: Edns | None) -> int:
@@ -182,51 +234,105 @@ def size_limit(edns: Edns | None) -> int:
     return min(max(edns.udp_octets, MIN_UDP_OCTETS), MAX_UDP_OCTETS)
 
 
-def encode(query: Query, answer: Answer, limit: int) -> Reply:
+def encode(query: Query, answer: Answer, limit: int, options: bytes = b"") -> Reply:
     """Write ``answer`` down within ``limit`` octets for the whole message.
 
-    What is only helpful (the additional section) goes first; if the rest does not fit either, the
-    message is empty with TC set, and the asker comes again over TCP.
+    Record sets are written whole or not at all (RFC 2181 section 9). From the first on that does
+    not fit the rest is left out, and TC is set unless that is only helpful: the asker comes again
+    over TCP. The OPT record always fits.
+
+    :param options: for the OPT record, see :func:`opt_record`; without EDNS there is none.
     """
-    question_octets = query.end + 4  # the header included
     opt = b""
     if query.edns is not None:
-        opt = opt_record(0, dnssec_ok=query.edns.dnssec_ok)
-    # Owners are written as a pointer when they are the question's name or a suffix of it, which
-    # they nearly always are. Names within RDATA are never compressed (RFC 3597 section 4 would
-    # forbid it for newer types; for the others it saves little and costs the sharing of RDATA).
-    pointers = {
-        query.question.name[offset:]: struct.pack("!H", _POINTER | HEADER_OCTETS + offset)
-        for offset in suffix_offsets(query.question.name)
-        if query.question.name[offset]
-    }
-    required, required_counts = _sections((answer.answers, answer.authority), pointers)
-    helpful, helpful_counts = _sections((answer.additional,), pointers)
-    flags = QR | (AA if answer.authoritative else 0)
-    extra = len(opt) > 0
-    size = question_octets + len(required) + len(opt)
-    if size > limit:
-        counts = struct.pack("!4H", 1, 0, 0, extra)
-        return Reply((flags | TC, answer.rcode), counts, opt)
-    if size + len(helpful) > limit:
-        helpful, helpful_counts = b"", [0]
-    counts = struct.pack("!4H", 1, *required_counts, helpful_counts[0] + extra)
-    return Reply((flags, answer.rcode), counts, required + helpful + opt)
+        opt = opt_record(answer.rcode >> 4, dnssec_ok=query.edns.dnssec_ok, options=options)
+    first, second = QR | (AA if answer.authoritative else 0), answer.rcode & 0xF
+    sections = _Sections(query, limit - len(opt))
+    helpful = 0
+    answers = sections.write(answer.answers)
+    authority = sections.write(answer.authority)
+    glue = sections.write(answer.glue)
+    if sections.full:
+        first |= TC
+    else:
+        helpful = sections.write(answer.additional)
+    counts = _COUNTS.pack(1, answers, authority, glue + helpful + (1 if opt else 0))
+    return Reply((first, second), counts, b"".join((*sections.parts, opt)))
 
 
-def _sections(
-    sections: Sequence[Sequence[tuple[bytes, RRset]]], pointers: dict[bytes, bytes]
-) -> tuple[bytes, list[int]]:
-    parts: list[bytes] = []
-    counts: list[int] = []
-    for section in sections:
-        counts.append(sum(len(rrset.rdatas) for _, rrset in section))
+class _Sections:
+    """Records as they are written behind a question.
+
+    Names are compressed against all that was written before (RFC 1035 section 4.1.4), those within
+    RDATA only where that RFC knows the type (RFC 3597 section 4).
+
+    :ivar parts: the octets, in pieces.
+    :ivar full: something did not fit; what comes after it is left out as well.
+    """
+
+    __slots__ = ("_limit", "_offset", "_pointers", "full", "parts")
+
+    def __init__(self, query: Query, limit: int) -> None:
+        """
+        :param limit: the octets that there are for the message without its OPT.
+        """
+        self.parts: list[bytes] = []
+        self.full = False
+        self._limit = limit
+        self._offset = query.end + 4
+        name = query.question.name
+        self._pointers = {
+            name[offset:]: _NUMBER.pack(_POINTER | HEADER_OCTETS + offset)
+            for offset in suffix_offsets(name)
+            if name[offset]
+        }
+
+    def write(self, section: Section) -> int:
+        """Write as many record sets as fit; return how many records those are."""
+        count = 0
         for owner, rrset in section:
-            name = pointers.get(owner, owner)
-            for rdata in rrset.rdatas:
-                parts += (
-                    name,
-                    _FIXED_RR.pack(rrset.type, dns.IN, rrset.ttl, len(rdata)),
-                    rdata,
-                )
-    return b"".join(parts), counts
+            if self.full or not self._write(owner, rrset):
+                self.full = True
+                break
+            count += len(rrset.rdatas)
+        return count
+
+    def _write(self, owner: bytes, rrset: RRset) -> bool:
+        type_, ttl, rdatas = rrset
+        names = _COMPRESSIBLE.get(type_)
+        parts: list[bytes] = []
+        offset = self._offset
+        for whole in rdatas:
+            name = self._compressed(owner, offset)
+            start = offset + len(name) + _FIXED_RR.size
+            rdata = whole if names is None else self._compressed_rdata(whole, start, *names)
+            parts += (name, _FIXED_RR.pack(type_, dns.IN, ttl, len(rdata)), rdata)
+            offset = start + len(rdata)
+            if offset > self._limit:
+                return False
+        self.parts += parts
+        self._offset = offset
+        return True
+
+    def _compressed_rdata(self, rdata: bytes, start: int, prefix: int, count: int) -> bytes:
+        """Compress the ``count`` names that follow ``prefix`` octets of RDATA."""
+        written, offset = rdata[:prefix], prefix
+        for _ in range(count):
+            name = name_at(rdata, offset)
+            written += self._compressed(name, start + len(written))
+            offset += len(name)
+        return written + rdata[offset:]
+
+    def _compressed(self, name: bytes, start: int) -> bytes:
+        """Return ``name`` as it is written at ``start``, and remember where its suffixes are."""
+        pointers = self._pointers
+        offset = 0
+        while name[offset]:
+            suffix = name[offset:]
+            pointer = pointers.get(suffix)
+            if pointer is not None:
+                return name[:offset] + pointer
+            if start + offset <= _MAX_POINTER:
+                pointers[suffix] = _NUMBER.pack(_POINTER | start + offset)
+            offset += 1 + name[offset]
+        return name

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from twisted.logger import Logger
@@ -13,6 +12,17 @@ from twisted.names import dns
 
 from watchducks.model.changes import Changes
 from watchducks.model.origins import Address
+from watchducks.model.sites import Site
+from watchducks.model.zones import DEFAULT_CONTENTS
+from watchducks.nameserver.nodes import (
+    DS,
+    EMPTY,
+    Derived,
+    Node,
+    Nodes,
+    build_nodes,
+    default_nodes,
+)
 from watchducks.nameserver.records import (
     RRset,
     is_below,
@@ -31,23 +41,6 @@ SOA_EXPIRE_SECONDS: Final = 3_600_000
 INFRASTRUCTURE_TTL_SECONDS: Final = 3_600
 
 
-class Derived(Enum):
-    """A place in a zone whose records are worked out when they are asked for."""
-
-    PROXIED = "the healthy proxies, or the origin"
-    START_OF_AUTHORITY = "the SOA with the present serial"
-
-
-# The records of one owner name, by type. An owner without records is an empty non-terminal.
-Node = Mapping[int, RRset | Derived]
-# A zone's records by relative owner name; b"" is the apex. Every name between an owner and the
-# apex has a node as well, so that "no node" means NXDOMAIN (RFC 8020).
-Nodes = Mapping[bytes, Node]
-
-_PROXIED: Final[Node] = {dns.A: Derived.PROXIED, dns.AAAA: Derived.PROXIED}
-_WWW: Final = b"\x03www"
-
-
 @dataclass(frozen=True, slots=True)
 class Zone:
     """One zone we answer for.
@@ -55,8 +48,7 @@ class Zone:
     :ivar apex: its wire name.
     :ivar revision: the registry's revision in which it last changed; 0 for our own hosts.
     :ivar origin: where visitors go while no proxy is healthy; None if nothing in it is proxied.
-    :ivar nodes: its records. Most zones hold the same ones and share one mapping, which is what
-        makes 100,000 zones cost some 30 MB instead of several hundred.
+    :ivar nodes: its records. Most zones hold the same ones and share one mapping.
     """
 
     apex: bytes
@@ -71,6 +63,7 @@ class ZoneTable:
     Lives on the reactor's thread; :meth:`apply` is what a ``SiteFeed`` calls.
 
     :ivar revision: grows with each change here, so that a cache of answers knows when to forget.
+    :ivar ttl: seconds for A and AAAA of proxied names, and for negative answers.
     """
 
     _log = Logger()
@@ -93,19 +86,25 @@ class ZoneTable:
         self._mailboxes = servers[0] + mailbox_name(sender)
         self._ns = RRset(dns.NS, INFRASTRUCTURE_TTL_SECONDS, tuple(dict.fromkeys(servers)))
         self._hosts = {
-            server: _host_node(found)
+            server: _addresses_node(found, INFRASTRUCTURE_TTL_SECONDS)
             for server, found in host_addresses(servers, addresses).items()
         }
         self._apex: Node = {
             dns.SOA: Derived.START_OF_AUTHORITY,
             dns.NS: self._ns,
         }
-        self._site_nodes: Nodes = self._nodes({b"": _PROXIED, _WWW: _PROXIED})
-        self._zones: dict[bytes, Zone] = {}
+        self._default_nodes = default_nodes(self._apex)
+        # A zone is built of its site when it is first asked for: taking over 100,000 sites then
+        # holds the reactor for a moment only, and what nobody asks for costs next to nothing.
+        self._zones: dict[bytes, Site | Zone] = {}
+        # The registered zones somewhere below a name, by that name: so that a parent of ours knows
+        # its cuts. Names of one label are left out, for nobody can register them.
+        self._below: dict[bytes, set[bytes]] = {}
+        self._aliases: dict[bytes, Node] = {}
         # Each of our own hosts is also a zone of its own: we can vouch for that name and for
         # nothing beside it. A registered zone around it takes the host in instead.
-        self._host_zones = {
-            server: Zone(server, 0, None, self._nodes({b"": node}))
+        self._host_zones: dict[bytes, Site | Zone] = {
+            server: Zone(server, 0, None, Nodes({b"": {**self._apex, **node}}, {}))
             for server, node in self._hosts.items()
         }
 
@@ -124,9 +123,10 @@ class ZoneTable:
                     "zone {zone} is left out: {error}", zone=site.zone, error=str(error)
                 )
                 continue
-            self._zones[apex] = Zone(
-                apex, site.revision, site.origin.address, self._nodes_of_site(apex)
-            )
+            if apex not in self._zones:
+                for above in _names_above(apex):
+                    self._below.setdefault(above, set()).add(apex)
+            self._zones[apex] = site
         if changes.sites or changes.removed:
             self.revision += 1
 
@@ -135,19 +135,94 @@ class ZoneTable:
             apex = wire_name(zone)
         except ValueError:
             return  # it was never taken in
-        self._zones.pop(apex, None)
+        if self._zones.pop(apex, None) is None:
+            return
+        for above in _names_above(apex):
+            below = self._below[above]
+            below.discard(apex)
+            if not below:
+                del self._below[above]
 
     def find(self, name: bytes) -> tuple[Zone, bytes] | None:
         """Return the closest zone around ``name`` (lower-case wire name) and the relative name.
 
         One dictionary look-up a label; None outside our zones.
+
+        :raises ValueError: the zone's contents cannot be read.
         """
         for zones in (self._zones, self._host_zones):
-            for offset in suffix_offsets(name):
+            offset = 0
+            while True:
                 zone = zones.get(name[offset:])
                 if zone is not None:
+                    if not isinstance(zone, Zone):
+                        zone = zones[name[offset:]] = self._built(name[offset:], zone)
                     return zone, name[:offset]
+                if not name[offset]:
+                    break
+                offset += 1 + name[offset]
         return None
+
+    def find_parent(self, name: bytes) -> tuple[Zone, bytes] | None:
+        """Return as :meth:`find` does, but where ``name`` is an apex, the zone above if we have it.
+
+        For questions about DS, whose records are on the parent's side of a cut (RFC 4035 section
+        3.1.4.1).
+        """
+        found = self.find(name)
+        if found is None or found[1] or not name[0]:
+            return found
+        above = self.find(name[1 + name[0] :])
+        if above is None:
+            return found
+        return above[0], name[: len(name) - len(above[0].apex)]
+
+    def node(self, zone: Zone, relative: bytes) -> Node | None:
+        """Return the node of a name in ``zone``, or None if there is no such name.
+
+        A registered zone within another is a cut of the outer one, whoever wrote that down: so the
+        outer one must not say that the names on the way to it do not exist.
+        """
+        node = zone.nodes.owners.get(relative)
+        if relative and zone.apex in self._below:
+            name = relative + zone.apex
+            if name in self._zones:
+                signer = EMPTY if node is None else node
+                return {dns.NS: self._ns} | ({DS: signer[DS]} if DS in signer else {})
+            if node is None and name in self._below:
+                return EMPTY
+        return node
+
+    def _built(self, apex: bytes, site: Site) -> Zone:
+        hosts = {
+            server[: len(server) - len(apex)]: node
+            for server, node in self._hosts.items()
+            if is_below(server, apex)
+        }
+        if hosts or site.contents != DEFAULT_CONTENTS:
+            nodes = build_nodes(site.contents, self._apex, hosts)
+        else:
+            nodes = self._default_nodes
+        return Zone(apex, site.revision, site.origin.address, nodes)
+
+    def learn(self, target: bytes, addresses: Collection[Address], ttl: int) -> None:
+        """Answer those who are an ALIAS of ``target`` with ``addresses``, for ``ttl`` seconds.
+
+        :param target: a lower-case wire name.
+        """
+        node = _addresses_node(addresses, ttl)
+        if self._aliases.get(target) != node:
+            self._aliases[target] = node
+            self.revision += 1
+
+    def forget(self, target: bytes) -> None:
+        """Undo :meth:`learn`."""
+        if self._aliases.pop(target, None) is not None:
+            self.revision += 1
+
+    def alias(self, target: bytes) -> Node | None:
+        """Return the A and AAAA of the other name ``target``; None: not known yet."""
+        return self._aliases.get(target)
 
     def start_of_authority(self, zone: Zone, verdict_revision: int) -> RRset:
         """Return the SOA of ``zone``.
@@ -166,43 +241,19 @@ class ZoneTable:
         )
         return RRset(dns.SOA, INFRASTRUCTURE_TTL_SECONDS, (self._mailboxes + numbers,))
 
-    def glue(self, zone: Zone) -> list[tuple[bytes, RRset]]:
-        """Return the addresses of those of our name servers that are within ``zone``."""
-        return [
-            (server, rrset)
-            for server, node in self._hosts.items()
-            if is_below(server, zone.apex)
-            for rrset in node.values()
-        ]
 
-    def _nodes_of_site(self, apex: bytes) -> Nodes:
-        inside: dict[bytes, Node] = {
-            server[: len(server) - len(apex)]: node
-            for server, node in self._hosts.items()
-            if is_below(server, apex)
-        }
-        if not inside:
-            return self._site_nodes
-        # Our own host's address wins over "proxied": without it nobody would find the server.
-        return self._nodes({b"": _PROXIED, _WWW: _PROXIED, **inside})
-
-    def _nodes(self, owners: Mapping[bytes, Node]) -> Nodes:
-        """Return ``owners`` with the apex's SOA and NS and with every empty non-terminal."""
-        nodes: dict[bytes, Node] = {}
-        for owner, node in owners.items():
-            nodes[owner] = node
-            for offset in suffix_offsets(owner + b"\0"):
-                nodes.setdefault(owner[offset:], {})
-        nodes[b""] = {**self._apex, **nodes[b""]}
-        return nodes
-
-
-def _host_node(addresses: Sequence[Address]) -> dict[int, RRset]:
+def _addresses_node(addresses: Collection[Address], ttl: int) -> dict[int, RRset]:
     return {
-        type_: RRset(type_, INFRASTRUCTURE_TTL_SECONDS, packed)
+        type_: RRset(type_, ttl, packed)
         for type_, version in ((dns.A, 4), (dns.AAAA, 6))
         if (packed := tuple(item.packed for item in addresses if item.version == version))
     }
+
+
+def _names_above(apex: bytes) -> list[bytes]:
+    """Return the names above ``apex`` that have two labels or more."""
+    offsets = list(suffix_offsets(apex))
+    return [apex[offset:] for offset in offsets[1:-2]]
 
 
 def host_addresses(

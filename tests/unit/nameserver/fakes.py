@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import dns.flags
 import dns.message
+import dns.name
+import dns.zone
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -14,6 +16,7 @@ from twisted.internet.testing import StringTransport
 from watchducks.model.changes import Changes
 from watchducks.model.origins import Address, parse_origin
 from watchducks.model.sites import Site, SiteState
+from watchducks.model.zones import APEX, DEFAULT_CONTENTS, Record, ZoneContents
 from watchducks.nameserver.responder import Responder
 from watchducks.nameserver.zones import ZoneTable
 
@@ -50,7 +53,35 @@ def changed(sites: Sequence[Site] = (), removed: Sequence[str] = ()) -> Changes:
     return Changes(revision=1, sites=sites, removed=removed, more=False)
 
 
-def site(zone: str, origin: str = "198.51.100.7", revision: int = 7) -> Site:
+def zone_records(zone: str, text: str) -> tuple[Record, ...]:
+    """Read the records of a zone file, relative to ``zone``, as a registry keeps them."""
+    apex = dns.name.from_text(zone)
+    parsed = dns.zone.from_text(text, origin=apex, relativize=False, check_origin=False)
+    return tuple(
+        Record(
+            b"".join(
+                bytes((len(label),)) + label for label in owner.relativize(apex).labels
+            ).lower(),
+            rdataset.rdtype,
+            rdataset.ttl,
+            rdata.to_digestable(apex),
+        )
+        for owner, rdataset in parsed.iterate_rdatasets()
+        for rdata in rdataset
+    )
+
+
+def contents(zone: str, text: str, proxied: Sequence[str] = (APEX, "www")) -> ZoneContents:
+    """Return what a zone holds whose owner imported the zone file ``text``."""
+    return ZoneContents(tuple(proxied), zone_records(zone, text))
+
+
+def site(
+    zone: str,
+    origin: str = "198.51.100.7",
+    revision: int = 7,
+    held: ZoneContents = DEFAULT_CONTENTS,
+) -> Site:
     return Site(
         id=1,
         name="ducks",
@@ -62,6 +93,7 @@ def site(zone: str, origin: str = "198.51.100.7", revision: int = 7) -> Site:
         state=SiteState.REGISTERED,
         revision=revision,
         created=0,
+        contents=held,
     )
 
 

@@ -189,14 +189,14 @@ def test_the_limit_is_met_to_the_octet(count: int) -> None:
 
 
 def test_addresses_of_servers_are_left_out_before_anything_is_truncated() -> None:
-    names = [f"{'n' * 40}{number}.example.com" for number in range(4)]
+    names = [f"{'n' * 60}{number}.example.com" for number in range(6)]
     asker = Asker(zone_table(site("example.com"), names=names), FixedVerdicts(PROXY4))
     small = asker.ask("example.com", "NS")
     assert not small.flags & dns.flags.TC
-    assert len(small.answer[0]) == 4
-    assert small.additional == []
+    assert len(small.answer[0]) == 6
+    assert len(small.additional) < 6
     whole = asker.ask("example.com", "NS", edns=True)
-    assert len(rdatas(whole.additional)) >= 4
+    assert len(rdatas(whole.additional)) >= 6
 
 
 @pytest.mark.parametrize("flags", [0, dns.flags.RD, dns.flags.CD, dns.flags.RD | dns.flags.CD])

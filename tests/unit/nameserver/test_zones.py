@@ -64,14 +64,14 @@ def test_our_hosts_are_found_without_a_zone_and_within_one() -> None:
     assert found(around, "ns1.watchducks.example") == (apex, b"\x03ns1")
     result = around.find(name)
     assert result is not None
-    assert types.A in result[0].nodes[result[1]]
+    assert types.A in result[0].nodes.owners[result[1]]
 
 
 def test_names_between_a_host_and_its_zone_exist_without_records() -> None:
     table = zone_table(site("example.com"), names=("ns1.dns.example.com",))
     result = table.find(wire_name("dns.example.com"))
     assert result is not None
-    assert result[0].nodes[result[1]] == {}
+    assert result[0].nodes.owners[result[1]] == {}
 
 
 def test_the_serial_grows_with_either_revision_and_wraps() -> None:
