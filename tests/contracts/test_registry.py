@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.names import dns
 
 from tests.contracts.stores_under_test import open_registry
 from tests.servers.mariadb import MariaDB
@@ -19,8 +20,9 @@ from watchducks.model.names import name_key
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields
 from watchducks.model.sites import DEFAULT_CHOICES, Registration, Site, SiteChoices, SiteState
+from watchducks.model.zones import DEFAULT_CONTENTS, Record, ZoneContents
 from watchducks.registry.registration import SiteChanges
-from watchducks.registry.registry import Conflict, Registry, SiteNotFound
+from watchducks.registry.registry import Conflict, Registry, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
 
 REACTOR: Any = reactor
@@ -164,6 +166,34 @@ async def test_choices_are_kept_and_told(url: str) -> None:
             await registry.update("ducks", SiteChanges(origin_pin="", hsts_seconds=0))
         assert await registry.site("ducks") == changed
         assert await registry.revision() == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_contents_are_kept_and_told(url: str) -> None:
+    # More than a BLOB of MySQL holds, with octets that no text has.
+    many = tuple(Record(b"\x04n%03d" % n, dns.TXT, 300, b"\xff" + bytes(255)) for n in range(500))
+    contents = ZoneContents(("@", "www", "shop"), many)
+    async with open_registry(url, reactor) as registry:
+        site, _ = await registry.register(wanted("ducks"))
+        assert site.contents is DEFAULT_CONTENTS
+        changed = await registry.keep_contents("DUCKS", contents)
+        assert changed.contents == contents
+        assert changed.revision == 2
+        assert await registry.site("ducks") == changed
+        assert (await registry.changes_since(1)).sites == (changed,)
+        # The same again is no change; changing something else leaves them.
+        assert (await registry.keep_contents("ducks", contents)).revision == 2
+        changed = await registry.update("ducks", SiteChanges(redirect_to_https=True))
+        assert changed.contents == contents
+        with pytest.raises(RevisionChanged):
+            await registry.keep_contents("ducks", DEFAULT_CONTENTS, 2)
+        assert await registry.site("ducks") == changed
+        changed = await registry.keep_contents("ducks", ZoneContents(), 3)
+        assert changed.contents == DEFAULT_CONTENTS
+        assert await registry.site("ducks") == changed
+        with pytest.raises(SiteNotFound):
+            await registry.keep_contents("geese", contents)
+        assert await registry.revision() == 4
 
 
 @pytest_twisted.ensureDeferred

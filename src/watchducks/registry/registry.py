@@ -20,14 +20,15 @@ from watchducks.background import StartupError
 from watchducks.model.changes import Changes, Head
 from watchducks.model.names import name_key
 from watchducks.model.sites import Registration, Site
+from watchducks.model.zones import ZoneContents
 from watchducks.registry import statements
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges
-from watchducks.registry.statements import Conflict, SiteNotFound
+from watchducks.registry.statements import Conflict, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
 from watchducks.stores.sql import SqlStore
 
-__all__ = ["Conflict", "Registry", "SiteNotFound"]
+__all__ = ["Conflict", "Registry", "RevisionChanged", "SiteNotFound"]
 
 T = TypeVar("T")
 
@@ -103,6 +104,23 @@ class Registry:
         """
         site, changed = await self._write(
             lambda connection: statements.update(connection, _key(name), changes)
+        )
+        if changed:
+            self._written(site.revision)
+        return site
+
+    async def keep_contents(
+        self, name: str, contents: ZoneContents, revision: int | None = None
+    ) -> Site:
+        """Replace what a site's zone holds, all at once, and return the site as it is now.
+
+        :param contents: a result of :func:`watchducks.registry.records.validate_contents`.
+        :param revision: write only if the site still has this one; None: whatever it has.
+        :raises SiteNotFound: there is no such site.
+        :raises RevisionChanged: somebody has changed the site meanwhile.
+        """
+        site, changed = await self._write(
+            lambda connection: statements.keep_contents(connection, _key(name), contents, revision)
         )
         if changed:
             self._written(site.revision)

@@ -17,12 +17,14 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     UniqueConstraint,
     false,
 )
+from sqlalchemy.dialects.mysql import MEDIUMBLOB
 
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS
 
@@ -91,6 +93,9 @@ sites = Table(
     Column("origin_pin", String(DIGEST_CHARACTERS), nullable=False, server_default=""),
     Column("redirect_to_https", Boolean, nullable=False, server_default=false()),
     Column("hsts_seconds", Integer, nullable=False, server_default="0"),
+    # model.zones.ZoneContents, packed. NULL is what every new zone holds: so an earlier version,
+    # still running beside this one, inserts it, and MySQL allows a BLOB no other default.
+    Column("contents", LargeBinary().with_variant(MEDIUMBLOB(), "mysql")),
     UniqueConstraint("name_key", name="uq_sites_name_key"),
     UniqueConstraint("zone", name="uq_sites_zone"),
     Index("ix_sites_owner_id", "owner_id"),

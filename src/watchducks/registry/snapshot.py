@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Final
 
 from watchducks.model.origins import parse_origin
 from watchducks.model.sites import Site, SiteChoices, SiteState
+from watchducks.model.zones import ZoneContents
 
 # Counted up when the content changes its meaning; a file of a later format is not read. A site of
-# format 1 had no choices; the migration that brought them gave each site the default ones.
-FORMAT: Final = 2
-_READABLE: Final = (1, FORMAT)
+# format 1 had no choices, and one of format 2 no contents; the migrations that brought them gave
+# each site the default ones.
+FORMAT: Final = 3
+_READABLE: Final = (1, 2, FORMAT)
 
 
 class SnapshotDamaged(Exception):
@@ -115,7 +118,11 @@ def _item(written: int, site: Site) -> dict[str, str | int]:
         "revision": site.revision,
         "created": site.created,
     }
-    return item if written == 1 else {**item, **asdict(site.choices)}
+    if written >= 2:
+        item |= asdict(site.choices)
+    if written >= 3:
+        item["contents"] = b64encode(site.contents.pack()).decode()
+    return item
 
 
 def _site(item: dict[str, str | int]) -> Site:
@@ -145,5 +152,8 @@ def _site(item: dict[str, str | int]) -> Site:
         # In a file of format 1 there are none; in another one, the checksum finds them missing.
         choices=SiteChoices.read(
             *(item.get(field.name, field.default) for field in fields(SiteChoices))
+        ),
+        contents=ZoneContents.unpack(
+            b64decode(text("contents"), validate=True) if "contents" in item else b""
         ),
     )

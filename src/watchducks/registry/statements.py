@@ -18,6 +18,7 @@ from watchducks.model.names import name_key, zone_of
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import Registration, Site, SiteChoices, SiteState
+from watchducks.model.zones import ZoneContents
 from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.schema import owners, registry, removals, sites, tokens
 
@@ -28,6 +29,10 @@ class Conflict(InvalidFields):
 
 class SiteNotFound(LookupError):
     """There is no site of that name."""
+
+
+class RevisionChanged(Exception):
+    """The site is no longer what the writer had read; nothing was written."""
 
 
 _SITE = select(
@@ -45,6 +50,7 @@ _SITE = select(
     sites.c.origin_pin,
     sites.c.redirect_to_https,
     sites.c.hsts_seconds,
+    sites.c.contents,
 ).join_from(sites, owners)
 
 
@@ -63,6 +69,7 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
         choices=SiteChoices.read(
             row.origin_tls, row.origin_pin, row.redirect_to_https, row.hsts_seconds
         ),
+        contents=ZoneContents.unpack(row.contents or b""),
     )
 
 
@@ -141,6 +148,32 @@ def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site
     )
     _forget_owner_without_sites(connection, before.email)
     return _site(connection.execute(_SITE.where(sites.c.id == before.id)).one()), True
+
+
+def keep_contents(
+    connection: Connection, key: str, contents: ZoneContents, expected: int | None
+) -> tuple[Site, bool]:
+    """Replace what a site's zone holds; returns the site, and whether anything is different.
+
+    :param expected: the revision of the site that the writer has seen; None: whatever it is.
+    :raises SiteNotFound: there is none with this name key.
+    :raises RevisionChanged: the site has another revision.
+    """
+    revision = _lock(connection)
+    before = by_name(connection, key)
+    if before is None:
+        raise SiteNotFound
+    if expected is not None and before.revision != expected:
+        raise RevisionChanged
+    if contents == before.contents:
+        return before, False
+    _advance(connection, revision)
+    connection.execute(
+        update_rows(sites)
+        .where(sites.c.id == before.id)
+        .values(contents=contents.pack() or None, revision=revision)
+    )
+    return replace(before, contents=contents, revision=revision), True
 
 
 def remove(connection: Connection, key: str) -> int:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.unit.registry.examples import example_site
 from watchducks.model.sites import SiteChoices
+from watchducks.model.zones import DEFAULT_CONTENTS, Record, ZoneContents
 from watchducks.registry.snapshot import (
     Snapshot,
     SnapshotDamaged,
@@ -27,9 +28,10 @@ SITES = [
     replace(
         example_site("c.example", revision=5, origin="http://203.0.113.9:8080"),
         choices=SiteChoices("pinned", "ab" * 32, redirect_to_https=True, hsts_seconds=300),
+        contents=ZoneContents(("@", "shop"), (Record(b"", 16, 300, b"\x02hi"),)),
     ),
 ]
-# What the version before wrote: its sites had no choices.
+# What earlier versions wrote: sites without choices, then without contents.
 FORMAT_1 = """{"format": 1, "lineage": "first", "revision": 3,
 "sites": [
 {"id": 3, "name": "a", "domain": "a.example", "zone": "a.example", "origin": "203.0.113.7", \
@@ -60,6 +62,20 @@ def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(SnapshotDamaged, match="checksum"):
         read_snapshot(path)
+
+
+def test_a_file_without_contents_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sites.json"
+    choices = (
+        ', "origin_tls": "off", "origin_pin": "", "redirect_to_https": true, "hsts_seconds": 0}'
+    )
+    written = FORMAT_1.replace('"format": 1', '"format": 2').replace("}],", f"{choices}],")
+    content, _, _ = written.partition("],\n")
+    path.write_text(written % hashlib.sha256(content.encode()).hexdigest())
+    snapshot = read_snapshot(path)
+    assert snapshot is not None
+    assert snapshot.sites[0].choices == SiteChoices("off", redirect_to_https=True)
+    assert snapshot.sites[0].contents is DEFAULT_CONTENTS
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
@@ -106,7 +122,7 @@ def test_a_damaged_file_is_never_believed(written: Path, data: st.DataObject) ->
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "null", "{}", '{"format": 3}', '{"format": 1}', "[" * 100_000, '{"format": [1]}'],
+    ["", "[]", "null", "{}", '{"format": 4}', '{"format": 1}', "[" * 100_000, '{"format": [1]}'],
 )
 def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "sites.json"
