@@ -193,7 +193,11 @@ class Appliance:
 
     async def _start_the_name_server(self, feed: SiteFeed) -> None:
         from watchducks.health.prober import Health
-        from watchducks.nameserver.listener import NameServer
+        from watchducks.nameserver.cookies import Cookies, kept_secret
+        from watchducks.nameserver.guard import RateLimit
+        from watchducks.nameserver.identity import Identity
+        from watchducks.nameserver.listener import TCP_IDLE_SECONDS, NameServer
+        from watchducks.nameserver.options import Options
         from watchducks.nameserver.zones import ZoneTable
 
         settings = self._settings
@@ -206,7 +210,20 @@ class Appliance:
         feed.follow(zones.apply)
         health = Health(settings.nameserver.health, settings.proxy, reactor=self._reactor)
         await self._run("the health probes", health)
-        server = NameServer(settings.nameserver.listen, zones, health, reactor=self._reactor)
+        # Read once, before anything is answered: no thread is worth 32 octets.
+        secret = kept_secret(settings.node.data_dir / "nameserver" / "cookie-secret", self._log)
+        nsid, per_second = settings.nameserver.nsid, settings.nameserver.rrl_per_second
+        server = NameServer(
+            settings.nameserver.listen,
+            zones,
+            health,
+            reactor=self._reactor,
+            options=Options(
+                Cookies(secret, now=time.time), nsid=nsid, idle_seconds=TCP_IDLE_SECONDS
+            ),
+            limit=RateLimit(per_second, clock=self._reactor) if per_second else None,
+            identity=Identity(nsid) if nsid else None,
+        )
         await self._run("the name server", server)
 
     async def _start_the_console(self, registry: Registry, store: LogStore) -> None:

@@ -90,12 +90,18 @@ class HealthSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameserverSettings:
+    """:ivar rrl_per_second: response rate limit for one kind and network; 0: none.
+    :ivar nsid: what tells this server from the others (RFC 5001); "": it is not told.
+    """
+
     listen: tuple[str, ...] = _key(
         accept.list_of(accept.dns_endpoint), default=("udp:53", "tcp:53")
     )
     names: tuple[str, ...] = _key(accept.list_of(accept.host), default=())
     addresses: tuple[Address, ...] = _key(accept.list_of(accept.address), default=())
     ttl: int = _key(accept.whole(1, 86400), default=30)
+    rrl_per_second: int = _key(accept.whole(0, 1_000_000), default=200)
+    nsid: str = _key(accept.server_identity, default="")
     health: HealthSettings = field(default_factory=HealthSettings)
 
 

@@ -34,6 +34,12 @@ def node_name(value: Any) -> str:
     return value
 
 
+def server_identity(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{0,63}", value):
+        raise ValueError("at most 63 printable ASCII characters, no spaces")
+    return value
+
+
 def path(value: Any) -> Path:
     return Path(text(value)).expanduser().absolute()
 

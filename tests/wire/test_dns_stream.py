@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tests.unit.nameserver.fakes import PROXY4, FixedVerdicts, connect, site, zone_table
-from watchducks.nameserver import listener
+from watchducks.nameserver import datagrams, listener
 from watchducks.nameserver.listener import QuestionStream, QuestionStreams, client_key
 from watchducks.nameserver.responder import Responder
 
@@ -113,7 +113,7 @@ def test_a_malformed_question_is_answered_and_the_next_one_too(server: Server) -
         pytest.param(b"\0\x0b" + bytes(11), id="less than a header"),
         pytest.param(b"\0\x0c\0\1\x80" + bytes(9), id="a response"),
         pytest.param(b"GET / HTTP/1.1\r\n", id="another protocol"),
-        pytest.param((listener.MAX_QUERY_OCTETS + 1).to_bytes(2, "big"), id="too long"),
+        pytest.param((datagrams.MAX_QUERY_OCTETS + 1).to_bytes(2, "big"), id="too long"),
     ],
 )
 def test_what_is_not_dns_ends_the_connection(server: Server, data: bytes) -> None:

@@ -21,26 +21,22 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ITCPTransport,
 )
-from twisted.internet.protocol import (
-    DatagramProtocol,
-    ServerFactory,
-    connectionDone,
-)
-from twisted.internet.protocol import (
-    Protocol as StreamProtocol,
-)
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from watchducks.background import StartupError
 from watchducks.model.verdicts import Verdicts
+from watchducks.nameserver.counts import Counts
+from watchducks.nameserver.datagrams import MAX_QUERY_OCTETS, Answering, QuestionSocket
+from watchducks.nameserver.guard import RateLimit
+from watchducks.nameserver.identity import Identity
+from watchducks.nameserver.options import Options
 from watchducks.nameserver.responder import Responder
 from watchducks.nameserver.zones import ZoneTable
 
-# A question is under 300 octets; options (cookies, padding) may add some hundreds. By UDP the rest
-# is cut off by the kernel and the packet is FORMERR; by TCP the connection is closed.
-MAX_QUERY_OCTETS: Final = 4_096
 # RFC 7766 section 6.2.3 asks for "a few seconds": long enough for a resolver's next question.
 TCP_IDLE_SECONDS: Final = 10.0
 # Each holds at most a read of 64 KiB and as much unsent; 500 are 64 MB with the worst of clients.
@@ -52,12 +48,6 @@ STOP_SECONDS: Final = 2.0
 
 _LENGTH_OCTETS: Final = 2
 _UDP: Final = re.compile(r"udp:(?P<port>[0-9]{1,5})(?::interface=(?P<interface>[^=]+))?")
-
-
-class Answering(Protocol):
-    """What turns a packet into its response: :class:`watchducks.nameserver.responder.Responder`."""
-
-    def respond(self, data: bytes, *, datagram: bool) -> bytes | None: ...
 
 
 class StreamTransport(Protocol):
@@ -72,26 +62,6 @@ class StreamTransport(Protocol):
     def unregisterProducer(self) -> None: ...
 
 
-class QuestionDatagrams(DatagramProtocol):
-    """Questions by UDP. A response the kernel does not take is lost, as datagrams may be."""
-
-    noisy = False
-
-    def __init__(self, responder: Answering) -> None:
-        self._responder = responder
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        response = self._responder.respond(datagram, datagram=True)
-        if response is None or self.transport is None:
-            return
-        # Forged sources lead here: port 0, networks without a route, addresses a firewall forbids;
-        # and a full send buffer. The asker asks again, or is not there.
-        try:
-            self.transport.write(response, addr)
-        except OSError:
-            return
-
-
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class QuestionStream(StreamProtocol):
     """Questions by TCP, any number of them, answered in the order in which they come.
@@ -102,9 +72,11 @@ class QuestionStream(StreamProtocol):
     that never reads hold a connection.
     """
 
-    def __init__(self, responder: Answering, factory: QuestionStreams) -> None:
+    def __init__(self, responder: Answering, factory: QuestionStreams, host: str) -> None:
+        """:param host: the client's address; "": it has none."""
         self._responder = responder
         self._streams = factory
+        self._host = host
         self._received = b""
         self._paused = False
         self._read_closed = False
@@ -136,7 +108,7 @@ class QuestionStream(StreamProtocol):
             if end > len(received):
                 break
             response = self._responder.respond(
-                received[start + _LENGTH_OCTETS : end], datagram=False
+                received[start + _LENGTH_OCTETS : end], self._host, datagram=False
             )
             if response is None:  # not DNS: nothing that follows can be trusted to be
                 self.abort()
@@ -211,7 +183,8 @@ class QuestionStreams(ServerFactory):
             if not self._clients[client]:
                 del self._clients[client]
             return None
-        stream = QuestionStream(self._responder, self)
+        host: str = getattr(addr, "host", "")  # systemd: may hand us a UNIX socket
+        stream = QuestionStream(self._responder, self, host)
         self._open[stream] = client
         self._clients[client] += 1
         return stream
@@ -273,13 +246,28 @@ class NameServer:
         verdicts: Verdicts,
         *,
         reactor: Any,
+        options: Options | None = None,
+        limit: RateLimit | None = None,
+        counts: Counts | None = None,
+        identity: Identity | None = None,
     ) -> None:
-        """:param reactor: provides IReactorTCP, IReactorUDP and IReactorTime."""
+        """:param reactor: provides IReactorTCP, IReactorFDSet and IReactorTime.
+
+        The others are :class:`watchducks.nameserver.responder.Responder`'s.
+        """
         self._listen = tuple(listen)
         self._reactor = reactor
-        self._responder = Responder(zones, verdicts, clock=reactor)
+        self._responder = Responder(
+            zones,
+            verdicts,
+            clock=reactor,
+            options=options,
+            limit=limit,
+            counts=counts,
+            identity=identity,
+        )
         self._streams = QuestionStreams(self._responder, clock=reactor)
-        self._ports: list[IListeningPort] = []
+        self._ports: list[IListeningPort | QuestionSocket] = []
 
     @property
     def bound_addresses(self) -> tuple[IPv4Address | IPv6Address, ...]:
@@ -304,17 +292,13 @@ class NameServer:
                 "name server listens on {address}", address=self._ports[-1].getHost(), listen=text
             )
 
-    async def _open(self, text: str) -> IListeningPort:
+    async def _open(self, text: str) -> IListeningPort | QuestionSocket:
         if not text.startswith("udp:"):
             endpoint = serverFromString(self._reactor, text)
             port: IListeningPort = await endpoint.listen(self._streams)
             return port
         number, interface = parse_udp(text)
-        datagrams = QuestionDatagrams(self._responder)
-        opened: IListeningPort = self._reactor.listenUDP(
-            number, datagrams, interface, MAX_QUERY_OCTETS
-        )
-        return opened
+        return QuestionSocket(self._responder, number, interface, reactor=self._reactor)
 
     async def stop(self) -> None:
         """Close every socket and connection; see :meth:`QuestionStreams.close_all`."""

@@ -89,7 +89,7 @@ class Reply(NamedTuple):
 
     :ivar flags: the two octets behind the id.
     :ivar counts: the eight octets behind those.
-    :ivar sections: everything behind the question.
+    :ivar sections: everything behind the question; an OPT is the last record, and has no options.
     """
 
     flags: tuple[int, int]
