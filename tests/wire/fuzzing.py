@@ -109,25 +109,44 @@ def messages_sent(data: bytes) -> int:
 
 def one_round(chance: random.Random, outcome: Outcome) -> None:
     """Send a mutated input, let the origin answer, perhaps badly, and judge all that came out."""
-    sent = b"".join(
-        mutate(chance, chance.choice(SEEDS)) if chance.random() < 0.8 else chance.choice(SEEDS)
-        for _ in range(chance.randrange(1, 4))
-    )
     world = World()
     outcome.inputs += 1
+    pieces = _pieces(chance)
+    sent = b"".join(pieces)
     try:
-        _play(chance, world, sent, outcome)
+        _play(chance, world, pieces, outcome)
         _judge(world, sent, outcome)
     except Exception as error:  # whatever it is, it is what we are looking for
         outcome.problems.append(f"{type(error).__name__}: {error}; sent {sent!r}")
 
 
-def _play(chance: random.Random, world: World, sent: bytes, outcome: Outcome) -> None:
-    position = 0
-    while position < len(sent):
+def _pieces(chance: random.Random) -> list[bytes]:
+    """Return one to four messages, most of them mutated, as they are delivered."""
+    if chance.random() < 0.3:  # messages one by one, and again with small differences
+        again = chance.choice(SEEDS)
+        line, _, rest = again.partition(b"\r\n")
+        others = (
+            mutate(chance, again)
+            if chance.random() < 0.5
+            else mutate(chance, line[:-9]) + line[-9:] + b"\r\n" + rest
+            for _ in range(chance.randrange(1, 4))
+        )
+        return [again, *others]
+    sent = b"".join(
+        mutate(chance, chance.choice(SEEDS)) if chance.random() < 0.8 else chance.choice(SEEDS)
+        for _ in range(chance.randrange(1, 4))
+    )
+    pieces = []
+    while sent:
         step = len(sent) if chance.random() < 0.5 else chance.randrange(1, 20)
-        world.receive(sent[position : position + step])
-        position += step
+        pieces.append(sent[:step])
+        sent = sent[step:]
+    return pieces
+
+
+def _play(chance: random.Random, world: World, pieces: list[bytes], outcome: Outcome) -> None:
+    for piece in pieces:
+        world.receive(piece)
         # Answer all that has been asked for, up to three requests.
         for _ in range(3):
             before = len(world.rows)

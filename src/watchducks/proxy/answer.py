@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from watchducks.proxy.framing import CHUNKED, UNTIL_CLOSE
-from watchducks.proxy.headers import Names, connection_options
+from watchducks.proxy.headers import Names, connection_options, to_visitor
 from watchducks.proxy.heads import AnswerHeadReader, BadHead, Fields, HeadProblem
 
 # 18 digits stay below 2**63, where other parsers' integers begin to wrap.
@@ -30,6 +30,24 @@ class Answer:
     fields: Fields
     options: frozenset[bytes]
     length: int
+    _lines: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _lines_for: tuple[bool, int] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def lines(self, *, trailers: bool, hsts_seconds: int) -> bytes:
+        """Return the lines that go to the visitor (:func:`.headers.to_visitor`)."""
+        wanted = (trailers, hsts_seconds)
+        if wanted != self._lines_for:
+            self._lines_for = wanted
+            self._lines = to_visitor(
+                self.fields,
+                minor=self.minor,
+                options=self.options,
+                length=self.length,
+                status=self.status,
+                trailers=trailers,
+                hsts_seconds=hsts_seconds,
+            )
+        return self._lines
 
     @property
     def keep_alive(self) -> bool:

@@ -14,6 +14,8 @@ Nothing here knows how the visitor's bytes look: HTTP/1.1 (:mod:`.http1`) is one
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
@@ -31,8 +33,8 @@ from watchducks.proxy.framing import Trailers
 from watchducks.proxy.headers import (
     hsts_line,
     interim_to_visitor,
-    to_origin,
-    to_visitor,
+    origin_head,
+    request_id_line,
     trailers_to_pass,
     tunnel_to_visitor,
 )
@@ -197,35 +199,21 @@ class Exchange:
             self._send(connection)
 
     def _send(self, connection: OriginConnection) -> None:
-        request = self._request
+        request, visitor = self._request, self._visitor
         self._connection = connection
         self._handed = self._context.clock.seconds()
-        head = to_origin(
-            request.method,
-            request.target,
-            request.authority,
-            (
-                with_key(request.fields)
-                if request.upgrade and self._visitor.protocol != "HTTP/1.1"
-                else request.fields
-            ),
-            protocol=self._visitor.protocol,
-            options=request.options,
-            length=request.length,
-            visitor=self._visitor.about,
-            request_id=self._request_id,
-            trailers=request.trailers,
-            upgrade=request.upgrade,
-        )
+        if request.upgrade and visitor.protocol != "HTTP/1.1":
+            request = replace(request, fields=with_key(request.fields))
+        lines = request.lines(visitor.about, visitor.protocol)
         connection.begin(
             self,
-            head,
+            origin_head(request.method, request.target, lines, self._request_id),
             request.length,
             to_head=request.method == b"HEAD",
-            upgrade=bool(request.upgrade),
+            upgrade=request.upgrade != b"",
         )
         if request.length:
-            self._visitor.resume_request()
+            visitor.resume_request()
 
     def answer_interim(self, answer: Answer) -> None:
         if self._request.minor:  # 1.0 knows no interim answers
@@ -236,17 +224,24 @@ class Exchange:
         self._origin_us = self._us_since(self._handed)
         self._begun = True
         self._status = answer.status
-        lines = to_visitor(
-            answer.fields,
-            minor=answer.minor,
-            options=answer.options,
-            length=answer.length,
-            status=answer.status,
-            request_id=self._request_id,
+        self._visitor.begin_answer(
+            answer.status, answer.phrase, self._lines_of(answer), answer.length
+        )
+
+    def _lines_of(self, answer: Answer) -> list[bytes]:
+        lines = answer.lines(
             trailers=self._request.trailers,
             hsts_seconds=self._hsts_seconds,
         )
-        self._visitor.begin_answer(answer.status, answer.phrase, lines, answer.length)
+        return [lines, request_id_line(self._request_id)]
+
+    def answer_whole(self, answer: Answer, body: bytes) -> None:
+        """The final answer, at once: answer_head, answer_body and answer_end in one."""
+        self._connection = None
+        self._origin_us = self._us_since(self._handed)
+        self._response_bytes = len(body)
+        self._end(answer.status, ANSWERED)
+        self._visitor.whole_answer(answer.status, answer.phrase, self._lines_of(answer), body)
 
     def answer_tunnel(self, answer: Answer) -> None:
         self._origin_us = self._us_since(self._handed)
@@ -377,14 +372,11 @@ class Exchange:
         if self._left is not None:
             self._end(STATUS_VISITOR_LEFT, self._left)
             return
-        visitor = self._visitor
-        with_body = self._request.method != b"HEAD"
-        self._response_bytes = len(body) if with_body else 0
+        if self._request.method == b"HEAD":
+            body = b""
+        self._response_bytes = len(body)
         self._end(status, reason)
-        visitor.begin_answer(status, phrase, lines, self._response_bytes)
-        if self._response_bytes:
-            visitor.send_body(body)
-        visitor.end_answer()
+        self._visitor.whole_answer(status, phrase, lines, body)
 
     @property
     def _hsts_seconds(self) -> int:

@@ -175,7 +175,6 @@ class VisitorFields:
 
 def to_origin(
     method: bytes,
-    target: bytes,
     authority: bytes,
     fields: Fields,
     *,
@@ -183,11 +182,10 @@ def to_origin(
     options: frozenset[bytes],
     length: int,
     visitor: VisitorFields,
-    request_id: bytes,
     trailers: bool = False,
     upgrade: bytes = b"",
 ) -> bytes:
-    """Return the head of the request to the origin.
+    """Return the lines of the request to the origin: all that does not change with its target.
 
     :param protocol: by which the visitor sent it: a key of :data:`VIA`.
     :param length: of the body; 0 if there is none.
@@ -208,19 +206,20 @@ def to_origin(
     elif length or method not in (b"GET", b"HEAD", b"OPTIONS", b"DELETE"):
         # RFC 9110 section 8.6: 0 is said for methods that usually have a body.
         lines.append(b"Content-Length: %d\r\n" % length)
-    return (
-        b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Request-Id: %b\r\n"
-        b"CDN-Loop: watchducks\r\n%b\r\n"
-        % (
-            method,
-            target,
-            authority,
-            b"".join(lines),
-            visitor.of_request(authority),
-            request_id,
-            VIA[protocol],
-        )
+    return b"Host: %b\r\n%b%bCDN-Loop: watchducks\r\n%b" % (
+        authority,
+        b"".join(lines),
+        visitor.of_request(authority),
+        VIA[protocol],
     )
+
+
+def origin_head(method: bytes, target: bytes, lines: bytes, request_id: bytes) -> bytes:
+    """Return the head of the request to the origin, complete with the empty line.
+
+    :param lines: from :func:`to_origin`.
+    """
+    return b"%b %b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % (method, target, lines, request_id)
 
 
 def to_visitor(
@@ -230,11 +229,10 @@ def to_visitor(
     options: frozenset[bytes],
     length: int,
     status: int,
-    request_id: bytes,
     trailers: bool = False,
     hsts_seconds: int = 0,
-) -> list[bytes]:
-    """Return the lines of an answer's end-to-end fields, ours included.
+) -> bytes:
+    """Return the lines of an answer's end-to-end fields, ours but the request's id included.
 
     How its body is framed for the visitor's hop is left to the caller, but for a Content-Length,
     which is the origin's.
@@ -251,8 +249,13 @@ def to_visitor(
     lines = end_to_end(fields, drops, options)
     if hsts_seconds:
         lines.append(hsts_line(hsts_seconds))
-    lines.append(b"Via: 1.%d watchducks\r\nX-Request-Id: %b\r\n" % (minor, request_id))
-    return lines
+    lines.append(b"Via: 1.%d watchducks\r\n" % minor)
+    return b"".join(lines)
+
+
+def request_id_line(request_id: bytes) -> bytes:
+    """Return the field by which an answer is found in logs."""
+    return b"X-Request-Id: %b\r\n" % request_id
 
 
 def hsts_line(seconds: int) -> bytes:

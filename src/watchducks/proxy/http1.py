@@ -37,7 +37,7 @@ from watchducks.proxy.headers import VisitorFields
 from watchducks.proxy.heads import BadHead, Fields, HeadProblem, RequestHeadReader
 from watchducks.proxy.peers import Peer, Scheme, address_of, visitor_of
 from watchducks.proxy.refused import record_refused
-from watchducks.proxy.request import Request, read_request
+from watchducks.proxy.request import RepeatedHead, Request, read_request
 
 _REASONS: Final = {
     HeadProblem.SYNTAX: Reason.BAD_REQUEST,
@@ -76,6 +76,7 @@ class VisitorConnection(Protocol):
         self._head_is_new = False
         self._clock_began = self._wall_began = 0.0
         self._request: Request | None = None
+        self._repeated: RepeatedHead | None = None
         self._exchange: Exchange | None = None
         self._body: BodyReader | None = None
         self._held = False  # the exchange does not take the body (yet)
@@ -188,6 +189,20 @@ class VisitorConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
             return
+        repeated = self._repeated
+        if (
+            repeated is not None
+            and self._exchange is None
+            and self._head is None
+            and not self._buffer
+            and not self._write_paused
+        ):
+            request = repeated.read(data)
+            if request is not None:
+                self._clock_began = self._context.clock.seconds()
+                self._wall_began = self._context.wall()
+                self._begin(request)
+                return
         self._buffer = self._buffer + data if self._buffer else data
         self._advance()
 
@@ -242,14 +257,20 @@ class VisitorConnection(Protocol):
             return
         if self._peer is not None and self._peer.trusted:
             self._learn_visitor(self._peer, request.fields)
+        elif self._head_is_new:
+            raw = data[: len(data) - len(rest)]
+            self._repeated = RepeatedHead.of(raw, request, self._limits) or self._repeated
         self._buffer = rest
         self._head = None
+        self._begin(request)
+
+    def _begin(self, request: Request) -> None:
         self._deadlines.clear(self)
+        self._request = request
+        self.protocol = "HTTP/1.1" if request.minor else "HTTP/1.0"
         self._body = reader_for(request.length)
         self._held = self._body is not None
         self._pace = None
-        self._request = request
-        self.protocol = "HTTP/1.1" if request.minor else "HTTP/1.0"
         self._exchange = Exchange(
             self._context,
             self,
@@ -350,9 +371,19 @@ class VisitorConnection(Protocol):
         self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, b"".join(lines)))
 
     def begin_answer(self, status: int, phrase: bytes, lines: list[bytes], length: int) -> None:
+        framed = length not in (CHUNKED, UNTIL_CLOSE)
+        self.transport.write(self._answer_head(status, phrase, lines, framed=framed))
+
+    def whole_answer(self, status: int, phrase: bytes, lines: list[bytes], body: bytes) -> None:
+        self.transport.write(self._answer_head(status, phrase, lines, framed=True) + body)
+        self.end_answer()
+
+    def _answer_head(
+        self, status: int, phrase: bytes, lines: list[bytes], *, framed: bool
+    ) -> bytes:
+        """:param framed: the body's length is among the fields, or it has none."""
         request = self._request
         assert request is not None
-        framed = length not in (CHUNKED, UNTIL_CLOSE)
         # Without its framing, the body ends with the connection: all that 1.0 understands.
         self._until_close = not framed and request.minor == 0
         self._chunked = not framed and request.minor == 1
@@ -368,7 +399,7 @@ class VisitorConnection(Protocol):
             lines.append(b"Connection: close\r\n")
         elif request.minor == 0:
             lines.append(b"Connection: keep-alive\r\n")
-        self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, b"".join(lines)))
+        return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, b"".join(lines))
 
     def begin_tunnel(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         self._tunnel = True
@@ -396,7 +427,8 @@ class VisitorConnection(Protocol):
             return
         if not self._write_paused:
             self._deadlines.set(self, self._limits.visitor_idle_seconds)
-        self._advance()
+        if self._buffer or self._read_paused:
+            self._advance()
 
     def abort_answer(self) -> None:
         self._exchange = None

@@ -289,6 +289,12 @@ class Http2Stream:
         self._end_sent = length == 0
         self._owner.send_section(self.stream_id, answer_section(status, lines), end=length == 0)
 
+    def whole_answer(self, status: int, phrase: bytes, lines: list[bytes], body: bytes) -> None:
+        self.begin_answer(status, phrase, lines, len(body))
+        if body:
+            self.send_body(body)
+        self.end_answer()
+
     def begin_tunnel(self, status: int, _phrase: bytes, lines: list[bytes]) -> None:
         self._tunnel = True
         self._owner.send_section(self.stream_id, answer_section(status, lines), end=False)

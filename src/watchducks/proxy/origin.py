@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 # Interim answers (103, 102, 100) before one answer: more than a handful is an origin gone wrong.
 MAX_INTERIM_ANSWERS: Final = 16
+# Longer heads are not kept for the next answer: usual ones are a quarter of it, and what is kept is
+# held as long as the connection, of which there are 2,048.
+_KEPT_HEAD_BYTES: Final = 2048
 
 
 class AnswerReceiver(Interface):
@@ -52,6 +55,10 @@ class AnswerReceiver(Interface):
 
     def answer_body(self, data: bytes) -> None:
         """Some of its body; not empty."""
+
+    def answer_whole(self, answer: Answer, body: bytes) -> None:
+        """The final answer, complete with its body: instead of :meth:`answer_head`,
+        :meth:`answer_body` and :meth:`answer_end`."""
 
     def answer_tunnel(self, answer: Answer) -> None:
         """The origin agreed to the upgrade: its bytes come by :meth:`answer_body`, and the
@@ -100,7 +107,9 @@ class OriginConnection(Protocol):
         self._tunnel = False
         self._blocked = False  # the origin does not take what we send
         self._interim_left = 0
-        self._head: AnswerHeadReader | None = None
+        self._awaits_head = False
+        self._head: AnswerHeadReader | None = None  # of one that came in part
+        self._last: tuple[bytes, Answer] | None = None  # the last head that came whole
         self._body: BodyReader | None = None
         self._keep_alive = False
 
@@ -159,7 +168,7 @@ class OriginConnection(Protocol):
             self._fail(receiver, Reason.TUNNEL_IDLE)
         elif not self._request_ended:
             self._fail(receiver, Reason.ORIGIN_STALLED)
-        elif self._head is not None:
+        elif self._awaits_head:
             self._fail(receiver, Reason.FIRST_BYTE_TIMEOUT)
         else:
             self._fail(receiver, Reason.ANSWER_TIMEOUT)
@@ -182,7 +191,9 @@ class OriginConnection(Protocol):
         :param upgrade: it asks for an upgrade to WebSocket.
         """
         self._receiver = receiver
-        self._to_head = to_head
+        if to_head is not self._to_head:  # the same head then means another length
+            self._to_head = to_head
+            self._last = None
         self._upgrade = upgrade
         self._chunked = length == CHUNKED
         self._request_ended = length == 0
@@ -190,7 +201,7 @@ class OriginConnection(Protocol):
         self._interim_left = MAX_INTERIM_ANSWERS
         self._body = None
         self._keep_alive = False
-        self._head = self._new_head()
+        self._awaits_head = True
         if length == 0:
             self._deadlines.set(self, self._limits.first_byte_seconds)
         self.transport.write(head)
@@ -213,7 +224,7 @@ class OriginConnection(Protocol):
             return
         if self._chunked:
             self.transport.write(last_chunk(trailers))
-        if self._head is not None:
+        if self._awaits_head:
             self._deadlines.set(self, self._limits.first_byte_seconds)
 
     def abandon(self) -> None:
@@ -287,29 +298,55 @@ class OriginConnection(Protocol):
                 self._fail(receiver, Reason.BAD_ANSWER)
 
     def _take(self, receiver: AnswerReceiver, data: bytes) -> None:
-        while self._head is not None:
-            rest = self._head.feed(data)
-            if rest is None:
+        while self._awaits_head:
+            answer, data = self._take_head(data)
+            if answer is None:
                 return
-            answer = read_answer(self._head, to_head=self._to_head)
-            data = rest
             if answer.status == 101:
                 self._take_tunnel(receiver, answer)
             elif answer.status < 200:
                 self._take_interim(receiver, answer)
             else:
-                self._head = None
+                self._awaits_head = False
                 self._keep_alive = answer.keep_alive
+                if len(data) == answer.length:  # all of it, as is usual, and no byte more
+                    self._let_go(surplus=b"")
+                    receiver.answer_whole(answer, data)
+                    return
                 self._body = reader_for(answer.length)
                 receiver.answer_head(answer)
             if self._receiver is not receiver:
                 return
-            if not data and self._head is not None:
+            if not data and self._awaits_head:
                 return
         if self._body is None:
             self._finish(receiver, data, ())
         else:
             self._take_body(receiver, self._body, data)
+
+    def _take_head(self, data: bytes) -> tuple[Answer | None, bytes]:
+        """Return the head that ``data`` completes, if it does, and what follows it."""
+        head = self._head
+        if head is None:
+            last = self._last
+            if last is not None and data.startswith(last[0]):
+                return last[1], data[len(last[0]) :]
+            head = AnswerHeadReader(self._limits.answer_head_bytes, self._limits.answer_head_fields)
+            rest = head.feed(data)
+            if rest is None:
+                self._head = head
+                return None, b""
+        else:
+            rest = head.feed(data)
+            if rest is None:
+                return None, b""
+            self._head = None
+            return read_answer(head, to_head=self._to_head), rest
+        answer = read_answer(head, to_head=self._to_head)
+        size = len(data) - len(rest)
+        if size <= _KEPT_HEAD_BYTES and answer.status >= 200:
+            self._last = data[:size], answer
+        return answer, rest
 
     def _take_body(self, receiver: AnswerReceiver, body: BodyReader, data: bytes) -> None:
         if data:
@@ -326,7 +363,7 @@ class OriginConnection(Protocol):
     def _take_tunnel(self, receiver: AnswerReceiver, answer: Answer) -> None:
         if not self._upgrade or not answer.upgrades:
             raise BadHead(HeadProblem.SYNTAX)
-        self._head = None
+        self._awaits_head = False
         self._body = CloseReader()
         self._tunnel = True
         self._request_ended = False  # the visitor's bytes go on
@@ -336,13 +373,14 @@ class OriginConnection(Protocol):
         self._interim_left -= 1
         if not self._interim_left:
             raise BadHead(HeadProblem.SYNTAX)
-        self._head = self._new_head()
         receiver.answer_interim(answer)
 
-    def _new_head(self) -> AnswerHeadReader:
-        return AnswerHeadReader(self._limits.answer_head_bytes, self._limits.answer_head_fields)
-
     def _finish(self, receiver: AnswerReceiver, surplus: bytes, trailers: Trailers) -> None:
+        self._let_go(surplus)
+        receiver.answer_end(trailers)
+
+    def _let_go(self, surplus: bytes) -> None:
+        """Give the connection back: the answer is complete."""
         self._receiver = None
         if self._paused:
             self._paused = False
@@ -353,7 +391,6 @@ class OriginConnection(Protocol):
         self._pool.release(self, reusable=reusable)
         if not reusable:
             self.close()
-        receiver.answer_end(trailers)
 
     def _fail(self, receiver: AnswerReceiver, reason: Reason) -> None:
         self.abandon()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -17,10 +17,13 @@ from watchducks.proxy.framing import CHUNKED
 from watchducks.proxy.headers import (
     PROTECTED_FIELDS,
     Names,
+    VisitorFields,
     connection_options,
     is_looped,
+    to_origin,
 )
 from watchducks.proxy.heads import Fields, RequestHeadReader
+from watchducks.proxy.limits import Limits
 
 # The authority of a Host field or an absolute target; underscores are no host name (RFC 1123), but
 # they exist. User information is refused: it only ever misleads.
@@ -33,6 +36,11 @@ _KEPT_HOSTS: Final = 4096
 # 18 digits stay below 2**63, where other parsers' integers begin to wrap.
 _MAX_LENGTH_DIGITS: Final = 18
 _WEBSOCKET: Final = b"websocket"
+# Longer heads are not kept for the next request of their connection: browsers send less, and what
+# is kept is held for as long as the connection idles.
+_KEPT_HEAD_BYTES: Final = 2048
+# A target in origin form, whole.
+_ORIGIN_FORM: Final = re.compile(rb"/[\x21\x22\x24-\x7e\x80-\xff]*+")
 # The fields that we read ourselves.
 _IS_READ: Final = Names(
     frozenset(
@@ -76,6 +84,28 @@ class Request:
     upgrade: bytes = b""
     trailers: bool = False
     looped: bool = False
+    _lines: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _lines_of: VisitorFields | None = field(default=None, init=False, repr=False, compare=False)
+
+    def lines(self, visitor: VisitorFields, protocol: str) -> bytes:
+        """Return the lines of the head that goes to the origin (:func:`.headers.to_origin`).
+
+        :param protocol: by which this visitor sent it, always the same.
+        """
+        if visitor is not self._lines_of:
+            self._lines_of = visitor
+            self._lines = to_origin(
+                self.method,
+                self.authority,
+                self.fields,
+                protocol=protocol,
+                options=self.options,
+                length=self.length,
+                visitor=visitor,
+                trailers=self.trailers,
+                upgrade=self.upgrade,
+            )
+        return self._lines
 
     @property
     def path(self) -> bytes:
@@ -198,3 +228,54 @@ def _body_length(lengths: Sequence[bytes], codings: Sequence[bytes], minor: int)
     if len(lengths) > 1 or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
         raise Refusal(Reason.BAD_REQUEST)
     return int(length)
+
+
+class RepeatedHead:
+    """The last request of a connection, for further ones that differ in their target alone.
+
+    Browsers send the same fields with many requests, octet for octet. Such a head has been parsed
+    and judged already: what is left to do is to compare the bytes, and to read the target.
+    """
+
+    __slots__ = ("_after", "_before", "_max_bytes", "_request")
+
+    def __init__(self, before: bytes, after: bytes, request: Request, max_bytes: int) -> None:
+        """:param before, after: of the target, to the end of the head.
+        :param max_bytes: how long a target may be.
+        """
+        self._before = before
+        self._after = after
+        self._request = request
+        self._max_bytes = max_bytes
+
+    @classmethod
+    def of(cls, head: bytes, request: Request, limits: Limits) -> RepeatedHead | None:
+        """Return ``request``, which was read from ``head``, to be repeated; None if it is not one
+        that usually is: it has a body, say, or another form of target."""
+        target = request.target
+        before, _, after = head.partition(b" %b " % target)
+        others_bytes = len(head) - len(target)
+        if (
+            others_bytes > _KEPT_HEAD_BYTES
+            or request.length
+            or request.upgrade
+            or before != request.method
+            or _ORIGIN_FORM.fullmatch(target) is None
+        ):
+            return None
+        max_bytes = min(limits.target_bytes, limits.head_bytes - others_bytes)
+        return cls(before + b" ", b" " + after, request, max_bytes)
+
+    def read(self, data: bytes) -> Request | None:
+        """Return the request that ``data`` is, all of it; None: it has to be read anew.
+
+        The last one must be over: it is the same object, with another target.
+        """
+        before, after = self._before, self._after
+        if not (data.endswith(after) and data.startswith(before)):
+            return None
+        target = data[len(before) : -len(after)]
+        if len(target) > self._max_bytes or _ORIGIN_FORM.fullmatch(target) is None:
+            return None
+        self._request.target = target
+        return self._request

@@ -34,6 +34,10 @@ class VisitorSide(Protocol):
             :mod:`watchducks.proxy.framing`.
         """
 
+    def whole_answer(self, status: int, phrase: bytes, lines: list[bytes], body: bytes) -> None:
+        """Send an answer that is there as a whole: :meth:`begin_answer`, :meth:`send_body` and
+        :meth:`end_answer` in one."""
+
     def send_body(self, data: bytes) -> None:
         """Send some of the body (not empty)."""
 

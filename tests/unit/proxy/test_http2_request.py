@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from watchducks.proxy.errors import Reason, Refusal
 from watchducks.proxy.framing import CHUNKED
-from watchducks.proxy.headers import VisitorFields, to_origin
+from watchducks.proxy.headers import VisitorFields, origin_head
 from watchducks.proxy.heads import RequestHeadReader
 from watchducks.proxy.http2_request import (
     Section,
@@ -265,19 +265,8 @@ def test_whatever_is_accepted_is_one_request_over_http_1(section: Section, ended
         request = read(section, ended=ended)
     except Refusal:
         return
-    head = to_origin(
-        request.method,
-        request.target,
-        request.authority,
-        request.fields,
-        protocol="HTTP/2",
-        options=request.options,
-        length=request.length,
-        visitor=VisitorFields("192.0.2.1", "https"),
-        request_id=b"id",
-        trailers=request.trailers,
-        upgrade=request.upgrade,
-    )
+    lines = request.lines(VisitorFields("192.0.2.1", "https"), "HTTP/2")
+    head = origin_head(request.method, request.target, lines, b"id")
     reader = RequestHeadReader(100_000, 1000, 10_000)
     assert reader.feed(head) == b""
     assert (reader.method, reader.target) == (request.method, request.target)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.wire.fuzzing import mutate
 from watchducks.proxy.errors import Reason, Refusal
 from watchducks.proxy.framing import CHUNKED
 from watchducks.proxy.heads import AnswerHeadReader, BadHead, HeadProblem, RequestHeadReader
-from watchducks.proxy.request import Request, read_authority, read_request
+from watchducks.proxy.limits import Limits
+from watchducks.proxy.request import RepeatedHead, Request, read_authority, read_request
 
 HEAD = (
     b"POST /a%20b?c=%2F HTTP/1.1\r\nHost: WWW.Example.com.:8080\r\nX-Empty:\r\n"
@@ -160,3 +164,83 @@ def test_connect_is_refused_before_anything_else() -> None:
     with pytest.raises(Refusal) as raised:
         read_request(head)
     assert raised.value.reason is Reason.METHOD_REFUSED
+
+
+BROWSERS = b"Host: www.example.com\r\nUser-Agent: duck\r\nCookie: a=b\r\n\r\n"
+LIMITS = Limits(head_bytes=1000, head_fields=20, target_bytes=100)
+
+
+def repeated(line: bytes) -> RepeatedHead:
+    head = line + b"\r\n" + BROWSERS
+    known = RepeatedHead.of(head, request_of(head), LIMITS)
+    assert known is not None
+    return known
+
+
+def test_a_head_with_another_target_is_the_request_that_it_would_be_anew() -> None:
+    known = repeated(b"GET /first HTTP/1.1")
+    for target in (b"/", b"/%20?a=b&c", b"/" + b"x" * 99, "/ü".encode(), b"//www.example.com/"):
+        data = b"GET " + target + b" HTTP/1.1\r\n" + BROWSERS
+        assert known.read(data) == request_of(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HEAD /first HTTP/1.1\r\n" + BROWSERS,
+        b"PUT /first HTTP/1.1\r\n" + BROWSERS,
+        b"GET /first HTTP/1.0\r\n" + BROWSERS,
+        b"GET /first HTTP/1.1\r\nX: y\r\n" + BROWSERS,
+        b"GET /first HTTP/1.1\r\n" + BROWSERS + b"G",
+        b"GET /first HTTP/1.1\r\n" + BROWSERS + b"GET /next HTTP/1.1\r\n" + BROWSERS,
+        (b"GET /first HTTP/1.1\r\n" + BROWSERS)[:-1],
+        b"GET /a b HTTP/1.1\r\n" + BROWSERS,
+        b"GET /a#b HTTP/1.1\r\n" + BROWSERS,
+        b"GET /\x7f HTTP/1.1\r\n" + BROWSERS,
+        b"GET /a\r\nb HTTP/1.1\r\n" + BROWSERS,
+        b"GET  HTTP/1.1\r\n" + BROWSERS,
+        b"GET HTTP/1.1\r\n" + BROWSERS,
+        b"GET http://www.example.com/ HTTP/1.1\r\n" + BROWSERS,
+        b"GET /" + b"x" * 100 + b" HTTP/1.1\r\n" + BROWSERS,
+        b"\r\nGET /first HTTP/1.1\r\n" + BROWSERS,
+        b"GET ",
+        b" HTTP/1.1\r\n" + BROWSERS,
+    ],
+)
+def test_whatever_else_differs_is_read_anew(data: bytes) -> None:
+    assert repeated(b"GET /first HTTP/1.1").read(data) is None
+
+
+@given(st.integers(0, 1 << 32))
+def test_no_mutation_is_taken_for_the_last_head_unless_it_is_one(seed: int) -> None:
+    chance = random.Random(seed)
+    known = repeated(b"GET /first HTTP/1.1")
+    data = mutate(chance, b"GET /second HTTP/1.1\r\n" + BROWSERS)
+    read = known.read(data)
+    assert read is None or read == request_of(data)
+
+
+def test_a_head_that_would_be_too_long_is_read_anew() -> None:
+    limits = replace(LIMITS, head_bytes=len(b"GET /first HTTP/1.1\r\n" + BROWSERS) + 3)
+    head = b"GET /first HTTP/1.1\r\n" + BROWSERS
+    known = RepeatedHead.of(head, request_of(head), limits)
+    assert known is not None
+    assert known.read(head.replace(b"/first", b"/firs123" + b"t")) is not None
+    assert known.read(head.replace(b"/first", b"/firs1234t")) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 4\r\n\r\n",
+        b"GET http://www.example.com/ HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: www.example.com\r\nX: " + b"x" * 2048 + b"\r\n\r\n",
+    ],
+)
+def test_heads_that_are_not_kept(head: bytes) -> None:
+    reader = RequestHeadReader(max_bytes=5000, max_fields=20, max_target_bytes=100)
+    assert reader.feed(head) == b""
+    assert RepeatedHead.of(head, read_request(reader), LIMITS) is None
