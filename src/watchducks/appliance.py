@@ -16,7 +16,9 @@ from twisted.logger import Logger
 from watchducks.background import Part, StartupError, ThreadPool
 from watchducks.model.rows import RowSink
 from watchducks.registry.feed import SiteFeed
+from watchducks.registry.keys import ZoneKeys
 from watchducks.registry.registry import Registry
+from watchducks.registry.sealing import KeyFile, Sealer
 from watchducks.routes import RouteTable
 from watchducks.settings import Settings
 from watchducks.stores.cache import open_cache
@@ -55,6 +57,7 @@ class Appliance:
         self._log = Logger()
         self._settings = settings
         self._reactor = reactor
+        self._sealer = Sealer(settings.key_file)
         self._running: list[tuple[str, Part]] = []
         self._checks: dict[str, Callable[[], bool]] = {"started": lambda: False}
 
@@ -115,7 +118,7 @@ class Appliance:
     async def _start_the_registry(self, cache: Cache) -> tuple[Registry, SiteFeed]:
         settings = self._settings
         store = SqlStore(settings.registry.url, await self._pool("registry", SQL_THREADS))
-        registry = Registry(store, clock=self._reactor)
+        registry = Registry(store, clock=self._reactor, keys=_zone_keys(settings, self._sealer))
         await self._run("the registry", registry)
         feed = SiteFeed(
             registry,
@@ -198,6 +201,8 @@ class Appliance:
         from watchducks.nameserver.identity import Identity
         from watchducks.nameserver.listener import TCP_IDLE_SECONDS, NameServer
         from watchducks.nameserver.options import Options
+        from watchducks.nameserver.signatures import Signatures
+        from watchducks.nameserver.signing import Signer
         from watchducks.nameserver.zones import ZoneTable
 
         settings = self._settings
@@ -213,6 +218,11 @@ class Appliance:
         # Read once, before anything is answered: no thread is worth 32 octets.
         secret = kept_secret(settings.node.data_dir / "nameserver" / "cookie-secret", self._log)
         nsid, per_second = settings.nameserver.nsid, settings.nameserver.rrl_per_second
+        key_file = KeyFile(
+            self._sealer, pool=await self._pool("keys", ONE_THREAD), clock=self._reactor
+        )
+        await self._run("the key file", key_file)
+        signatures = Signatures(self._sealer, clock=self._reactor)
         server = NameServer(
             settings.nameserver.listen,
             zones,
@@ -223,6 +233,7 @@ class Appliance:
             ),
             limit=RateLimit(per_second, clock=self._reactor) if per_second else None,
             identity=Identity(nsid) if nsid else None,
+            signer=Signer(zones, health, signatures),
         )
         await self._run("the name server", server)
 
@@ -234,6 +245,10 @@ class Appliance:
         await self._run("the console", console)
 
 
+def _zone_keys(settings: Settings, sealer: Sealer) -> ZoneKeys:
+    return ZoneKeys(sealer.seal, ttl=settings.nameserver.ttl, now=time.time)
+
+
 @asynccontextmanager
 async def open_registry(settings: Settings, reactor: Reactor) -> AsyncIterator[Registry]:
     """Give the registry alone, for a command that goes round the console.
@@ -243,7 +258,8 @@ async def open_registry(settings: Settings, reactor: Reactor) -> AsyncIterator[R
     pool = ThreadPool("registry", ONE_THREAD, reactor=reactor)
     pool.start()
     try:
-        registry = Registry(SqlStore(settings.registry.url, pool), clock=reactor)
+        keys = _zone_keys(settings, Sealer(settings.key_file))
+        registry = Registry(SqlStore(settings.registry.url, pool), clock=reactor, keys=keys)
         await registry.start()
         try:
             yield registry

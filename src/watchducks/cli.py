@@ -11,9 +11,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import treq
@@ -31,6 +31,26 @@ from watchducks.settings import Settings, SettingsError
 
 # The console answers from memory or one query; longer than this, something is wrong with it.
 API_SECONDS = 10.0
+
+
+# What the commands about a zone's keys ask the API for; None: only to be shown.
+_KEY_STEPS: Final[Mapping[str, str | None]] = {
+    "dnssec": None,
+    "roll-keys": "roll",
+    "confirm-ds": "confirm",
+}
+# What an owner does in each phase of watchducks.model.signing.
+_KEY_ADVICE: Final[Mapping[str, str]] = {
+    "off": "The zone is not signed: watchducks site set NAME dnssec=on",
+    "beginning": "The zone is signed. Its DS is shown, and can be given to the registrar, then.",
+    "signed": "The registrar needs this DS, unless it is there already.",
+    "publishing": "A new key is published. Its DS is shown then.",
+    "replacing": "Replace the DS at the registrar by this one, then: watchducks site confirm-ds",
+    "retiring": "The registrar has the new DS. The old key is kept until then.",
+    "withdrawing": "The zone stays signed. Remove its DS at the registrar, then:"
+    " watchducks site confirm-ds",
+    "ending": "The registrar has no DS any more. The zone stays signed until then.",
+}
 
 
 class CommandError(Exception):
@@ -88,11 +108,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Change a site. KEY is one of: origin, email, cohort; origin_tls (verify: the"
         " origin's certificate is for the site's domain and publicly trusted; pinned: it has the"
         " key of origin_pin, the SHA-256 of its SubjectPublicKeyInfo in hexadecimal; off: any);"
-        " redirect_to_https (true, false); hsts_seconds (0: no Strict-Transport-Security).",
+        " redirect_to_https (true, false); hsts_seconds (0: no Strict-Transport-Security); dnssec"
+        " (on, off: sign the zone).",
     )
     change.add_argument("name")
     change.add_argument("values", nargs="+", type=_assignment, metavar="KEY=VALUE")
-    for action, text in (("show", "show a site"), ("remove", "remove a site")):
+    for action, text in (
+        ("show", "show a site"),
+        ("remove", "remove a site"),
+        ("dnssec", "show how a site's zone is signed, and the DS for its registrar"),
+        ("roll-keys", "begin to replace the key that signs a site's zone"),
+        ("confirm-ds", "say that the registrar has the DS shown by dnssec, or none if none is"),
+    ):
         actions.add_parser(action, parents=[remote], help=text).add_argument("name")
     return parser
 
@@ -170,6 +197,8 @@ async def _remote(options: argparse.Namespace) -> int:
         body = await _done(
             "PATCH", f"{sites}/{_segment(options.name)}", options, dict(options.values)
         )
+    elif options.action in _KEY_STEPS:
+        body = await _key_step(f"{sites}/{_segment(options.name)}/dnssec", options)
     elif options.action == "show":
         body = await _done("GET", f"{sites}/{_segment(options.name)}", options)
     else:
@@ -181,9 +210,19 @@ async def _remote(options: argparse.Namespace) -> int:
             say(
                 "\t".join(str(site[key]) for key in ("name", "domain", "origin", "cohort", "state"))
             )
+    elif options.action in _KEY_STEPS:
+        say(_dnssec_lines(body))
     else:
         say(_lines(body) if body else f"{options.name} is removed.")
     return 0
+
+
+async def _key_step(url: str, options: argparse.Namespace) -> Any:
+    """Take the step of the zone's keys that was asked for, if any, and return how they are."""
+    step = _KEY_STEPS[options.action]
+    if step is None:
+        return await _done("GET", url, options)
+    return await _done("POST", url, options, {"step": step})
 
 
 async def _ask(
@@ -248,6 +287,14 @@ def _lines(body: Any) -> str:
         return json.dumps(body, ensure_ascii=False)
     width = max((len(key) for key in body), default=0)
     return "\n".join(f"{key:{width}}  {_text(value)}".rstrip() for key, value in body.items())
+
+
+def _dnssec_lines(body: Any) -> str:
+    """Return how a zone is signed, with what its owner does next."""
+    shown = {key: body[key] for key in ("zone", "phase", "until", "ds") if body[key]}
+    shown["keys"] = [key["key_tag"] for key in body["keys"]]
+    advice = _KEY_ADVICE.get(body["phase"])
+    return "\n".join(filter(None, (_lines(shown), advice)))
 
 
 def _text(value: Any) -> str:

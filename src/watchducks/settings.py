@@ -19,6 +19,8 @@ from watchducks import settings_values as accept
 from watchducks.model.origins import Address
 
 DEFAULT_PATH: Final = Path("/etc/watchducks/watchducks.toml")
+# In node.data_dir, unless security.key_file names another one.
+KEY_FILE: Final = "registry.key"
 ROLES: Final = ("proxy", "nameserver", "console")
 
 S = TypeVar("S")
@@ -171,7 +173,10 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecuritySettings:
+    """:ivar key_file: "" stands for one in the data directory; see :attr:`Settings.key_file`."""
+
     allow_private_origins: bool = _key(accept.flag, default=False)
+    key_file: Path | None = _key(accept.path_or_default, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +196,11 @@ class Settings:
     def own_addresses(self) -> frozenset[Address]:
         """The addresses that are us: no site can have its origin there."""
         return frozenset(self.proxy.addresses) | frozenset(self.nameserver.addresses)
+
+    @property
+    def key_file(self) -> Path:
+        """What opens the secrets that lie sealed in the registry."""
+        return self.security.key_file or self.node.data_dir / KEY_FILE
 
 
 # --- reading ------------------------------------------------------------------------------------

@@ -44,6 +44,10 @@ def path(value: Any) -> Path:
     return Path(text(value)).expanduser().absolute()
 
 
+def path_or_default(value: Any) -> Path | None:
+    return None if value == "" else path(value)
+
+
 def flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.unit.nameserver.keys import glass
 from watchducks.background import ThreadPool
+from watchducks.registry.keys import ZoneKeys
 from watchducks.registry.registry import Registry
 from watchducks.stores.sql import THREADS, SqlStore
+
+
+def zone_keys() -> ZoneKeys:
+    """Keys in seals that anybody can open."""
+    return ZoneKeys(glass, ttl=30, now=time.time)
 
 
 @asynccontextmanager
@@ -35,10 +43,12 @@ async def open_store(url: str, reactor: Any) -> AsyncIterator[SqlStore]:
 
 
 @asynccontextmanager
-async def open_registry(url: str, reactor: Any) -> AsyncIterator[Registry]:
+async def open_registry(
+    url: str, reactor: Any, keys: ZoneKeys | None = None
+) -> AsyncIterator[Registry]:
     """A started registry on ``url``, as a process of its own would have it."""
     async with thread_pool(reactor) as pool:
-        registry = Registry(SqlStore(url, pool), clock=reactor)
+        registry = Registry(SqlStore(url, pool), clock=reactor, keys=keys or zone_keys())
         await registry.start()
         try:
             yield registry

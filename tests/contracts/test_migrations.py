@@ -19,11 +19,12 @@ from sqlalchemy.engine import make_url
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from tests.contracts.stores_under_test import open_registry, open_store, thread_pool
+from tests.contracts.stores_under_test import open_registry, open_store, thread_pool, zone_keys
 from tests.servers.mariadb import MariaDB
 from tests.servers.waiting import eventually
 from watchducks.background import StartupError
 from watchducks.model.origins import parse_origin
+from watchducks.model.signing import UNSIGNED
 from watchducks.model.sites import DEFAULT_CHOICES, Registration
 from watchducks.model.zones import DEFAULT_CONTENTS
 from watchducks.registry import migrations
@@ -117,7 +118,10 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
 
 def back_to_0001(connection: Connection) -> None:
     """Make the tables those of the first release."""
-    for column in ("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds", "contents"):
+    for column in (
+        *("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"),
+        *("contents", "signing"),
+    ):
         connection.execute(text(f"ALTER TABLE sites DROP COLUMN {column}"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
@@ -128,6 +132,7 @@ HALVES = (
     None,
     "ALTER TABLE sites ADD COLUMN origin_tls VARCHAR(16) DEFAULT 'verify' NOT NULL",
     "ALTER TABLE sites ADD COLUMN contents MEDIUMBLOB",
+    "ALTER TABLE sites ADD COLUMN signing BLOB",
 )
 
 
@@ -149,6 +154,7 @@ async def test_sites_of_the_first_release_get_the_defaults(url: str, half: str |
         assert await registry.site("ducks") == site
         assert site.choices is DEFAULT_CHOICES
         assert site.contents is DEFAULT_CONTENTS
+        assert site.signing is UNSIGNED
         assert await store.read(differences) == []
 
 
@@ -158,7 +164,7 @@ async def test_a_newer_database_is_refused_with_one_line(url: str) -> None:
         await store.write(migrate)
         await store.write(lambda c: execute(c, "UPDATE alembic_version SET version_num = '9999'"))
     async with thread_pool(reactor) as pool:
-        registry = Registry(SqlStore(url, pool), clock=reactor)
+        registry = Registry(SqlStore(url, pool), clock=reactor, keys=zone_keys())
         with pytest.raises(StartupError, match=r"^registry\.url: .*9999.*newer") as caught:
             await registry.start()
         assert "\n" not in str(caught.value)

@@ -19,8 +19,11 @@ from watchducks.model.changes import Changes
 from watchducks.model.names import name_key
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields
+from watchducks.model.seals import SealError
+from watchducks.model.signing import UNSIGNED, Phase
 from watchducks.model.sites import DEFAULT_CHOICES, Registration, Site, SiteChoices, SiteState
 from watchducks.model.zones import DEFAULT_CONTENTS, Record, ZoneContents
+from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges
 from watchducks.registry.registry import Conflict, Registry, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
@@ -194,6 +197,50 @@ async def test_contents_are_kept_and_told(url: str) -> None:
         with pytest.raises(SiteNotFound):
             await registry.keep_contents("geese", contents)
         assert await registry.revision() == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_zones_keys_are_kept_and_told(url: str) -> None:
+    async with open_registry(url, reactor) as registry:
+        site, _ = await registry.register(wanted("ducks"))
+        assert site.signing is UNSIGNED
+        signed = await registry.update("DUCKS", SiteChanges(dnssec=True))
+        assert signed.signing.phase is Phase.BEGINNING
+        assert signed.revision == 2
+        assert (await registry.changes_since(1)).sites == (signed,)
+        # The same again is no change; changing something else leaves the keys.
+        assert await registry.update("ducks", SiteChanges(dnssec=True)) == signed
+        changed = await registry.update("ducks", SiteChanges(redirect_to_https=True))
+        assert changed.signing == signed.signing
+        for step in KeyStep:
+            with pytest.raises(InvalidFields, match="phase"):
+                await registry.step_keys("ducks", step)
+        going = await registry.update("ducks", SiteChanges(dnssec=False))
+        assert (going.signing.phase, going.signing.keys) == (Phase.WITHDRAWING, signed.signing.keys)
+        ending = await registry.step_keys("Ducks", KeyStep.CONFIRM)
+        assert ending.signing.phase is Phase.ENDING
+        assert ending.revision == 5
+        assert await registry.site("ducks") == ending
+        assert (await registry.changes_since(4)).sites == (ending,)
+        for name in ("geese", "\ud800"):
+            with pytest.raises(SiteNotFound):
+                await registry.step_keys(name, KeyStep.ROLL)
+        assert await registry.revision() == 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_that_cannot_be_sealed_changes_nothing(tmp_path: Path) -> None:
+    def refuse(secret: bytes, context: bytes) -> bytes:
+        raise SealError("security.key_file: no room")
+
+    keys = ZoneKeys(refuse, ttl=30, now=REACTOR.seconds)
+    url = f"sqlite:///{tmp_path}/registry.sqlite"
+    async with open_registry(url, reactor, keys) as registry:
+        site, _ = await registry.register(wanted("ducks"))
+        with pytest.raises(StoreUnavailable, match="no room"):
+            await registry.update("ducks", SiteChanges(dnssec=True))
+        assert await registry.site("ducks") == site
+        assert await registry.revision() == 1
 
 
 @pytest_twisted.ensureDeferred

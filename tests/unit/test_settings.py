@@ -36,11 +36,19 @@ def test_defaults_follow_the_data_directory() -> None:
     found = parsed('[node]\ndata_dir = "/srv/ducks"\n' + MINIMAL)
     assert found.registry.url == "sqlite:////srv/ducks/registry.sqlite"
     assert found.logs.url == "chdb:///srv/ducks/logs"
+    assert found.key_file == Path("/srv/ducks/registry.key")
     assert found.cache.url == "memory:"
     assert found.node.roles == ("proxy", "nameserver", "console")
     assert found.proxy.addresses[1] == ipaddress.ip_address("2001:db8::10")
     assert (found.nameserver.health.down_after, found.nameserver.health.up_after) == (3, 5)
     assert found.own_addresses == set(found.proxy.addresses)
+
+
+def test_a_key_file_of_its_own_is_used() -> None:
+    assert parsed(MINIMAL + '[security]\nkey_file = "/srv/key"').key_file == Path("/srv/key")
+    assert problems_of(MINIMAL + "[security]\nkey_file = 7") == [
+        "security.key_file = 7: accepted is a text that is not empty"
+    ]
 
 
 @pytest.mark.parametrize("url", ["sqlite:///srv/registry.sqlite", "sqlite:////srv/registry.sqlite"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import pytest_twisted
 
 from tests.unit.console.driver import GOOD, NAMESERVERS, Driver, Reply
+from watchducks.console.figures import rfc3339
 
 
 @pytest.fixture
@@ -45,6 +47,7 @@ def test_registering(driver: Driver) -> None:
         "origin_pin": "",
         "redirect_to_https": False,
         "hsts_seconds": 0,
+        "dnssec": False,
         "nameservers": NAMESERVERS,
         "email": "owner@ducks.example",
         "token": "wd_token-1",
@@ -75,6 +78,46 @@ def test_wrong_fields_are_all_told(driver: Driver) -> None:
     }
     assert all(error["message"] for error in document["errors"].values())
     assert driver.sites.by_key == {}
+
+
+def test_an_owner_signs_his_zone(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    path, keys = "/api/v1/sites/ducks", "/api/v1/sites/ducks/dnssec"
+    unsigned = {"site": "ducks", "zone": "ducks.example", "dnssec": False, "phase": "off"}
+    nothing: dict[str, object] = {"until": None, "ds": [], "keys": []}
+    assert driver.api("GET", keys).json == unsigned | nothing
+
+    driver.sites.now = driver.clock.seconds()
+    assert driver.api("PATCH", path, {"dnssec": True}, token).json["dnssec"] is True
+    beginning = driver.api("GET", keys).json
+    # The DS is not given away while somebody may hold answers without signatures.
+    assert (beginning["phase"], beginning["ds"]) == ("beginning", [])
+    assert beginning["until"] == rfc3339(int(driver.sites.now) + 3 * 3600)
+    driver.clock.advance(3 * 3600)
+    driver.sites.now = driver.clock.seconds()
+    signed = driver.api("GET", keys).json
+    (key,) = signed["keys"]
+    assert (signed["dnssec"], signed["phase"], signed["until"]) == (True, "signed", None)
+    (ds,) = signed["ds"]
+    assert re.fullmatch(rf"{key['key_tag']} 13 2 [0-9A-F]{{64}}", ds)
+    assert (key["flags"], key["algorithm"], len(key["public_key"])) == (257, 13, 88)
+
+    rolling = driver.api("POST", keys, {"step": "roll"}, token).json
+    assert (rolling["phase"], len(rolling["keys"]), rolling["ds"]) == ("publishing", 2, [ds])
+    for step, code in (("confirm", "not-now"), ("roll", "not-now"), ("leap", "step"), (5, "step")):
+        refused = assert_problem(
+            driver.api("POST", keys, {"step": step}, token), 422, "invalid-fields"
+        )
+        assert refused["errors"]["step"]["code"] == code
+    assert driver.api("PATCH", path, {"dnssec": "off"}, token).json["dnssec"] is False
+    assert driver.api("GET", keys).json["phase"] == "withdrawing"
+    assert driver.api("POST", keys, {"step": "confirm"}, token).json["phase"] == "ending"
+
+    wrong = assert_problem(driver.api("PATCH", path, {"dnssec": 7}, token), 422, "invalid-fields")
+    assert list(wrong["errors"]) == ["dnssec"]
+    assert_problem(driver.api("POST", keys, {"step": "roll"}), 401, "unauthorized")
+    assert_problem(driver.api("POST", keys, {"step": "roll"}, "wd_no"), 403, "forbidden")
+    assert_problem(driver.api("GET", "/api/v1/sites/geese/dnssec"), 404, "no-site")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.bodies import read_json_object
+from watchducks.console.dnssec import dnssec_document, wanted_step
 from watchducks.console.figures import KINDS, Figures, rfc3339
 from watchducks.console.headers import header
 from watchducks.console.http import ConsoleRequest, argument
@@ -31,6 +32,7 @@ class Api:
     """The routes below /api/v1, one method each.
 
     :param nameservers: what an owner enters at his registrar.
+    :param now: gives POSIX seconds.
     """
 
     app = Klein()
@@ -44,12 +46,14 @@ class Api:
         figures: Figures,
         nameservers: Sequence[str],
         answers: Answers,
+        now: Callable[[], float],
     ) -> None:
         self._sites = sites
         self._registrations = registrations
         self._figures = figures
         self._nameservers = list(nameservers)
         self._answers = answers
+        self._now = now
 
     # --- sites ----------------------------------------------------------------------------------
 
@@ -97,6 +101,18 @@ class Api:
         await self._sites.remove(name)
         request.setResponseCode(204)
         return b""
+
+    @app.route("/api/v1/sites/<name>/dnssec", methods=["GET"])
+    async def dnssec(self, request: ConsoleRequest, name: str) -> bytes:
+        """Show how the site's zone is signed, and the DS for its parent."""
+        return self._answers.json(request, dnssec_document(await self._site(name), self._now()))
+
+    @app.route("/api/v1/sites/<name>/dnssec", methods=["POST"])
+    async def step_keys(self, request: ConsoleRequest, name: str) -> bytes:
+        """Roll the zone's keys, or confirm that the parent has the DS; needs a token."""
+        await self._authorise(request, name)
+        site = await self._sites.step_keys(name, wanted_step(read_json_object(request)))
+        return self._answers.json(request, dnssec_document(site, self._now()))
 
     @app.route("/api/v1/cohorts", methods=["GET"])
     async def cohorts(self, request: ConsoleRequest) -> bytes:
@@ -163,6 +179,7 @@ class Api:
             "state": site.state.value,
             "created": rfc3339(site.created),
             **asdict(site.choices),
+            "dnssec": site.signing.wanted,
             "nameservers": self._nameservers,
         }
 

@@ -102,6 +102,7 @@ class Console:
             figures=figures,
             nameservers=settings.nameserver.names,
             answers=answers,
+            now=reactor.seconds,
         )
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         self._pages, self._api = pages, api

@@ -15,6 +15,7 @@ from watchducks.analytics.results import (
     Visitors,
 )
 from watchducks.model.sites import Registration, Site
+from watchducks.registry.keys import KeyStep
 from watchducks.registry.registration import SiteChanges
 
 
@@ -29,6 +30,9 @@ class Sites(Protocol):
 
     async def update(self, name: str, changes: SiteChanges) -> Site:
         """Change a site. :raises SiteNotFound: there is none."""
+
+    async def step_keys(self, name: str, step: KeyStep) -> Site:
+        """Take one step of the keys of its zone. :raises InvalidFields: it is not the time."""
 
     async def remove(self, name: str) -> None:
         """Forget a site. :raises SiteNotFound: there is none."""

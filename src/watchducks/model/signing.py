@@ -59,6 +59,17 @@ _KEY: Final = struct.Struct(f"!{PUBLIC_KEY_OCTETS}sH")
 MAX_KEYS: Final = 2
 
 
+def apex_name(zone: str) -> bytes:
+    """Return the wire name (RFC 1035 section 3.1) of a zone, written in lower-case A-labels."""
+    labels = zone.encode("ascii").split(b".")
+    return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+
+
+def seal_context(apex: bytes) -> bytes:
+    """Return what a zone's private keys are sealed for, by the zone's wire name."""
+    return b"zone key of " + apex
+
+
 class Phase(Enum):
     """See the table of this module. The numbers are stored."""
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, Literal, get_args
 
 from watchducks.model.origins import Origin
+from watchducks.model.signing import UNSIGNED, Signing
 from watchducks.model.zones import APEX, DEFAULT_CONTENTS, ZoneContents
 
 OriginTls = Literal["verify", "pinned", "off"]
@@ -88,6 +89,7 @@ class Site:
     :ivar revision: the registry's revision in which this row last changed.
     :ivar created: POSIX seconds.
     :ivar contents: what its zone holds beside the records that we make.
+    :ivar signing: its zone's DNSSEC, as it was when this row last changed.
     """
 
     id: int
@@ -102,6 +104,7 @@ class Site:
     created: int
     choices: SiteChoices = DEFAULT_CHOICES
     contents: ZoneContents = DEFAULT_CONTENTS
+    signing: Signing = UNSIGNED
 
     @property
     def hosts(self) -> tuple[str, ...]:

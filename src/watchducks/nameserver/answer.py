@@ -142,7 +142,7 @@ def _follow(view: _View, name: bytes, relative: bytes, type_: int) -> Answer:
     zones, zone = view.zones, view.zone
     links: Section = ()
     while True:
-        node, cut = _look_up(zones, zone, relative)
+        node, cut = look_up(zones, zone, relative)
         if cut is not None and (type_ != DS or cut != relative):
             return _referral(view, cut, links)
         if node is None:
@@ -179,7 +179,20 @@ def _follow(view: _View, name: bytes, relative: bytes, type_: int) -> Answer:
         name, relative = target, entry[1]
 
 
-def _look_up(zones: ZoneTable, zone: Zone, relative: bytes) -> tuple[Node | None, bytes | None]:
+def types_at(zones: ZoneTable, verdicts: Verdicts, zone: Zone, node: Node) -> list[int]:
+    """Return the types of which a question would find records in ``node``, for its NSEC."""
+    view = _View(zones, verdicts, zone)
+    return [type_ for type_ in node if _may_exist(view, node, type_)]
+
+
+def _may_exist(view: _View, node: Node, type_: int) -> bool:
+    try:
+        return _rrset(view, node, type_) is not None
+    except _AliasUnknown:
+        return True  # nobody knows, so nobody must believe that there are none
+
+
+def look_up(zones: ZoneTable, zone: Zone, relative: bytes) -> tuple[Node | None, bytes | None]:
     """Return the node of a name, or of the wildcard that stands for it, and the name's zone cut.
 
     The node is None if there is neither. The cut is the relative name of the delegation that the
@@ -290,7 +303,7 @@ def _addresses_of(view: _View, target: bytes, *, or_glue: bool) -> Iterator[tupl
     entry = view.zones.find(target)
     if entry is None or entry[0] is not view.zone:
         return
-    node, cut = _look_up(view.zones, view.zone, entry[1])
+    node, cut = look_up(view.zones, view.zone, entry[1])
     if cut is not None:
         node = view.zone.nodes.glue.get(entry[1]) if or_glue else None
     if node is None:

@@ -35,6 +35,7 @@ from watchducks.nameserver.guard import RateLimit
 from watchducks.nameserver.identity import Identity
 from watchducks.nameserver.options import Options
 from watchducks.nameserver.responder import Responder
+from watchducks.nameserver.signing import Signer
 from watchducks.nameserver.zones import ZoneTable
 
 # RFC 7766 section 6.2.3 asks for "a few seconds": long enough for a resolver's next question.
@@ -250,6 +251,7 @@ class NameServer:
         limit: RateLimit | None = None,
         counts: Counts | None = None,
         identity: Identity | None = None,
+        signer: Signer | None = None,
     ) -> None:
         """:param reactor: provides IReactorTCP, IReactorFDSet and IReactorTime.
 
@@ -265,6 +267,7 @@ class NameServer:
             limit=limit,
             counts=counts,
             identity=identity,
+            signer=signer,
         )
         self._streams = QuestionStreams(self._responder, clock=reactor)
         self._ports: list[IListeningPort | QuestionSocket] = []

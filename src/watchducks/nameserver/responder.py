@@ -10,6 +10,8 @@ opcode other than QUERY                 NOTIMP, a header alone
 cannot be read                          FORMERR, a header alone
 EDNS version other than 0               BADVERS
 anything else                           see :mod:`watchducks.nameserver.answer`
+about a signed zone, keys away          SERVFAIL, a header alone
+the same, too many signatures made      TC by UDP, SERVFAIL by TCP
 our own failure while answering         SERVFAIL, a header alone; logged
 ======================================  ==================================
 
@@ -29,11 +31,13 @@ from twisted.names import dns
 
 from watchducks.model.verdicts import Verdicts
 from watchducks.nameserver import wire
-from watchducks.nameserver.answer import answer
+from watchducks.nameserver.answer import Answer, answer
 from watchducks.nameserver.counts import Counts, Subject
 from watchducks.nameserver.guard import MAX_AMPLIFICATION, Kind, RateLimit, Verdict, network_of
 from watchducks.nameserver.identity import Identity
 from watchducks.nameserver.options import NOTHING, Options
+from watchducks.nameserver.signatures import CannotSign, TooManySignatures
+from watchducks.nameserver.signing import Signer
 from watchducks.nameserver.wire import Malformed, Query, Reply
 from watchducks.nameserver.zones import ZoneTable
 
@@ -101,15 +105,18 @@ class Responder:
         limit: RateLimit | None = None,
         counts: Counts | None = None,
         identity: Identity | None = None,
+        signer: Signer | None = None,
     ) -> None:
         """
         :param options: None: they are ignored, and everyone is taken to be where he says he is.
         :param limit: None: no response rate limiting.
         :param counts: None: nothing is counted.
         :param identity: None: nobody is told which server this is.
+        :param signer: None: no zone is signed.
         """
         self._zones = zones
         self._verdicts = verdicts
+        self._signer = signer
         self._clock = clock
         self._options = options
         self._limit = limit
@@ -134,6 +141,8 @@ class Responder:
             return self._cached(data, host, datagram=datagram)
         except Malformed:
             rcode = dns.EFORMAT
+        except (CannotSign, TooManySignatures):
+            rcode = dns.ESERVER
         except Exception:  # whatever it is, it concerns this packet alone
             self._report_failure()
             rcode = dns.ESERVER
@@ -174,16 +183,21 @@ class Responder:
             subject = Subject(_OUTSIDE, 0, wire.BADVERS)
             response = wire.bad_version(query, data)
             return response if self._may_send(subject, host, datagram=datagram) else None
-        ready = self._ready(query, key, data)
+        try:
+            ready = self._ready(query, key, data, datagram=datagram)
+        except TooManySignatures:
+            if not datagram:
+                raise
+            ready = _make_ready(wire.come_by_tcp(query), query, _OUTSIDE, spare=False)
         size, options = (edns.udp_octets, edns.options) if edns else (wire.MIN_UDP_OCTETS, b"")
         return self._sent(data, query.end + 4, size, options, ready, host, datagram=datagram)
 
-    def _ready(self, query: Query, key: bytes | None, data: bytes) -> Ready:
+    def _ready(self, query: Query, key: bytes | None, data: bytes, *, datagram: bool) -> Ready:
         """Answer a question, and remember the answer if it may come again."""
         question = query.question
         if question.cls == dns.CH and self._identity is not None:
             return _make_ready(self._identity.reply(query), query, _OUTSIDE, spare=False)
-        answered = answer(self._zones, self._verdicts, question)
+        answered = self._answer(query, datagram=datagram)
         zone = _OUTSIDE if answered.zone is None else answered.zone.apex
         reply = wire.encode(query, answered, wire.MAX_TCP_OCTETS)
         ready = _make_ready(reply, query, zone, spare=bool(answered.additional))
@@ -199,6 +213,12 @@ class Responder:
             else:
                 _remember(self._others, MAX_CACHED_OTHERS, key, ready)
         return ready
+
+    def _answer(self, query: Query, *, datagram: bool) -> Answer:
+        answered = answer(self._zones, self._verdicts, query.question)
+        if self._signer is None:
+            return answered
+        return self._signer.sign(query, answered, datagram=datagram)
 
     def _exists(self, name: bytes) -> bool:
         """Whether the zone has records of that very name, and not only a wildcard for it."""
@@ -258,7 +278,7 @@ class Responder:
     def _smaller(self, data: bytes, limit: int, whole: Ready) -> Ready:
         """Return the same reply without additional records, if that is within ``limit``."""
         query = wire.parse_query(data)
-        reply = wire.encode(query, answer(self._zones, self._verdicts, query.question), limit)
+        reply = wire.encode(query, self._answer(query, datagram=True), limit)
         return _make_ready(reply, query, whole.kind.zone, spare=False)
 
     def _bare(self, data: bytes, host: str, rcode: int, *, datagram: bool) -> bytes | None:
@@ -329,10 +349,10 @@ def cache_key(data: bytes) -> bytes | None:
 
     The usual kind is opcode QUERY, one question, and nothing else but perhaps an OPT of version 0,
     whose options do not matter. The key is the question's octets, its letters in lower case, and
-    one octet for "no EDNS", "EDNS" or "EDNS with DO". It is found without walking the name, up to
-    its first zero octet; whether that really is the end is checked when a reply is remembered, and
-    every packet with the same key then has the same labels (only letters of labels differ, because
-    the octets of lengths are below 64), and so the same end.
+    one octet for "no EDNS", "EDNS", "with DO" or "with DO and CO". It is found without walking the
+    name, up to its first zero octet; whether that really is the end is checked when a reply is
+    remembered, and every packet with the same key then has the same labels (only letters of labels
+    differ, because the octets of lengths are below 64), and so the same end.
     """
     if data[2] & ~wire.RD & 0xFF:
         return None
@@ -354,5 +374,6 @@ def cache_key(data: bytes) -> bytes | None:
             or len(data) != opt + wire.OPT_OCTETS + (data[opt + 9] << 8 | data[opt + 10])
         ):
             return None
-        kind = b"\2" if data[opt + 7] & 0x80 else b"\1"
+        flags = data[opt + 7]
+        kind = b"\1" if not flags & 0x80 else b"\3" if flags & 0x40 else b"\2"
     return data[wire.HEADER_OCTETS : end].lower() + data[end : end + 4] + kind

@@ -39,6 +39,8 @@ RD: Final = 0x01
 OPCODE: Final = 0x78
 CD: Final = 0x10
 DO: Final = 0x8000
+# Compact Answers OK (RFC 9824 section 5.1).
+CO: Final = 0x4000
 
 BADVERS: Final = 16
 _FIXED_RR = struct.Struct("!HHLH")
@@ -67,6 +69,7 @@ class Edns(NamedTuple):
     """The OPT record of a query.
 
     :ivar udp_octets: the largest datagram that the asker takes.
+    :ivar compact_ok: with DO: NXDOMAIN is understood beside a proof that says "no data".
     :ivar options: its RDATA, not read any further: see :func:`read_options`.
     """
 
@@ -74,6 +77,7 @@ class Edns(NamedTuple):
     version: int
     dnssec_ok: bool
     options: bytes = b""
+    compact_ok: bool = False
 
 
 class Query(NamedTuple):
@@ -148,7 +152,11 @@ def parse_query(data: bytes) -> Query:
             if edns is not None or data[owner] or index < answers + authorities:
                 raise Malformed("a second or misplaced OPT")
             edns = Edns(
-                size, numbers >> 16 & 0xFF, bool(numbers & DO), data[offset - length : offset]
+                size,
+                numbers >> 16 & 0xFF,
+                bool(numbers & DO),
+                data[offset - length : offset],
+                numbers & (DO | CO) == DO | CO,
             )
     if offset != len(data):
         raise Malformed("octets after the end")
@@ -210,13 +218,15 @@ def write_option(code: int, data: bytes) -> bytes:
     return _OPTION.pack(code, len(data)) + data
 
 
-def opt_record(extended_rcode: int, *, dnssec_ok: bool, options: bytes = b"") -> bytes:
-    """Return our OPT: the size we take, version 0, and the asker's DO bit (RFC 3225).
+def opt_record(
+    extended_rcode: int, *, dnssec_ok: bool, compact_ok: bool = False, options: bytes = b""
+) -> bytes:
+    """Return our OPT: the size we take, version 0, and the asker's DO (RFC 3225) and CO bits.
 
     :param extended_rcode: the upper eight bits of the response code.
     :param options: any number of :func:`write_option`.
     """
-    flags = DO if dnssec_ok else 0
+    flags = (DO if dnssec_ok else 0) | (CO if compact_ok else 0)
     fixed = _OPT.pack(0, dns.OPT, MAX_UDP_OCTETS, extended_rcode, 0, flags, len(options))
     return fixed + options
 
@@ -225,6 +235,13 @@ def bad_version(query: Query, data: bytes) -> bytes:
     """Return the response to a query whose EDNS version is not 0 (RFC 6891 section 6.1.3)."""
     reply = encode(query, Answer(BADVERS), MIN_UDP_OCTETS)
     return reply.render(data, query.end + 4)
+
+
+def come_by_tcp(query: Query) -> Reply:
+    """Return a reply that holds nothing but TC."""
+    empty = encode(query, Answer(dns.OK, authoritative=True), MIN_UDP_OCTETS)
+    first, second = empty.flags
+    return empty._replace(flags=(first | TC, second))
 
 
 def size_limit(edns: Edns | None) -> int:
@@ -245,7 +262,12 @@ def encode(query: Query, answer: Answer, limit: int, options: bytes = b"") -> Re
     """
     opt = b""
     if query.edns is not None:
-        opt = opt_record(answer.rcode >> 4, dnssec_ok=query.edns.dnssec_ok, options=options)
+        opt = opt_record(
+            answer.rcode >> 4,
+            dnssec_ok=query.edns.dnssec_ok,
+            compact_ok=query.edns.compact_ok,
+            options=options,
+        )
     first, second = QR | (AA if answer.authoritative else 0), answer.rcode & 0xF
     sections = _Sections(query, limit - len(opt))
     helpful = 0

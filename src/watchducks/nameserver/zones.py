@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from twisted.logger import Logger
@@ -12,6 +13,7 @@ from twisted.names import dns
 
 from watchducks.model.changes import Changes
 from watchducks.model.origins import Address
+from watchducks.model.signing import UNSIGNED, Signing
 from watchducks.model.sites import Site
 from watchducks.model.zones import DEFAULT_CONTENTS
 from watchducks.nameserver.nodes import (
@@ -23,6 +25,7 @@ from watchducks.nameserver.nodes import (
     build_nodes,
     default_nodes,
 )
+from watchducks.nameserver.published import publish
 from watchducks.nameserver.records import (
     RRset,
     is_below,
@@ -49,12 +52,14 @@ class Zone:
     :ivar revision: the registry's revision in which it last changed; 0 for our own hosts.
     :ivar origin: where visitors go while no proxy is healthy; None if nothing in it is proxied.
     :ivar nodes: its records. Most zones hold the same ones and share one mapping.
+    :ivar signing: how it is signed; up to its ``due``, when the zone is built anew.
     """
 
     apex: bytes
     revision: int
     origin: Address | None
     nodes: Nodes
+    signing: Signing = UNSIGNED
 
 
 class ZoneTable:
@@ -69,19 +74,27 @@ class ZoneTable:
     _log = Logger()
 
     def __init__(
-        self, names: Sequence[str], addresses: Sequence[Address], *, ttl: int, sender: str
+        self,
+        names: Sequence[str],
+        addresses: Sequence[Address],
+        *,
+        ttl: int,
+        sender: str,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """
         :param names: the name servers' host names, at least one; the first is every SOA's MNAME.
         :param addresses: their addresses, see :func:`host_addresses`; may be empty.
         :param ttl: seconds for A and AAAA of proxied names, and for negative answers.
         :param sender: the mail address whose mailbox the SOA names.
+        :param now: gives POSIX seconds, for the phases of the zones' keys.
         :raises ValueError: no name, or one that is not a name.
         """
         if not names:
             raise ValueError("a name server needs a name")
         self.ttl = ttl
         self.revision = 0
+        self._now = now
         servers = [wire_name(name) for name in names]
         self._mailboxes = servers[0] + mailbox_name(sender)
         self._ns = RRset(dns.NS, INFRASTRUCTURE_TTL_SECONDS, tuple(dict.fromkeys(servers)))
@@ -157,6 +170,8 @@ class ZoneTable:
                 if zone is not None:
                     if not isinstance(zone, Zone):
                         zone = zones[name[offset:]] = self._built(name[offset:], zone)
+                    if zone.signing.due and zone.signing.due <= self._now():
+                        zone = zones[name[offset:]] = self._signed(zone, zone.signing)
                     return zone, name[:offset]
                 if not name[offset]:
                     break
@@ -203,7 +218,12 @@ class ZoneTable:
             nodes = build_nodes(site.contents, self._apex, hosts)
         else:
             nodes = self._default_nodes
-        return Zone(apex, site.revision, site.origin.address, nodes)
+        zone = Zone(apex, site.revision, site.origin.address, nodes)
+        return zone if site.signing is UNSIGNED else self._signed(zone, site.signing)
+
+    def _signed(self, zone: Zone, signing: Signing) -> Zone:
+        now = signing.at(self._now())
+        return replace(zone, nodes=publish(zone.nodes, zone.apex, now), signing=now)
 
     def learn(self, target: bytes, addresses: Collection[Address], ttl: int) -> None:
         """Answer those who are an ALIAS of ``target`` with ``addresses``, for ``ttl`` seconds.

@@ -36,7 +36,7 @@ def validate_choice(field: str, value: object) -> str | bool | int:
         case "origin_pin":
             return _origin_pin(value)
         case "redirect_to_https":
-            return _redirect(value)
+            return yes_or_no(value)
         case _:
             return _hsts(value)
 
@@ -63,7 +63,11 @@ def _origin_pin(value: object) -> str:
     return word.replace(":", "")
 
 
-def _redirect(value: object) -> bool:
+def yes_or_no(value: object) -> bool:
+    """Return what was chosen between two.
+
+    :raises Problem: neither.
+    """
     word = _word(value)
     if isinstance(value, bool):
         return value

@@ -15,11 +15,13 @@ from watchducks.model.names import normalise_domain, normalise_email, normalise_
 from watchducks.model.origins import Address, Origin, check_origin, parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import OriginTls, Registration, SiteChoices
-from watchducks.registry.choices import CHOICES, consistent, validate_choice
+from watchducks.registry.choices import CHOICES, consistent, validate_choice, yes_or_no
 
 # In the order of the form.
 FIELDS: Final = ("name", "domain", "origin", "email", "cohort")
-CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES)
+# Switches the signing of the zone on and off (watchducks.registry.keys).
+DNSSEC: Final = "dnssec"
+CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES, DNSSEC)
 OPTIONAL: Final = frozenset({"cohort"})
 DEFAULT_COHORT: Final = "default"
 
@@ -54,6 +56,7 @@ class SiteChanges:
     origin_pin: str | None = None
     redirect_to_https: bool | None = None
     hsts_seconds: int | None = None
+    dnssec: bool | None = None
 
 
 def chosen(before: SiteChoices, changes: SiteChanges) -> SiteChoices:
@@ -135,11 +138,7 @@ def _validated(
     for field, value in fields.items():
         if field in accepted:
             try:
-                values[field] = (
-                    validate_choice(field, value)
-                    if field in CHOICES
-                    else validate_field(field, value, policy)
-                )
+                values[field] = _validated_value(field, value, policy)
             except Problem as problem:
                 problems[field] = problem
         elif field in FIELDS:
@@ -153,6 +152,14 @@ def _validated(
     return values, problems
 
 
+def _validated_value(field: str, value: object, policy: Policy) -> object:
+    if field == DNSSEC:
+        return yes_or_no(value)
+    if field in CHOICES:
+        return validate_choice(field, value)
+    return validate_field(field, value, policy)
+
+
 def _unknown(field: str) -> Problem:
     shown = field[:MAX_FIELD_NAME_CHARACTERS].encode("ascii", "backslashreplace").decode()
     return Problem("unknown-field", "There is no field {field}.", field=shown)
@@ -160,5 +167,5 @@ def _unknown(field: str) -> Problem:
 
 def _ordered(problems: dict[str, Problem]) -> dict[str, Problem]:
     """Sort as the form is; unknown fields keep their order behind it."""
-    places = {field: place for place, field in enumerate((*FIELDS, *CHOICES))}
+    places = {field: place for place, field in enumerate((*FIELDS, *CHOICES, DNSSEC))}
     return dict(sorted(problems.items(), key=lambda item: places.get(item[0], len(places))))

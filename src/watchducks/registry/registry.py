@@ -19,9 +19,11 @@ from twisted.logger import Logger
 from watchducks.background import StartupError
 from watchducks.model.changes import Changes, Head
 from watchducks.model.names import name_key
+from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import ZoneContents
 from watchducks.registry import statements
+from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges
 from watchducks.registry.statements import Conflict, RevisionChanged, SiteNotFound
@@ -50,12 +52,14 @@ class Registry:
     may have written nevertheless.
 
     :param clock: gives the time of registration.
+    :param keys: of the zones that are signed.
     """
 
-    def __init__(self, store: SqlStore, *, clock: IReactorTime) -> None:
+    def __init__(self, store: SqlStore, *, clock: IReactorTime, keys: ZoneKeys) -> None:
         self._log = Logger()
         self._store = store
         self._clock = clock
+        self._keys = keys
         self._migrated = False
         self._on_write: list[Callable[[int], None]] = []
 
@@ -103,7 +107,7 @@ class Registry:
         :raises InvalidFields: the changes do not fit what the site has already.
         """
         site, changed = await self._write(
-            lambda connection: statements.update(connection, _key(name), changes)
+            lambda connection: statements.update(connection, _key(name), changes, self._keys)
         )
         if changed:
             self._written(site.revision)
@@ -124,6 +128,18 @@ class Registry:
         )
         if changed:
             self._written(site.revision)
+        return site
+
+    async def step_keys(self, name: str, step: KeyStep) -> Site:
+        """Take one step of the keys of a site's zone, and return the site.
+
+        :raises SiteNotFound: there is no such site.
+        :raises InvalidFields: it is not the time for this step.
+        """
+        site = await self._write(
+            lambda connection: statements.step_keys(connection, _key(name), step, self._keys)
+        )
+        self._written(site.revision)
         return site
 
     async def remove(self, name: str) -> None:
@@ -213,7 +229,11 @@ class Registry:
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
         await self._be_migrated()
-        return await self._store.write(function)
+        try:
+            return await self._store.write(function)
+        except SealError as error:
+            self._log.error("a zone's key cannot be kept: {error}", error=str(error))
+            raise StoreUnavailable(str(error)) from error
 
     async def _be_migrated(self) -> None:
         # Callers that come at the same time may each try: `migrate` is safe for that, and nobody

@@ -96,6 +96,8 @@ sites = Table(
     # model.zones.ZoneContents, packed. NULL is what every new zone holds: so an earlier version,
     # still running beside this one, inserts it, and MySQL allows a BLOB no other default.
     Column("contents", LargeBinary().with_variant(MEDIUMBLOB(), "mysql")),
+    # model.signing.Signing, packed; NULL: not signed. Private keys in it are sealed.
+    Column("signing", LargeBinary),
     UniqueConstraint("name_key", name="uq_sites_name_key"),
     UniqueConstraint("zone", name="uq_sites_zone"),
     Index("ix_sites_owner_id", "owner_id"),

@@ -14,12 +14,16 @@ import hashlib
 import os
 import secrets
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
+from watchducks.background import Repeating, ThreadPool
 from watchducks.model.seals import SealError
 
 KEY_OCTETS: Final = 32
@@ -27,7 +31,9 @@ KEY_OCTETS: Final = 32
 NONCE_OCTETS: Final = 12
 # Enough to tell keys apart in a message; says nothing about the key.
 KEY_ID_OCTETS: Final = 4
-FILE_NAME: Final = "registry.key"
+
+# A host that was given the file late signs this much later, without a restart.
+READ_SECONDS: Final = 10.0
 
 # Version of the sealed form; what a later version sealed is not guessed at.
 _FORMAT: Final = b"\x01"
@@ -44,6 +50,7 @@ class Sealer:
         self._path = path
         self._making = threading.Lock()
         self._key: tuple[bytes, AESGCM] | None = None
+        self._trouble = f"security.key_file: {path} was not read yet"
 
     @property
     def loaded(self) -> bool:
@@ -55,7 +62,11 @@ class Sealer:
 
         :raises SealError: it is missing, or no key file.
         """
-        self._key = _read(self._path)
+        try:
+            self._key = _read(self._path)
+        except SealError as error:
+            self._trouble = str(error)
+            raise
 
     def seal(self, secret: bytes, context: bytes) -> bytes:
         """Return ``secret`` closed; makes the key file (mode 0600) if there is none. Blocks.
@@ -73,7 +84,7 @@ class Sealer:
     def unseal(self, sealed: bytes, context: bytes) -> bytes:
         """See :class:`watchducks.model.seals.Seals`; the file has to be loaded before."""
         if self._key is None:
-            raise SealError(f"security.key_file: {self._path} could not be read yet")
+            raise SealError(self._trouble)
         key_id, cipher = self._key
         start = len(_FORMAT) + KEY_ID_OCTETS
         if not sealed.startswith(_FORMAT):
@@ -91,6 +102,37 @@ class Sealer:
             raise SealError(
                 "a secret of the registry is damaged, or lies in a wrong row"
             ) from error
+
+
+class KeyFile:
+    """The key file of a host that opens seals, as a part: read at the start, or when it comes.
+
+    A host without any signed zone has none, so that a missing one is no error here: who needs it
+    says so.
+
+    :param pool: for reading the file; it belongs to the caller.
+    """
+
+    def __init__(self, sealer: Sealer, *, pool: ThreadPool, clock: IReactorTime) -> None:
+        self._sealer = sealer
+        self._pool = pool
+        self._reads = Repeating(
+            self._read, READ_SECONDS, clock=clock, log=Logger(), name="reading the key file"
+        )
+
+    async def start(self) -> None:
+        """Read the file, and look for it again until it is there."""
+        await self._read()
+        self._reads.start()
+
+    async def stop(self) -> None:
+        """Look for it no more."""
+        await self._reads.stop()
+
+    async def _read(self) -> None:
+        if not self._sealer.loaded:
+            with suppress(SealError):
+                await self._pool.run(self._sealer.load)
 
 
 def _make(path: Path) -> None:

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from watchducks.model.origins import parse_origin
+from watchducks.model.signing import Signing
 from watchducks.model.sites import Site, SiteChoices, SiteState
 from watchducks.model.zones import ZoneContents
 
 # Counted up when the content changes its meaning; a file of a later format is not read. A site of
-# format 1 had no choices, and one of format 2 no contents; the migrations that brought them gave
-# each site the default ones.
-FORMAT: Final = 3
-_READABLE: Final = (1, 2, FORMAT)
+# format 1 had no choices, one of format 2 no contents, and one of format 3 no signing; the
+# migrations that brought them gave each site the default ones.
+FORMAT: Final = 4
+_READABLE: Final = (1, 2, 3, FORMAT)
 
 
 class SnapshotDamaged(Exception):
@@ -122,6 +123,8 @@ def _item(written: int, site: Site) -> dict[str, str | int]:
         item |= asdict(site.choices)
     if written >= 3:
         item["contents"] = b64encode(site.contents.pack()).decode()
+    if written >= 4:
+        item["signing"] = b64encode(site.signing.pack()).decode()
     return item
 
 
@@ -138,6 +141,9 @@ def _site(item: dict[str, str | int]) -> Site:
             raise TypeError(f"{key} is no number")
         return value
 
+    def octets(key: str) -> bytes:
+        return b64decode(text(key), validate=True) if key in item else b""
+
     return Site(
         id=number("id"),
         name=text("name"),
@@ -153,7 +159,6 @@ def _site(item: dict[str, str | int]) -> Site:
         choices=SiteChoices.read(
             *(item.get(field.name, field.default) for field in fields(SiteChoices))
         ),
-        contents=ZoneContents.unpack(
-            b64decode(text("contents"), validate=True) if "contents" in item else b""
-        ),
+        contents=ZoneContents.unpack(octets("contents")),
+        signing=Signing.unpack(octets("signing")),
     )

@@ -17,8 +17,10 @@ from watchducks.model.changes import Changes, Head
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields, Problem
+from watchducks.model.signing import Signing
 from watchducks.model.sites import Registration, Site, SiteChoices, SiteState
 from watchducks.model.zones import ZoneContents
+from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.schema import owners, registry, removals, sites, tokens
 
@@ -51,6 +53,7 @@ _SITE = select(
     sites.c.redirect_to_https,
     sites.c.hsts_seconds,
     sites.c.contents,
+    sites.c.signing,
 ).join_from(sites, owners)
 
 
@@ -70,6 +73,7 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
             row.origin_tls, row.origin_pin, row.redirect_to_https, row.hsts_seconds
         ),
         contents=ZoneContents.unpack(row.contents or b""),
+        signing=Signing.unpack(row.signing or b""),
     )
 
 
@@ -118,9 +122,12 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
     return _site(connection.execute(_SITE.where(sites.c.id == site_id)).one())
 
 
-def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site, bool]:
+def update(
+    connection: Connection, key: str, changes: SiteChanges, keys: ZoneKeys
+) -> tuple[Site, bool]:
     """Change a site; returns it, and whether anything is different.
 
+    :param keys: makes the key of a zone that is to be signed.
     :raises SiteNotFound: there is none with this name key.
     :raises InvalidFields: the changes do not fit what the site has already.
     """
@@ -132,7 +139,13 @@ def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site
     email = before.email if changes.email is None else changes.email
     cohort = before.cohort if changes.cohort is None else changes.cohort
     choices = chosen(before.choices, changes)
-    if replace(before, origin=origin, email=email, cohort=cohort, choices=choices) == before:
+    signing = before.signing
+    if changes.dnssec is not None:
+        signing = keys.switched(before, on=changes.dnssec)
+    after = replace(
+        before, origin=origin, email=email, cohort=cohort, choices=choices, signing=signing
+    )
+    if after == before:
         return before, False
     _advance(connection, revision)
     connection.execute(
@@ -143,6 +156,7 @@ def update(connection: Connection, key: str, changes: SiteChanges) -> tuple[Site
             owner_id=_owner(connection, email),
             cohort=cohort,
             revision=revision,
+            signing=signing.pack() or None,
             **asdict(choices),
         )
     )
@@ -174,6 +188,26 @@ def keep_contents(
         .values(contents=contents.pack() or None, revision=revision)
     )
     return replace(before, contents=contents, revision=revision), True
+
+
+def step_keys(connection: Connection, key: str, step: KeyStep, keys: ZoneKeys) -> Site:
+    """Take one step of a site's zone keys; returns the site.
+
+    :raises SiteNotFound: there is none with this name key.
+    :raises InvalidFields: it is not the time for this step.
+    """
+    revision = _lock(connection)
+    before = by_name(connection, key)
+    if before is None:
+        raise SiteNotFound
+    signing = keys.stepped(before, step)
+    _advance(connection, revision)
+    connection.execute(
+        update_rows(sites)
+        .where(sites.c.id == before.id)
+        .values(revision=revision, signing=signing.pack())
+    )
+    return replace(before, revision=revision, signing=signing)
 
 
 def remove(connection: Connection, key: str) -> int:

@@ -26,6 +26,7 @@ from watchducks.analytics.results import (
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Registration, Site, SiteState
+from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.registry import Conflict, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
@@ -38,12 +39,15 @@ class FakeSites:
 
     :ivar away: every call fails as if the database were down.
     :ivar broken: every call fails as no call should.
+    :ivar now: POSIX seconds, for the zones' keys.
     :ivar hang: what a look-up of one site waits for, if anything.
     """
 
     def __init__(self) -> None:
         self.by_key: dict[str, Site] = {}
         self.tokens: dict[str, str] = {}
+        self.now = float(CREATED)
+        self.keys = ZoneKeys(lambda secret, context: context, ttl=30, now=lambda: self.now)
         self.away = False
         self.broken = False
         self.hang: Deferred[None] | None = None
@@ -96,6 +100,17 @@ class FakeSites:
             revision=site.revision + 1,
             choices=chosen(site.choices, changes),
         )
+        if changes.dnssec is not None:
+            changed = replace(changed, signing=self.keys.switched(site, on=changes.dnssec))
+        self.by_key[name_key(name)] = changed
+        return changed
+
+    async def step_keys(self, name: str, step: KeyStep) -> Site:
+        self._check()
+        site = self.by_key.get(name_key(name))
+        if site is None:
+            raise SiteNotFound(name)
+        changed = replace(site, signing=self.keys.stepped(site, step))
         self.by_key[name_key(name)] = changed
         return changed
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import dns.flags
 import dns.message
@@ -15,6 +16,7 @@ from twisted.internet.testing import StringTransport
 
 from watchducks.model.changes import Changes
 from watchducks.model.origins import Address, parse_origin
+from watchducks.model.signing import UNSIGNED, Signing
 from watchducks.model.sites import Site, SiteState
 from watchducks.model.zones import APEX, DEFAULT_CONTENTS, Record, ZoneContents
 from watchducks.nameserver.responder import Responder
@@ -81,6 +83,7 @@ def site(
     origin: str = "198.51.100.7",
     revision: int = 7,
     held: ZoneContents = DEFAULT_CONTENTS,
+    signing: Signing = UNSIGNED,
 ) -> Site:
     return Site(
         id=1,
@@ -94,13 +97,17 @@ def site(
         revision=revision,
         created=0,
         contents=held,
+        signing=signing,
     )
 
 
 def zone_table(
-    *sites: Site, names: Sequence[str] = NAMES, addresses: Sequence[Address] = ADDRESSES
+    *sites: Site,
+    names: Sequence[str] = NAMES,
+    addresses: Sequence[Address] = ADDRESSES,
+    now: Callable[[], float] = time.time,
 ) -> ZoneTable:
-    table = ZoneTable(names, addresses, ttl=TTL, sender=SENDER)
+    table = ZoneTable(names, addresses, ttl=TTL, sender=SENDER, now=now)
     table.apply(changed(sites))
     return table
 

@@ -87,8 +87,10 @@ def test_who_only_opens_makes_no_key_file(path: Path) -> None:
     sealer = Sealer(path)
     with pytest.raises(SealError, match=r"cannot read .*registry\.key: No such file"):
         sealer.load()
-    with pytest.raises(SealError, match="could not be read yet"):
+    with pytest.raises(SealError, match=r"cannot read .*registry\.key: No such file"):
         sealer.unseal(b"\x01" + bytes(40), b"")
+    with pytest.raises(SealError, match="was not read yet"):
+        Sealer(path).unseal(b"\x01" + bytes(40), b"")
     assert not sealer.loaded
     assert not path.exists()
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.registry.examples import example_site
+from watchducks.model.signing import UNSIGNED, Phase, Signing, ZoneKey
 from watchducks.model.sites import SiteChoices
 from watchducks.model.zones import DEFAULT_CONTENTS, Record, ZoneContents
 from watchducks.registry.snapshot import (
@@ -29,9 +30,10 @@ SITES = [
         example_site("c.example", revision=5, origin="http://203.0.113.9:8080"),
         choices=SiteChoices("pinned", "ab" * 32, redirect_to_https=True, hsts_seconds=300),
         contents=ZoneContents(("@", "shop"), (Record(b"", 16, 300, b"\x02hi"),)),
+        signing=Signing(Phase.PUBLISHING, 7, (ZoneKey(b"\xff" * 64, b"sealed"),)),
     ),
 ]
-# What earlier versions wrote: sites without choices, then without contents.
+# What earlier versions wrote: sites without choices, then without contents, then without signing.
 FORMAT_1 = """{"format": 1, "lineage": "first", "revision": 3,
 "sites": [
 {"id": 3, "name": "a", "domain": "a.example", "zone": "a.example", "origin": "203.0.113.7", \
@@ -64,7 +66,7 @@ def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
         read_snapshot(path)
 
 
-def test_a_file_without_contents_is_read(tmp_path: Path) -> None:
+def test_a_file_without_contents_or_signing_is_read(tmp_path: Path) -> None:
     path = tmp_path / "sites.json"
     choices = (
         ', "origin_tls": "off", "origin_pin": "", "redirect_to_https": true, "hsts_seconds": 0}'
@@ -76,6 +78,11 @@ def test_a_file_without_contents_is_read(tmp_path: Path) -> None:
     assert snapshot is not None
     assert snapshot.sites[0].choices == SiteChoices("off", redirect_to_https=True)
     assert snapshot.sites[0].contents is DEFAULT_CONTENTS
+    written = written.replace('"format": 2', '"format": 3').replace("}],", ', "contents": ""}],')
+    content, _, _ = written.partition("],\n")
+    path.write_text(written % hashlib.sha256(content.encode()).hexdigest())
+    assert read_snapshot(path) == snapshot
+    assert snapshot.sites[0].signing is UNSIGNED
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
