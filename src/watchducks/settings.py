@@ -59,7 +59,7 @@ class NodeSettings:
         default=ROLES,
     )
     workers: int = _key(accept.only(0, "every role runs on one reactor"), default=0)
-    resolvers: tuple[str, ...] = _key(accept.only([], "nothing is looked up yet"), default=())
+    resolvers: tuple[tuple[Address, int], ...] = _key(accept.list_of(accept.resolver), default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 from twisted.internet.endpoints import serverFromString
 
 from watchducks.model.names import normalise_email, normalise_host
-from watchducks.model.origins import Address
+from watchducks.model.origins import Address, address_and_port
 from watchducks.model.problems import Problem
 
 Check = Callable[[Any], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+DNS_PORT = 53
 
 
 def text(value: Any) -> str:
@@ -133,6 +135,17 @@ def address(value: Any) -> Address:
         return ipaddress.ip_address(text(value))
     except ValueError:
         raise ValueError("IP addresses, such as 203.0.113.10 or 2001:db8::10") from None
+
+
+def resolver(value: Any) -> tuple[Address, int]:
+    try:
+        address, port = address_and_port(text(value))
+    except ValueError:
+        raise ValueError(
+            "addresses of recursive resolvers, such as 192.0.2.53, 127.0.0.1:5353"
+            " or [2001:db8::53]:53"
+        ) from None
+    return address, port or DNS_PORT
 
 
 def network(value: Any) -> Network:

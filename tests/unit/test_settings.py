@@ -85,6 +85,8 @@ def test_a_sqlite_url_is_an_absolute_path_with_three_slashes_as_with_four(url: s
         ("[node]\nworkers = 4", ["node.workers = 4", "only 0 in this version"]),
         ("[node]\nworkers = false", ["node.workers = False"]),
         ('[node]\nname = "a/b"', ["node.name", "letters"]),
+        ('[node]\nresolvers = ["dns.example"]', ["node.resolvers", "127.0.0.1:5353"]),
+        ('[node]\nresolvers = ["192.0.2.53:99999"]', ["node.resolvers"]),
         ('[console]\nurl = "console"', ["console.url", "https://"]),
         ('[console]\nurl = "http://[::1"', ["console.url"]),
         ('[cache]\nurl = "memcached://h"', ["cache.url", "redis://"]),
@@ -122,6 +124,15 @@ def test_trusted_peers_are_networks_and_limits_are_off() -> None:
         "10.0.0.0/8",
         "203.0.113.4/32",
         "::1/128",
+    ]
+
+
+def test_resolvers_have_port_53_unless_they_say_another() -> None:
+    found = parsed(MINIMAL + '[node]\nresolvers = ["192.0.2.53", "127.0.0.1:5353", "[::1]:54"]')
+    assert [(str(address), port) for address, port in found.node.resolvers] == [
+        ("192.0.2.53", 53),
+        ("127.0.0.1", 5353),
+        ("::1", 54),
     ]
 
 

@@ -106,7 +106,7 @@ def parse_origin(text: str) -> Origin:
         if scheme not in DEFAULT_PORTS:
             raise _not_an_origin()
         rest = rest.removesuffix("/")
-    address, port = _address_and_port(rest)
+    address, port = address_and_port(rest)
     if not separator and port is None:
         return Origin("same", address, None)
     if scheme == "https" or (not separator and port in _TLS_PORTS):
@@ -121,8 +121,11 @@ def _not_an_origin() -> Problem:
     )
 
 
-def _address_and_port(text: str) -> tuple[Address, int | None]:
-    """Take ``203.0.113.7:80``, ``[2001:db8::7]:80`` or ``2001:db8::7`` apart."""
+def address_and_port(text: str) -> tuple[Address, int | None]:
+    """Take ``203.0.113.7:80``, ``[2001:db8::7]:80`` or ``2001:db8::7`` apart.
+
+    :raises Problem: it is none of these.
+    """
     if text.startswith("["):
         host, bracket, port_text = text[1:].partition("]")
         if not bracket or ":" not in host or (port_text and port_text[0] != ":"):
@@ -165,6 +168,20 @@ def _embedded(address: Address) -> list[Address]:
     return inside
 
 
+def refusal(address: Address, *, allow_private: bool) -> str | None:
+    """Return why a stranger must not make us talk to ``address``, in a word, or None if he may.
+
+    :param allow_private: the sysadmin's ``security.allow_private_origins``; it permits everything.
+    """
+    if allow_private:
+        return None
+    for inside in (address, *_embedded(address)):
+        for network, why in _REFUSED:
+            if inside.version == network.version and inside in network:
+                return why
+    return None
+
+
 def check_origin(
     origin: Origin, *, own_addresses: Collection[Address], allow_private: bool
 ) -> None:
@@ -184,11 +201,11 @@ def check_origin(
                 "{address} is our own address; enter the address the site has now.",
                 address=str(origin.address),
             )
-        for network, why in _REFUSED:
-            if address.version == network.version and address in network:
-                raise Problem(
-                    "reserved-address",
-                    "{address} is a {why} address that visitors cannot reach; enter a public one.",
-                    address=str(origin.address),
-                    why=why,
-                )
+    why = refusal(origin.address, allow_private=allow_private)
+    if why is not None:
+        raise Problem(
+            "reserved-address",
+            "{address} is a {why} address that visitors cannot reach; enter a public one.",
+            address=str(origin.address),
+            why=why,
+        )

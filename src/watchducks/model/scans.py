@@ -1,0 +1,99 @@
+"""Scans: what a zone held before it was ours, as it was found in the public DNS."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from watchducks.model.origins import Address
+from watchducks.model.zones import Record, ZoneContents
+
+# Version of the packed form of all but the records; what a later version wrote is not guessed at.
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NameServer:
+    """A name server of somebody's: its host name without the final dot, and its addresses."""
+
+    name: str
+    addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that an owner should know of, as :class:`~watchducks.model.problems.Problem` says
+    what is wrong: the template can be translated, ``str()`` is the English sentence."""
+
+    code: str
+    template: str
+    parameters: Mapping[str, str | int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.template.format(**self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found.
+
+    :ivar records: of the zone, without those that its new servers make themselves: SOA, NS of the
+        apex, signatures.
+    :ivar whole: they are all there were (a zone transfer), and not only those that were guessed.
+    :ivar servers: the name servers that answered for the zone, none of them ours.
+    :ivar served: the name of the zone there; the zone itself, or one above it.
+    :ivar ds: the DS records at the parent, as zone files write their data. Any of them means that
+        resolvers refuse what other name servers answer: the domain would be lost to many visitors.
+    :ivar notes: what could not be asked, and what was left out.
+    """
+
+    records: tuple[Record, ...] = ()
+    whole: bool = False
+    servers: tuple[NameServer, ...] = ()
+    served: str = ""
+    ds: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def pack(self) -> tuple[bytes, str]:
+        """Return the form in which stores keep it: the records, and all else."""
+        rest = {
+            "format": _FORMAT,
+            "whole": self.whole,
+            "servers": [
+                {"name": server.name, "addresses": [str(address) for address in server.addresses]}
+                for server in self.servers
+            ],
+            "served": self.served,
+            "ds": self.ds,
+            "notes": [[note.code, note.template, dict(note.parameters)] for note in self.notes],
+        }
+        return ZoneContents((), self.records).pack(), json.dumps(rest)
+
+    @classmethod
+    def unpack(cls, records: bytes, rest: str) -> Scan:
+        """Return what :meth:`pack` was given.
+
+        :raises ValueError: this was not packed by us, or by a later version.
+        """
+        try:
+            found: dict[str, Any] = json.loads(rest)
+            if found["format"] != _FORMAT:
+                raise ValueError(f"the scan has format {found['format']}, and we know {_FORMAT}")
+            return cls(
+                records=ZoneContents.unpack(records).records,
+                whole=found["whole"],
+                servers=tuple(
+                    NameServer(
+                        server["name"], tuple(map(ipaddress.ip_address, server["addresses"]))
+                    )
+                    for server in found["servers"]
+                ),
+                served=found["served"],
+                ds=tuple(found["ds"]),
+                notes=tuple(Note(*note) for note in found["notes"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError("this is no scan") from error
