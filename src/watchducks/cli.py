@@ -238,7 +238,7 @@ async def _ask(
         response = await treq.request(
             method, url, headers=headers, timeout=API_SECONDS, persistent=False, **arguments
         )
-        text = await response.text()
+        text = await response.text("utf-8")  # as JSON is, which says no charset (RFC 8259)
     except (ConnectError, ResponseFailed, ValueError) as error:
         raise CommandError(f"{url} does not answer ({error}); is the appliance running?") from error
     try:

@@ -6,11 +6,19 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import Clock
 
+from tests.servers.waiting import eventually
+from watchducks.background import ThreadPool
 from watchducks.model.seals import SealError
-from watchducks.registry.sealing import Sealer
+from watchducks.registry.sealing import READ_SECONDS, KeyFile, Sealer
+
+REACTOR: Any = reactor
 
 
 @pytest.fixture
@@ -103,6 +111,27 @@ def test_a_file_that_is_no_key_file_is_named(path: Path, content: bytes) -> None
         with pytest.raises(SealError, match=r"registry\.key holds no key"):
             use()
     assert path.read_bytes() == content
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_file_that_comes_late_is_found(path: Path) -> None:
+    clock, pool = Clock(), ThreadPool("keys", 1, reactor=REACTOR)
+    sealer = Sealer(path)
+    part = KeyFile(sealer, pool=pool, clock=clock)
+    pool.start()
+    try:
+        await part.start()
+        assert not sealer.loaded
+        Sealer(path).seal(b"secret", b"")
+
+        async def loaded() -> bool:
+            clock.advance(READ_SECONDS)
+            return sealer.loaded
+
+        await eventually(REACTOR, loaded, "the key file to be read", 5)
+        await part.stop()
+    finally:
+        pool.stop()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
