@@ -21,7 +21,7 @@ from tests.unit.nameserver.fakes import (
     site,
     zone_table,
 )
-from watchducks.nameserver import responder as module
+from watchducks.nameserver import replies as module
 from watchducks.nameserver.cookies import Cookies
 from watchducks.nameserver.guard import MAX_AMPLIFICATION, RateLimit
 from watchducks.nameserver.identity import Identity
@@ -288,12 +288,12 @@ def test_chaos_is_refused_unless_there_is_a_name(name: str, edns: int) -> None:
 def test_what_does_not_exist_is_kept_apart_and_pushes_nothing_out() -> None:
     guarded = Guarded()
     guarded.ask(query())
-    good = dict(guarded.responder._replies)
+    good = dict(guarded.responder._cache.replies)
     for number in range(module.MAX_CACHED_OTHERS + 10):
         packet = query(f"x{number}.example.com").to_wire()
         guarded.responder.respond(packet, HOST, datagram=True)
-    assert guarded.responder._replies == good
-    assert len(guarded.responder._others) == module.MAX_CACHED_OTHERS
+    assert guarded.responder._cache.replies == good
+    assert len(guarded.responder._cache.others) == module.MAX_CACHED_OTHERS
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_negative_answers_come_from_the_cache_until_something_changes(
 ) -> None:
     guarded = Guarded()
     first = guarded.ask(query(name, type_))
-    assert len(guarded.responder._others) == 1
+    assert len(guarded.responder._cache.others) == 1
     second = guarded.ask(query(name.upper(), type_, id=7))
     assert first is not None
     assert second is not None
@@ -321,19 +321,42 @@ def test_negative_answers_come_from_the_cache_until_something_changes(
     assert rdatas(third.answer)
 
 
+def test_what_comes_again_octet_for_octet_is_answered_the_same_and_each_kind_by_itself() -> None:
+    guarded = Guarded()
+    guarded.verdicts.set(*MANY[:8])
+    packets = [
+        dns.message.make_query(name, "A", use_edns=edns, payload=payload, flags=flags).to_wire()
+        for name in ("www.example.com", "WWW.example.com", "nope.example.com")
+        for edns, payload in ((-1, 1232), (0, 512), (0, 1232))
+        for flags in (0, dns.flags.RD, dns.flags.CD)
+    ]
+    first = [guarded.responder.respond(packet, HOST, datagram=True) for packet in packets]
+    for id_ in (b"\1\2", b"\3\4"):
+        for packet, response in zip(packets, first, strict=True):
+            again = guarded.responder.respond(id_ + packet[2:], HOST, datagram=True)
+            assert response is not None
+            assert again == id_ + response[2:]
+    # Not those in random letter case, nor those that were cut.
+    assert all(
+        not exact.response[0] & 0x02 and b"WWW" not in packet
+        for packet, exact in guarded.responder._cache.exact.items()
+    )
+    assert len(guarded.responder._cache.exact) >= 9
+
+
 def test_everything_is_forgotten_after_a_while_though_nothing_changed() -> None:
     guarded = Guarded()
     guarded.ask(query())
     guarded.clock.advance(module.MAX_CACHE_SECONDS - 1)
     guarded.ask(query("example.com"))
-    assert len(guarded.responder._replies) == 2
+    assert len(guarded.responder._cache.replies) == 2
     guarded.clock.advance(1)
     guarded.ask(query("example.com"))
-    assert len(guarded.responder._replies) == 1
+    assert len(guarded.responder._cache.replies) == 1
 
 
 def test_large_answers_are_not_kept() -> None:
     guarded = Guarded()
     guarded.verdicts.set(*(ipaddress.ip_address(f"10.0.0.{number}") for number in range(100)))
     guarded.ask(query(), datagram=False)
-    assert guarded.responder._replies == {}
+    assert guarded.responder._cache.replies == {}
