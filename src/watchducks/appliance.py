@@ -196,6 +196,8 @@ class Appliance:
 
     async def _start_the_name_server(self, feed: SiteFeed) -> None:
         from watchducks.health.prober import Health
+        from watchducks.health.reference import TcpReferences
+        from watchducks.lookups.resolver import find_resolvers
         from watchducks.nameserver.cookies import Cookies, kept_secret
         from watchducks.nameserver.guard import RateLimit
         from watchducks.nameserver.identity import Identity
@@ -213,7 +215,18 @@ class Appliance:
             sender=settings.mail.sender,
         )
         feed.follow(zones.apply)
-        health = Health(settings.nameserver.health, settings.proxy, reactor=self._reactor)
+        resolvers = find_resolvers(settings.node.resolvers)
+        health = Health(
+            settings.nameserver.health,
+            settings.proxy,
+            reactor=self._reactor,
+            state_dir=settings.node.data_dir / "nameserver",
+            pool=await self._pool("verdicts", ONE_THREAD),
+            reference=TcpReferences(
+                [(resolver.address, resolver.port) for resolver in resolvers],
+                reactor=self._reactor,
+            ),
+        )
         await self._run("the health probes", health)
         # Read once, before anything is answered: no thread is worth 32 octets.
         secret = kept_secret(settings.node.data_dir / "nameserver" / "cookie-secret", self._log)

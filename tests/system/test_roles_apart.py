@@ -37,7 +37,10 @@ def apart(make: Make, servers: Servers) -> tuple[Twistd, Twistd]:
         {
             **servers,
             "node": {"roles": ["nameserver", "console"]},
-            "proxy": {"http": [f"tcp:{proxy.ports['http']}:interface=127.0.0.1"]},
+            "proxy": {
+                scheme: [f"tcp:{proxy.ports[scheme]}:interface=127.0.0.1"]
+                for scheme in ("http", "https")
+            },
             "nameserver": {
                 "health": {"interval": 0.3, "timeout": 0.3, "down_after": 3, "up_after": 2}
             },

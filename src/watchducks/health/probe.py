@@ -1,15 +1,22 @@
-"""One probe: one GET on a connection of its own, and what came of it in a few words."""
+"""One probe: one GET on a connection of its own, and what came of it in a few words.
+
+By https the connection and the TLS handshake have to succeed, but the certificate is not judged:
+the probe comes by address, where the proxy has none but its default one, and what it asks is "can
+a visitor be served", not "is it you".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
+from OpenSSL import SSL
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol as BodyProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -22,6 +29,8 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IPolicyForHTTPS
+from zope.interface import implementer
 
 # Our own health answer is some hundred octets. More than this is another server's page, and a
 # probe must not become a download.
@@ -51,24 +60,72 @@ class _QuietPool(HTTPConnectionPool):
     _factory = _QuietFactory
 
 
-class HttpProbe:
-    """GET over a connection of its own: status 200 and a whole body within the time limit.
+@implementer(IOpenSSLClientConnectionCreator)
+class AnyCertificate:
+    """A TLS handshake with whoever answers; ``server_name`` is sent unless it is empty."""
 
-    A kept connection would prove that an old connection lives, not that a visitor can make a new
-    one. Redirects are not followed: a proxy that redirects its health page is not ours.
+    def __init__(self, server_name: bytes = b"") -> None:
+        self._server_name = server_name
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: ARG002
+        connection = SSL.Connection(_ANY_CERTIFICATE, None)
+        if self._server_name:
+            connection.set_tlsext_host_name(self._server_name)
+        return connection
+
+
+_ANY_CERTIFICATE: Final = SSL.Context(SSL.TLS_CLIENT_METHOD)
+_ANY_CERTIFICATE.set_verify(SSL.VERIFY_NONE)
+
+
+@implementer(IPolicyForHTTPS)
+class _AnyCertificatePolicy:
+    def creatorForNetloc(self, hostname: bytes, port: int) -> AnyCertificate:  # noqa: ARG002
+        return AnyCertificate()  # hosts of health URLs are addresses, which are no server names
+
+
+def agent_for_addresses(timeout_seconds: float, *, reactor: Any) -> IAgent:
+    """Return what connects to the address in a URL: a new connection each time, any certificate."""
+    agent: IAgent = Agent(
+        reactor,
+        contextFactory=_AnyCertificatePolicy(),
+        connectTimeout=timeout_seconds,
+        pool=quiet_pool(reactor),
+    )
+    return agent
+
+
+def quiet_pool(reactor: Any) -> HTTPConnectionPool:
+    """Return a pool that keeps nothing: a kept connection would prove that an old one lives, not
+    that a visitor can make a new one."""
+    return _QuietPool(reactor, persistent=False)  # type: ignore[no-untyped-call]
+
+
+class HttpProbe:
+    """GET: status 200 and a whole body within the time limit.
+
+    Redirects are not followed: a proxy that redirects its health page is not ours.
     """
 
-    def __init__(self, timeout_seconds: float, *, reactor: Any) -> None:
-        """:param reactor: provides IReactorTCP (or endpoints for it) and IReactorTime."""
+    def __init__(
+        self,
+        timeout_seconds: float,
+        *,
+        reactor: Any,
+        agent: IAgent | None = None,
+        method: str = "GET",
+        accepted: Callable[[int], bool] = lambda status: status == 200,
+    ) -> None:
+        """
+        :param reactor: provides IReactorTCP (or endpoints for it) and IReactorTime.
+        :param agent: None: see :func:`agent_for_addresses`.
+        :param accepted: which status is good.
+        """
         self._timeout = timeout_seconds
         self._reactor = reactor
-        self._client = HTTPClient(
-            Agent(
-                reactor,
-                connectTimeout=timeout_seconds,
-                pool=_QuietPool(reactor, persistent=False),  # type: ignore[no-untyped-call]
-            )
-        )
+        self._method = method
+        self._accepted = accepted
+        self._client = HTTPClient(agent or agent_for_addresses(timeout_seconds, reactor=reactor))
 
     async def __call__(self, url: str) -> None:
         asking: Deferred[None] = Deferred.fromCoroutine(self._ask(url))
@@ -86,8 +143,8 @@ class HttpProbe:
 
     async def _ask(self, url: str) -> None:
         try:
-            response = await self._client.get(
-                url, allow_redirects=False, unbuffered=True, headers=_HEADERS
+            response = await self._client.request(
+                self._method, url, allow_redirects=False, unbuffered=True, headers=_HEADERS
             )
         except ResponseFailed as failed:
             # The Agent wraps a cancellation, the time limit's or stop()'s, into a failure of the
@@ -98,8 +155,32 @@ class HttpProbe:
         body = _Body()
         response.deliverBody(body)
         await body.finished
-        if response.code != 200:
+        if not self._accepted(response.code):
             raise ProbeFailed(f"status {response.code}")
+
+
+async def probe_all(probe: Probe, urls: Sequence[str]) -> None:
+    """Ask every URL at once; return when all are good.
+
+    :raises ProbeFailed: with the first failure, and its URL's scheme where there are several.
+    """
+    asking = [Deferred.fromCoroutine(_asked(probe, url, len(urls) > 1)) for url in urls]
+    try:
+        await gatherResults(asking, consumeErrors=True)
+    except FirstError as first:
+        first.subFailure.raiseException()
+    finally:
+        for one in asking:
+            one.cancel()
+
+
+async def _asked(probe: Probe, url: str, several: bool) -> None:  # noqa: FBT001
+    try:
+        await probe(url)
+    except ProbeFailed as failed:
+        if not several:
+            raise
+        raise ProbeFailed(f"{url.partition(':')[0]}: {failed}") from failed
 
 
 class _Body(BodyProtocol):

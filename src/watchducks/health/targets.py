@@ -1,4 +1,4 @@
-"""Which URL tells the health of which proxy. Pure."""
+"""Which URLs tell the health of which proxy. Pure."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ _TCP_PORT: Final = re.compile(r"tcp:(?:port=)?([0-9]{1,5})(?::.*)?")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One proxy and the URL to probe."""
+    """One proxy and the URLs to probe: it is healthy when every one of them answers."""
 
     address: Address
-    url: str
+    urls: tuple[str, ...]
 
 
 def find_targets(
-    urls: Sequence[str], addresses: Sequence[Address], http: Sequence[str]
+    urls: Sequence[str],
+    addresses: Sequence[Address],
+    http: Sequence[str],
+    https: Sequence[str],
 ) -> tuple[Target, ...]:
     """Return one target for each of ``addresses``, in their order.
 
     :param urls: ``nameserver.health.targets``; each URL's host is one of ``addresses``.
     :param addresses: ``proxy.addresses``.
-    :param http: ``proxy.http``, from whose first TCP port the URLs are derived if there are none.
+    :param http: ``proxy.http``; the first fixed TCP port of each kind is probed if no URL is given.
+    :param https: ``proxy.https``.
     :raises StartupError: a proxy has no URL, or a URL has no proxy.
     """
     if not addresses:
         raise StartupError("proxy.addresses: empty; there is no proxy for DNS to answer with")
-    chosen = _given(urls, addresses) if urls else _derived(addresses, http)
+    chosen = _given(urls, addresses) if urls else _derived(addresses, http, https)
     return tuple(Target(address, chosen[address]) for address in dict.fromkeys(addresses))
 
 
-def _given(urls: Sequence[str], addresses: Sequence[Address]) -> dict[Address, str]:
-    chosen: dict[Address, str] = {}
+def _given(urls: Sequence[str], addresses: Sequence[Address]) -> dict[Address, tuple[str, ...]]:
+    chosen: dict[Address, tuple[str, ...]] = {}
     for url in urls:
         try:
             address = ipaddress.ip_address(urlsplit(url).hostname or "")
@@ -55,9 +59,7 @@ def _given(urls: Sequence[str], addresses: Sequence[Address]) -> dict[Address, s
             raise StartupError(
                 f"nameserver.health.targets: {url}: {address} is not one of proxy.addresses"
             )
-        if address in chosen:
-            raise StartupError(f"nameserver.health.targets: {url}: a second URL for {address}")
-        chosen[address] = url
+        chosen[address] = tuple(dict.fromkeys((*chosen.get(address, ()), url)))
     for address in addresses:
         if address not in chosen:
             raise StartupError(
@@ -66,14 +68,30 @@ def _given(urls: Sequence[str], addresses: Sequence[Address]) -> dict[Address, s
     return chosen
 
 
-def _derived(addresses: Sequence[Address], http: Sequence[str]) -> dict[Address, str]:
-    ports = [int(match[1]) for text in http if (match := _TCP_PORT.fullmatch(text))]
-    if not ports or not 1 <= ports[0] <= 65_535:
+def _derived(
+    addresses: Sequence[Address], http: Sequence[str], https: Sequence[str]
+) -> dict[Address, tuple[str, ...]]:
+    ports = {"http": _fixed_port(http), "https": _fixed_port(https)}
+    if not any(ports.values()):
         raise StartupError(
-            "nameserver.health.targets: empty, and proxy.http has no fixed tcp: port to probe;"
-            " list one health URL for each of proxy.addresses"
+            "nameserver.health.targets: empty, and neither proxy.http nor proxy.https has a fixed"
+            " tcp: port to probe; list the health URLs of each of proxy.addresses"
         )
-    return {address: f"http://{_in_url(address)}:{ports[0]}{HEALTH_PATH}" for address in addresses}
+    return {
+        address: tuple(
+            f"{scheme}://{_in_url(address)}:{port}{HEALTH_PATH}"
+            for scheme, port in ports.items()
+            if port
+        )
+        for address in addresses
+    }
+
+
+def _fixed_port(endpoints: Sequence[str]) -> int | None:
+    """Return the first TCP port; None if there is none, or the system chooses it."""
+    ports = (int(match[1]) for text in endpoints if (match := _TCP_PORT.fullmatch(text)))
+    port = next(ports, 0)
+    return port if 1 <= port <= 65_535 else None
 
 
 def _in_url(address: Address) -> str:

@@ -28,7 +28,18 @@ class Verdicts(Protocol):
 
     @property
     def revision(self) -> int:
-        """Grows with each change, so that a cache of answers knows when to forget."""
+        """Grows with each change of what is said here, so that a cache of answers knows when to
+        forget."""
+
+    @property
+    def serial(self) -> int:
+        """The part of every SOA's serial that grows with each change of a verdict, and over
+        restarts."""
+
+    @property
+    def ttl_limit(self) -> int | None:
+        """The longest that an answer with addresses of proxied names may be kept, in seconds,
+        while a verdict may be about to change; None: no limit but the usual TTL."""
 
     def healthy_addresses(self) -> Sequence[Address]:
         """The proxies to answer with, in configured order; empty: answer with the origin."""

@@ -220,23 +220,24 @@ def _rrset(view: _View, node: Node, type_: int) -> RRset | None:
         return held
     if isinstance(held, Addresses):
         return _addresses(view, held, type_)
-    return view.zones.start_of_authority(view.zone, view.verdicts.revision)
+    return view.zones.start_of_authority(view.zone, view.verdicts.serial)
 
 
 def _addresses(view: _View, held: Addresses, type_: int) -> RRset | None:
+    ttl, limit = view.zones.ttl, view.verdicts.ttl_limit
     if held.proxied:
+        if limit is not None:  # the addresses may be others in a moment
+            ttl = min(ttl, limit)
         proxies = view.verdicts.healthy_addresses()
         if proxies:
-            return _of_family(proxies, type_, view.zones.ttl)
+            return _of_family(proxies, type_, ttl)
     known = None if held.alias is None else view.zones.alias(held.alias)
     if known is not None:
         found = known.get(type_)
         return found if isinstance(found, RRset) else None
     if not held.proxied:
         raise _AliasUnknown
-    return _of_family(
-        () if view.zone.origin is None else (view.zone.origin,), type_, view.zones.ttl
-    )
+    return _of_family(() if view.zone.origin is None else (view.zone.origin,), type_, ttl)
 
 
 def _of_family(addresses: Iterable[Address], type_: int, ttl: int) -> RRset | None:
@@ -247,7 +248,7 @@ def _of_family(addresses: Iterable[Address], type_: int, ttl: int) -> RRset | No
 
 def _negative(view: _View, rcode: int, links: Section, name: bytes, node: Node | None) -> Answer:
     """NXDOMAIN or NODATA: how long it may be remembered is the SOA's TTL (RFC 2308 section 5)."""
-    soa = view.zones.start_of_authority(view.zone, view.verdicts.revision)
+    soa = view.zones.start_of_authority(view.zone, view.verdicts.serial)
     short_lived = RRset(soa.type, min(soa.ttl, view.zones.ttl), soa.rdatas)
     return Answer(
         rcode,

@@ -244,7 +244,7 @@ class ZoneTable:
         """Return the A and AAAA of the other name ``target``; None: not known yet."""
         return self._aliases.get(target)
 
-    def start_of_authority(self, zone: Zone, verdict_revision: int) -> RRset:
+    def start_of_authority(self, zone: Zone, verdict_serial: int) -> RRset:
         """Return the SOA of ``zone``.
 
         The serial is the sum of two revisions that never shrink, so it grows with each change of
@@ -253,7 +253,7 @@ class ZoneTable:
         """
         numbers = struct.pack(
             "!5L",
-            (zone.revision + verdict_revision) & 0xFFFFFFFF,
+            (zone.revision + verdict_serial) & 0xFFFFFFFF,
             SOA_REFRESH_SECONDS,
             SOA_RETRY_SECONDS,
             SOA_EXPIRE_SECONDS,

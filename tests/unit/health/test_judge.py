@@ -8,16 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchducks.health.judge import Standing, judge
+from watchducks.health.judge import FLAP_SECONDS, MAX_DAMPING, Standing, damping, judge
 
 AFTER = st.integers(1, 6)
 RESULTS = st.lists(st.booleans(), max_size=60)
 
 
 def run(results: list[bool], down_after: int, up_after: int) -> list[Standing]:
+    """Judge results so far apart that none of them is flapping."""
     standing, standings = Standing(), []
-    for success in results:
-        standing = judge(standing, success=success, down_after=down_after, up_after=up_after)
+    for turn, success in enumerate(results):
+        standing = judge(
+            standing,
+            success=success,
+            now=turn * FLAP_SECONDS,
+            down_after=down_after,
+            up_after=up_after,
+        )
         standings.append(standing)
     return standings
 
@@ -28,14 +35,14 @@ def run(results: list[bool], down_after: int, up_after: int) -> list[Standing]:
         # The table in the module, with down_after = 3 and up_after = 5.
         (Standing(healthy=True, contrary=2), True, Standing(healthy=True)),
         (Standing(healthy=True, contrary=1), False, Standing(healthy=True, contrary=2)),
-        (Standing(healthy=True, contrary=2), False, Standing(healthy=False)),
+        (Standing(healthy=True, contrary=2), False, Standing(healthy=False, downs=(7.0,))),
         (Standing(healthy=False, contrary=4), False, Standing(healthy=False)),
         (Standing(healthy=False, contrary=3), True, Standing(healthy=False, contrary=4)),
         (Standing(healthy=False, contrary=4), True, Standing(healthy=True)),
     ],
 )
 def test_the_table(before: Standing, success: bool, after: Standing) -> None:
-    assert judge(before, success=success, down_after=3, up_after=5) == after
+    assert judge(before, success=success, now=7.0, down_after=3, up_after=5) == after
 
 
 def test_a_proxy_is_presumed_healthy() -> None:
@@ -79,3 +86,36 @@ def test_enough_results_in_a_row_always_decide(
 ) -> None:
     assert run([*results, *[False] * down_after], down_after, up_after)[-1].healthy is False
     assert run([*results, *[True] * up_after], down_after, up_after)[-1].healthy is True
+
+
+def fall(standing: Standing, now: float) -> Standing:
+    return judge(standing, success=False, now=now, down_after=1, up_after=2)
+
+
+def successes_needed(standing: Standing) -> int:
+    count = 0
+    while not standing.healthy:
+        standing = judge(standing, success=True, now=0.0, down_after=1, up_after=2)
+        count += 1
+    return count
+
+
+def test_a_proxy_that_keeps_falling_over_needs_more_successes_each_time() -> None:
+    standing, needed = Standing(), []
+    for now in range(6):
+        standing = fall(standing, float(now))
+        needed.append(successes_needed(standing))
+        standing = Standing(healthy=True, downs=standing.downs)
+    assert needed == [2, 4, 8, 16, 16, 16]
+    assert len(standing.downs) <= MAX_DAMPING
+
+
+def test_falls_that_are_long_past_do_not_count() -> None:
+    standing = Standing(downs=(0.0, 1.0))
+    assert damping(fall(standing, FLAP_SECONDS + 0.5)) == 2
+    assert damping(fall(standing, FLAP_SECONDS + 1)) == 1
+
+
+def test_one_success_on_the_way_does_not_forget_the_falls() -> None:
+    standing = fall(fall(Standing(), 0.0), 1.0)
+    assert judge(standing, success=True, now=2.0, down_after=1, up_after=2).downs == standing.downs

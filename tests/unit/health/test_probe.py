@@ -11,18 +11,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_twisted
+from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from tests.servers.ports import free_port
 from tests.servers.waiting import eventually
-from watchducks.health.probe import MAX_BODY_OCTETS, HttpProbe, ProbeFailed
+from watchducks.certificates.pairs import make_default_context
+from watchducks.health.probe import MAX_BODY_OCTETS, HttpProbe, ProbeFailed, probe_all
 from watchducks.health.prober import Health
+from watchducks.health.reference import TcpReferences
 from watchducks.settings import HealthSettings, ProxySettings
 
 LOOPBACK = "127.0.0.1"
@@ -169,7 +172,7 @@ async def test_a_stopped_process_is_out_and_comes_back() -> None:
     process = start_python(program)
     address = ipaddress.ip_address(LOOPBACK)
     settings = HealthSettings(interval=0.2, timeout=0.2, down_after=3, up_after=2)
-    proxy = ProxySettings(addresses=(address,), http=(f"tcp:{port}",))
+    proxy = ProxySettings(addresses=(address,), http=(f"tcp:{port}",), https=())
     health = Health(settings, proxy, reactor=reactor)
 
     async def healthy() -> bool:
@@ -193,3 +196,50 @@ async def test_a_stopped_process_is_out_and_comes_back() -> None:
         await health.stop()
         process.kill()
         process.wait(5)
+
+
+class DefaultCertificate:
+    """What our proxy shows to a visitor who names no host."""
+
+    def __init__(self) -> None:
+        self._context = make_default_context(0.0, ())
+
+    def getContext(self) -> SSL.Context:
+        return self._context
+
+
+@pytest_twisted.ensureDeferred
+async def test_by_https_any_certificate_will_do_but_the_handshake_has_to_succeed(
+    server: Server,
+) -> None:
+    listening = SSL4ServerEndpoint(reactor, 0, DefaultCertificate(), interface=LOOPBACK)
+    port = await listening.listen(Factory.forProtocol(lambda: Scripted(server)))
+    try:
+        await HttpProbe(5, reactor=reactor)(f"https://{LOOPBACK}:{port.getHost().port}/health")
+        assert len(server.requests) == 1
+        with pytest.raises(ProbeFailed):
+            await HttpProbe(0.5, reactor=reactor)(server.url.replace("http:", "https:"))
+    finally:
+        await eventually(reactor, server.closed, "the probe's connection to be closed", 5)
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_several_urls_each_has_to_answer(server: Server) -> None:
+    probe = HttpProbe(5, reactor=reactor)
+    await probe_all(probe, [server.url, server.url])
+    closed = f"https://{LOOPBACK}:{free_port('tcp')}/"
+    with pytest.raises(ProbeFailed, match=r"^https: connection refused$"):
+        await probe_all(probe, [server.url, closed])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reference_answers_when_any_address_accepts_a_connection(server: Server) -> None:
+    assert server.port is not None
+    host = server.port.getHost()
+    assert isinstance(host, IPv4Address)
+    address = ipaddress.ip_address(LOOPBACK)
+    dead = (address, free_port("tcp"))
+    assert await TcpReferences([dead, (address, host.port)], reactor=reactor).answers()
+    assert not await TcpReferences([dead, dead], reactor=reactor).answers()
+    assert not await TcpReferences([], reactor=reactor).answers()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -12,11 +14,19 @@ from twisted.logger import LogLevel, capturedLogs
 
 from watchducks.background import StartupError
 from watchducks.health.probe import ProbeFailed
-from watchducks.health.prober import FIRST_INTERVAL_SECONDS, MAX_OUTSTANDING_PROBES, Health
+from watchducks.health.prober import (
+    FILE_NAME,
+    FIRST_INTERVAL_SECONDS,
+    MAX_OUTSTANDING_PROBES,
+    SUSPICION,
+    Health,
+)
 from watchducks.model.origins import Address
 from watchducks.model.verdicts import Verdict
 from watchducks.settings import HealthSettings, ProxySettings
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ONE, TWO = map(ipaddress.ip_address, ("203.0.113.10", "203.0.113.11"))
 START = 1_800_000_000.0
 OUTCOMES = {True: None, False: ProbeFailed("connection refused")}
@@ -56,7 +66,15 @@ class Proxies:
 
 
 class Probing:
-    def __init__(self, addresses: Sequence[Address] = (ONE,), **settings: float) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address] = (ONE,),
+        *,
+        network: Network | None = None,
+        state_dir: Path | None = None,
+        **settings: float,
+    ) -> None:
+        self.network = network or Network()
         self.clock = Clock()
         self.clock.advance(START)
         self.settings = HealthSettings(**settings)  # type: ignore[arg-type]
@@ -64,11 +82,17 @@ class Probing:
         self.changes: list[tuple[float, Verdict]] = []
         self.health = Health(
             self.settings,
-            ProxySettings(addresses=tuple(addresses), http=("tcp:80",)),
+            ProxySettings(addresses=tuple(addresses), http=("tcp:80",), https=()),
             reactor=self.clock,
             probe=self.proxies,
+            reference=network,
+            state_dir=state_dir,
+            pool=AtOnce(),
         )
         self.health.on_change(lambda verdict: self.changes.append((self.now, verdict)))
+
+    def ttl_limit(self) -> int | None:
+        return self.health.ttl_limit
 
     @property
     def now(self) -> float:
@@ -141,19 +165,150 @@ def test_a_proxy_that_comes_up_a_moment_after_us_is_never_out() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.5, 2.0, 5.0])
-def test_a_frozen_proxy_is_out_after_down_after_probes_whatever_the_timeout(timeout: float) -> None:
+def test_a_frozen_proxy_is_out_soon_after_its_first_probe_whatever_the_timeout(
+    timeout: float,
+) -> None:
     probing = Probing(interval=2.0, timeout=timeout, down_after=3)
     probing.start()
-    probing.run(11.5)  # probes at 7, 9, 11, ...
+    probing.run(11.1)  # probes at 7, 9, 11, ...
     frozen = probing.now
     probing.proxies.answers[ONE] = None
     probing.run(3 * 2.0 + timeout + 0.2)
     assert probing.health.healthy_addresses() == ()
     ((when, verdict),) = probing.changes
-    # Begun at 13, 15 and 17; the third one's timeout decides.
-    assert when == pytest.approx(17.0 + timeout, abs=0.2)  # steps of the clock add up
-    assert when - frozen <= 3 * 2.0 + timeout + 0.2
+    # Begun at 13, 13.7 and 14.3, because it is slow; the third one's timeout decides.
+    assert when == pytest.approx(13 + 2 * 2.0 / SUSPICION + timeout, abs=0.2)
+    assert when - frozen <= 6 or timeout > 2
     assert (verdict.address, verdict.healthy, verdict.reason) == (ONE, False, "no answer")
+    probing.stop()
+
+
+def test_a_proxy_that_refuses_is_asked_again_soon_and_may_take_a_second_to_restart() -> None:
+    probing = Probing(interval=2.0)
+    probing.start()
+    probing.run(8.9)
+    probing.proxies.answers[ONE] = False
+    probing.run(0.2 + 1.2)
+    first, second = (when for when, _ in probing.proxies.asked[-2:])
+    assert second - first == pytest.approx(2.0 / SUSPICION, abs=0.02)
+    probing.proxies.answers[ONE] = True
+    probing.run(20)
+    assert probing.changes == []
+    probing.proxies.answers[ONE] = False
+    probing.run(2 + 1.5)
+    assert [verdict.healthy for _, verdict in probing.changes] == [False]
+    probing.stop()
+
+
+def test_answers_are_short_lived_while_a_verdict_is_pending() -> None:
+    probing = Probing(interval=2.0)
+    probing.start()
+    probing.run(9.5)
+    assert probing.ttl_limit() is None
+    quiet, serial = probing.health.revision, probing.health.serial
+    probing.proxies.answers[ONE] = False
+    probing.run(1.7)
+    assert probing.ttl_limit() == 2
+    assert probing.changes == []
+    assert probing.health.revision > quiet
+    assert probing.health.serial == serial, "nothing that a secondary would have to fetch"
+    probing.run(4)
+    assert [verdict.healthy for _, verdict in probing.changes] == [False]
+    assert probing.ttl_limit() is None
+    probing.proxies.answers[ONE] = True
+    probing.run(2.1)
+    assert probing.ttl_limit() == 2
+    probing.stop()
+
+
+class Network:
+    """Stands in for what should answer as long as our own network works."""
+
+    works = True
+
+    async def answers(self) -> bool:
+        return self.works
+
+
+def test_a_name_server_that_is_cut_off_keeps_its_verdicts() -> None:
+    probing = Probing([ONE, TWO], network=Network())
+    probing.start()
+    probing.run(9)
+    probing.network.works = False
+    probing.proxies.answers.update({ONE: False, TWO: False})
+    with capturedLogs() as events:
+        probing.run(60)
+    assert probing.health.healthy_addresses() == (ONE, TWO)
+    warnings = [event for event in events if event["log_level"] is LogLevel.warn]
+    assert len(warnings) == 1, "said once"
+    # The network is back, and the proxies are still away: so it was not the network.
+    probing.network.works = True
+    probing.run(10)
+    assert probing.health.healthy_addresses() == ()
+    probing.stop()
+
+
+def test_one_proxy_that_answers_proves_the_network() -> None:
+    probing = Probing([ONE, TWO], network=Network())
+    probing.start()
+    probing.run(9)
+    probing.network.works = False
+    probing.proxies.answers[ONE] = False
+    probing.run(10)
+    assert probing.health.healthy_addresses() == (TWO,)
+    probing.stop()
+
+
+def test_a_reference_that_never_answered_tells_nothing_by_its_silence() -> None:
+    network = Network()
+    network.works = False
+    probing = Probing(network=network)
+    probing.start()
+    probing.proxies.answers[ONE] = False
+    probing.run(10)
+    assert probing.health.healthy_addresses() == ()
+    probing.stop()
+
+
+class AtOnce:
+    """Stands in for threads."""
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+
+def test_a_restart_during_an_outage_goes_on_as_it_was(tmp_path: Path) -> None:
+    probing = Probing([ONE, TWO], state_dir=tmp_path)
+    probing.proxies.answers[ONE] = False
+    probing.start()
+    probing.run(10)
+    probing.stop()
+    again = Probing([ONE, TWO], state_dir=tmp_path)
+    again.proxies.answers[ONE] = None  # says nothing yet
+    again.start()
+    assert again.health.healthy_addresses() == (TWO,)
+    assert again.health.verdicts()[0].reason == "connection refused"
+    assert again.health.serial >= probing.health.serial
+    again.stop()
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"serial": 1, "verdicts": [3]}', "[" * 100_000])
+def test_a_damaged_memory_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE_NAME).write_text(content)
+    probing = Probing(state_dir=tmp_path)
+    probing.start()
+    assert probing.health.healthy_addresses() == (ONE,)
+    probing.stop()
+
+
+def test_a_disk_that_is_full_only_costs_the_memory(tmp_path: Path) -> None:
+    probing = Probing(state_dir=tmp_path / "missing" / "\0")
+    probing.proxies.answers[ONE] = False
+    probing.start()
+    with capturedLogs() as events:
+        probing.run(10)
+    assert probing.health.healthy_addresses() == ()
+    assert [event for event in events if event["log_level"] >= LogLevel.error]
     probing.stop()
 
 
@@ -189,23 +344,23 @@ def test_each_proxy_has_a_verdict_of_its_own_in_the_configured_order() -> None:
     probing.stop()
 
 
-def test_the_revision_grows_with_each_change_and_over_a_restart() -> None:
+def test_the_serial_grows_with_each_change_and_over_a_restart() -> None:
     probing = Probing(interval=1.0, down_after=1, up_after=1)
-    first = probing.health.revision
+    first = probing.health.serial
     assert first == int(START)
     probing.start()
     probing.proxies.answers[ONE] = False
     probing.run(30)
-    second = probing.health.revision
+    second = probing.health.serial
     assert first < second <= probing.clock.seconds()
     probing.stop()
     again = Health(
         probing.settings,
-        ProxySettings(addresses=(ONE,), http=("tcp:80",)),
+        ProxySettings(addresses=(ONE,), http=("tcp:80",), https=()),
         reactor=probing.clock,
         probe=probing.proxies,
     )
-    assert again.revision >= second
+    assert again.serial >= second
 
 
 def test_probes_under_way_are_bounded() -> None:
@@ -269,7 +424,9 @@ def test_a_listener_that_fails_is_logged_and_stops_nothing() -> None:
 
 def test_nothing_to_probe_is_a_startup_error_and_nothing_runs() -> None:
     clock = Clock()
-    health = Health(HealthSettings(), ProxySettings(addresses=(ONE,), http=()), reactor=clock)
+    health = Health(
+        HealthSettings(), ProxySettings(addresses=(ONE,), http=(), https=()), reactor=clock
+    )
     failures: list[object] = []
     _ = Deferred.fromCoroutine(health.start()).addErrback(failures.append)
     assert [getattr(failure, "type", None) for failure in failures] == [StartupError]

@@ -36,9 +36,10 @@ class FixedVerdicts:
     """
 
     broken = False
+    ttl_limit: int | None = None
 
     def __init__(self, *healthy: Address, revision: int = 1_000) -> None:
-        self.revision = revision
+        self.revision = self.serial = revision
         self._healthy = healthy
 
     def healthy_addresses(self) -> Sequence[Address]:
@@ -49,6 +50,7 @@ class FixedVerdicts:
     def set(self, *healthy: Address) -> None:
         self._healthy = healthy
         self.revision += 1
+        self.serial += 1
 
 
 def changed(sites: Sequence[Site] = (), removed: Sequence[str] = ()) -> Changes:
