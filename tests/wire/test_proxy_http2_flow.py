@@ -218,6 +218,42 @@ def test_what_a_given_up_upload_held_of_the_connections_window_is_given_back() -
     assert [row.reason for row in world.rows] == ["visitor-left"] * 20
 
 
+def test_a_body_that_drips_is_given_up_and_one_that_flows_slowly_is_not() -> None:
+    limits = Limits(request_body_idle_seconds=60, request_body_bytes_per_second=500)
+    for seconds, size, given_up in ((3, 300, True), (10, 6000, False)):
+        world = Http2World(limits)
+        world.client.send_headers(1, POST)
+        world.exchange()
+        world.connect_origin()
+        world.exchange()
+        for _ in range(30):
+            world.turn(seconds)
+            if not world.rows:
+                world.client.send_data(1, bytes(size))
+            world.exchange()
+        rows = [(row.status, row.reason) for row in world.rows]
+        assert rows == ([(408, "body-timeout")] if given_up else [])
+        if given_up:
+            assert 20 * 300 < world.rows[0].request_bytes < 30 * 300
+
+
+def test_a_visitor_is_not_blamed_for_an_origin_that_is_slow_to_take_his_body() -> None:
+    world = Http2World(Limits(request_body_idle_seconds=10, origin_stalled_seconds=100))
+    world.client.send_headers(1, POST)
+    world.exchange()
+    _, transport = world.connect_origin()
+    for _ in range(5):
+        transport.pause_above = 0
+        world.client.send_data(1, b"x")
+        world.exchange()
+        world.turn(30)
+        transport.drain()
+    world.turn(5)  # all that time is his own again
+    assert not world.rows
+    world.turn(6)
+    assert [row.reason for row in world.rows] == ["body-timeout"]
+
+
 def test_an_end_that_comes_while_the_origin_is_full_is_not_lost() -> None:
     world = Http2World()
     world.client.send_headers(1, POST)

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from watchducks.proxy.limits import Limits
+
 # Half of what a person notices; 5,000 connections take 0.3 ms to look through.
 RESOLUTION_SECONDS: Final = 0.25
 
@@ -80,6 +82,11 @@ class Pace:
         self._bytes_per_second = bytes_per_second
         self._left = most_seconds
         self._since = clock.seconds()
+
+    @classmethod
+    def of_body(cls, clock: IReactorTime, limits: Limits) -> Pace:
+        """Return that of a request's body, which begins now."""
+        return cls(clock, limits.request_body_idle_seconds, limits.request_body_bytes_per_second)
 
     def seconds_left(self, received: int) -> float:
         """Return how long to wait for more, now that ``received`` bytes have come."""

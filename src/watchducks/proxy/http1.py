@@ -301,12 +301,7 @@ class VisitorConnection(Protocol):
     def _wait_for_body(self, received: int) -> None:
         """Limit the time until more of the body comes, ``received`` bytes of which just did."""
         if self._pace is None:
-            limits = self._limits
-            self._pace = Pace(
-                self._context.clock,
-                limits.request_body_idle_seconds,
-                limits.request_body_bytes_per_second,
-            )
+            self._pace = Pace.of_body(self._context.clock, self._limits)
         self._deadlines.set(self, self._pace.seconds_left(received))
 
     def _learn_visitor(self, peer: Peer, fields: Fields) -> None:

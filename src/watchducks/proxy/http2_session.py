@@ -263,8 +263,7 @@ class Http2Session:
         return Http2Stream(
             self,
             stream_id,
-            self._context.limits,
-            self._context.deadlines,
+            self._context,
             address=address,
             scheme=scheme,
             about=about,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from h2.errors import ErrorCodes
 
-from watchducks.proxy.deadlines import Deadlines
+from watchducks.proxy.context import ProxyContext
+from watchducks.proxy.deadlines import Pace
 from watchducks.proxy.errors import Reason, answer_of
 from watchducks.proxy.exchange import Exchange
 from watchducks.proxy.framing import CHUNKED, Trailers
 from watchducks.proxy.http2_request import Section, answer_section, trailer_section
-from watchducks.proxy.limits import Limits
 from watchducks.proxy.peers import Scheme
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Http2Stream:
         "_answer_paused",
         "_answer_trailers",
         "_body_left",
+        "_clock",
         "_deadlines",
         "_end_sent",
         "_exchange",
@@ -84,6 +85,7 @@ class Http2Stream:
         "_limits",
         "_offset",
         "_owner",
+        "_pace",
         "_pending",
         "_request_trailers",
         "_tunnel",
@@ -102,8 +104,7 @@ class Http2Stream:
         self,
         owner: StreamOwner,
         stream_id: int,
-        limits: Limits,
-        deadlines: Deadlines,
+        context: ProxyContext,
         *,
         address: str,
         scheme: Scheme,
@@ -118,14 +119,16 @@ class Http2Stream:
         self.request_ended = ended
         self.unconsumed = 0
         self._owner = owner
-        self._limits = limits
-        self._deadlines = deadlines
+        self._clock = context.clock
+        self._limits = context.limits
+        self._deadlines = context.deadlines
         self._exchange: Exchange | None = None
         # the request
         self._has_body = False
         self._held = False
         self._body_left = _ANY_LENGTH
         self._waiting = bytearray()
+        self._pace: Pace | None = None
         self._request_trailers: Trailers = []
         self._tunnel = False
         # the answer
@@ -187,7 +190,7 @@ class Http2Stream:
             self._owner.consumed(self.stream_id, size)
             if data:
                 exchange.request_body(data)
-            self._watch_request()
+            self._watch_request(len(data))
 
     def request_trailers(self, trailers: Trailers) -> None:
         """The fields after the body have come; :meth:`request_end` follows."""
@@ -241,18 +244,21 @@ class Http2Stream:
         elif exchange is not None:
             exchange.request_failed(Reason.BODY_TIMEOUT)
 
-    def _watch_request(self) -> None:
-        """Give the visitor time for more of the body, if it is he who is waited for."""
-        if self._pending:
-            return  # the limit of the other direction, which is the same visitor's, is set
+    def _watch_request(self, received: int = 0) -> None:
+        """Give the visitor time for more of the body, ``received`` bytes of which just came, if it
+        is he who is waited for."""
         if (
             self._has_body
             and not self._held
             and not self.request_ended
             and self._exchange is not None
         ):
-            self._deadlines.set(self, self._limits.request_body_idle_seconds)
-        else:
+            if self._pace is None:
+                self._pace = Pace.of_body(self._clock, self._limits)
+            left = self._pace.seconds_left(received)
+            if not self._pending:
+                self._deadlines.set(self, left)
+        elif not self._pending:  # or the limit of the other direction is set, for the same visitor
             self._deadlines.clear(self)
 
     # --- the exchange's view ---
@@ -269,17 +275,19 @@ class Http2Stream:
         exchange = self._exchange
         if exchange is None:
             return
+        if self._pace is not None:
+            self._pace.go_on()  # our own time and the origin's are not the visitor's
         size, self.unconsumed = self.unconsumed, 0
         if size:
             self._owner.consumed(self.stream_id, size)
-        if self._waiting:
-            data = bytes(self._waiting)
+        data = bytes(self._waiting)
+        if data:
             self._waiting.clear()
             exchange.request_body(data)
         if self.request_ended and not self._held:
             self._deliver_end()
         elif self._exchange is exchange:
-            self._watch_request()
+            self._watch_request(len(data))
 
     def send_interim(self, status: int, _phrase: bytes, lines: list[bytes]) -> None:
         self._owner.send_section(self.stream_id, answer_section(status, lines), end=False)
