@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -24,9 +22,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from watchducks.proxy.context import ProxyContext
-from watchducks.proxy.http2_frames import GOAWAY, LAST_STREAM_ID, Frame, FrameReader, Http2Error
+from watchducks.proxy.http2_frames import FrameReader
 from watchducks.proxy.http2_limits import Http2Limits
 from watchducks.proxy.http2_session import Http2Session
+from watchducks.proxy.http2_wire import GOAWAY, LAST_STREAM_ID, ErrorCodes, Frame, Http2Error
 from watchducks.proxy.peers import Peer, address_of
 
 _log = Logger()
@@ -143,17 +142,13 @@ class Http2Connection(Protocol):
         if done and not self._session.streams and not self._closing:
             self._close()
 
-    def _fail(self, error: Http2Error, *, told: bool = False) -> None:
-        """End what cannot be gone on with.
-
-        :param told: the visitor knows why.
-        """
+    def _fail(self, error: Http2Error) -> None:
+        """End what cannot be gone on with."""
         if self._closing:
             return
         _log.debug("HTTP/2 from {peer}: {error}", peer=self._peer, error=error)
         self._session.leave(politely=False)
-        if not told:
-            self._session.fail(error.code)
+        self._session.fail(error.code)
         self._close()
 
     def _close(self) -> None:
@@ -223,7 +218,7 @@ class Http2Connection(Protocol):
             while (frame := self._frames.take(now)) is not None:
                 self._take(frame)
         except Http2Error as error:
-            self._fail(error, told=isinstance(error.__cause__, ProtocolError))
+            self._fail(error)
         finally:
             self._reading = False
         self._watch_frames()
@@ -235,7 +230,7 @@ class Http2Connection(Protocol):
         if self._closing:
             return  # what comes after the last stream is nobody's
         if frame.kind == GOAWAY:
-            # The library would send nothing after it; but what was begun is to be completed.
+            # He begins nothing more; what was begun is completed.
             self._visitor_leaves = True
             self._close_if_done()
         else:

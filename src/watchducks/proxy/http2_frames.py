@@ -1,62 +1,43 @@
 """The frames of one HTTP/2 connection, cut out of its bytes and counted (RFC 9113 section 4).
 
-The h2 library reads what is in a frame. It is fed frame by frame, so that its state never runs
-ahead of what we know of the streams, and only with what is within our limits. Pure rules: no I/O,
-time comes in.
+Whatever comes is within our limits before anything is done about it. Pure rules: no I/O, time comes
+in.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
-from h2.errors import ErrorCodes
+from typing import Final
 
 from watchducks.proxy.http2_limits import MAX_FRAME_BYTES, Allowance, Http2Limits
+from watchducks.proxy.http2_wire import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADER,
+    HEADERS,
+    PADDED,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    ErrorCodes,
+    Frame,
+    Http2Error,
+)
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-DATA: Final = 0x0
-HEADERS: Final = 0x1
-RST_STREAM: Final = 0x3
-SETTINGS: Final = 0x4
-PING: Final = 0x6
-GOAWAY: Final = 0x7
-WINDOW_UPDATE: Final = 0x8
-CONTINUATION: Final = 0x9
-
-ACK: Final = 0x1
-END_STREAM: Final = 0x1
-END_HEADERS: Final = 0x4
-PADDED: Final = 0x8
-
-_HEADER_BYTES: Final = 9
+_HEADER_BYTES: Final = HEADER.size
 # Last stream and error code (RFC 9113 section 6.8).
 _GOAWAY_BYTES: Final = 8
-# The last stream id there can be, said by the first of two GOAWAYs.
-LAST_STREAM_ID: Final = 2**31 - 1
+# The highest bit of a stream's number is reserved, and ignored.
+_STREAM_ID: Final = 2**31 - 1
 # A DATA frame that is shorter and does not end its stream was cut by a tiny window.
 _WHOLE_DATA_BYTES: Final = 256
 # Two for each DATA frame that we send, and of the frames that we ignore for each request.
 _CREDIT: Final = 2
-
-
-class Http2Error(Exception):
-    """The connection is broken, or its visitor is: it ends with GOAWAY and ``code``."""
-
-    def __init__(self, code: ErrorCodes, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-
-
-class Frame(NamedTuple):
-    """A complete frame, or the connection's preface.
-
-    :ivar kind: its type, -1 for the preface. :ivar raw: all of it, its header included.
-    """
-
-    kind: int
-    flags: int
-    raw: bytes
 
 
 class Budget:
@@ -92,13 +73,12 @@ class FrameReader:
         "_block_bytes",
         "_buffer",
         "_continuations",
+        "_counted",
         "_empty_data",
         "_in_block",
         "_limits",
         "_others",
-        "_pings",
         "_resets",
-        "_settings",
         "_stage",
         "_window_updates",
     )
@@ -112,11 +92,15 @@ class FrameReader:
         self._block_bytes = 0
         self._continuations = 0
         self._resets = Budget(limits.resets, now)
-        self._settings = Budget(limits.settings, now)
-        self._pings = Budget(limits.pings, now)
         self._window_updates = Budget(limits.window_updates, now)
         self._empty_data = Budget(limits.empty_data, now)
         self._others = Budget(limits.others, now)
+        self._counted = {
+            RST_STREAM: self._resets,
+            SETTINGS: Budget(limits.settings, now),
+            PING: Budget(limits.pings, now),
+            WINDOW_UPDATE: self._window_updates,
+        }
 
     def feed(self, data: bytes) -> None:
         """Add received bytes. The caller then takes all complete frames by :meth:`take`."""
@@ -133,41 +117,42 @@ class FrameReader:
         return 0 < left < 4 or (left >= 4 and self._buffer[self._at + 3] != DATA)
 
     def take(self, now: float) -> Frame | None:
-        """Return the next complete frame; None: there is none yet.
+        """Return the next complete frame after the preface; None: there is none yet.
 
         :raises Http2Error: it breaks the protocol, or there are too many of its kind.
         """
-        if self._stage == 0:
-            return self._take_preface()
+        if self._stage == 0 and not self._take_preface():
+            return None
         buffer, at = self._buffer, self._at
         available = len(buffer) - at
         if available < _HEADER_BYTES:
             return None
-        length = int.from_bytes(buffer[at : at + 3], "big")
+        high, low, kind, flags, stream_id = HEADER.unpack_from(buffer, at)
+        length = high << 16 | low
         if length > MAX_FRAME_BYTES:
             raise Http2Error(ErrorCodes.FRAME_SIZE_ERROR, "a frame is too long")
-        kind, flags = buffer[at + 3], buffer[at + 4]
         if kind in (HEADERS, CONTINUATION):
             # Judged by what it says it is, before it is waited for.
             self._judge_block_size(kind, length)
-        end = at + _HEADER_BYTES + length
+        at += _HEADER_BYTES
+        end = at + length
         if available < _HEADER_BYTES + length:
             return None
-        raw = buffer if not at and end == len(buffer) else buffer[at:end]
         self._at = end
-        frame = Frame(kind, flags, raw)
+        frame = Frame(kind, flags, stream_id & _STREAM_ID, buffer[at:end])
         self._judge(frame, now)
         return frame
 
-    def _take_preface(self) -> Frame | None:
+    def _take_preface(self) -> bool:
+        """Return whether it has come."""
         begun = self._buffer[: len(PREFACE)]
         if not PREFACE.startswith(begun):
             raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "no HTTP/2 preface")
         if len(begun) < len(PREFACE):
-            return None
+            return False
         self._at = len(PREFACE)
         self._stage = 1
-        return Frame(-1, 0, PREFACE)
+        return True
 
     def _judge_block_size(self, kind: int, length: int) -> None:
         before = 0 if kind == HEADERS else self._block_bytes
@@ -175,7 +160,7 @@ class FrameReader:
             raise Http2Error(ErrorCodes.ENHANCE_YOUR_CALM, "a field section is too long")
 
     def _judge(self, frame: Frame, now: float) -> None:
-        kind, flags, raw = frame
+        kind, flags, stream_id, payload = frame
         if self._stage == 1:
             if kind != SETTINGS or flags & ACK:
                 raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
@@ -186,19 +171,13 @@ class FrameReader:
             if not flags & END_STREAM and data_length(frame) <= 0:
                 self._spend(self._empty_data, now, "empty DATA")
         elif kind in (HEADERS, CONTINUATION):
-            self._judge_block(kind, flags, len(raw) - _HEADER_BYTES)
-        elif kind == WINDOW_UPDATE:
-            self._spend(self._window_updates, now, "WINDOW_UPDATE")
-        elif kind == RST_STREAM:
-            self.reset(now)
-        elif kind == SETTINGS:
-            self._spend(self._settings, now, "SETTINGS")
-        elif kind == PING:
-            self._spend(self._pings, now, "PING")
+            self._judge_block(kind, flags, len(payload))
         else:
-            if kind == GOAWAY and (len(raw) < _HEADER_BYTES + _GOAWAY_BYTES or any(raw[5:9])):
-                raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "not a GOAWAY")
-            self._spend(self._others, now, "frames of no use")
+            self._spend(self._counted.get(kind, self._others), now, f"frames of type {kind}")
+            if kind == GOAWAY and stream_id:
+                raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "GOAWAY of a stream")
+            if kind == GOAWAY and len(payload) < _GOAWAY_BYTES:
+                raise Http2Error(ErrorCodes.FRAME_SIZE_ERROR, "GOAWAY cut off")
 
     def _judge_block(self, kind: int, flags: int, length: int) -> None:
         if kind == HEADERS:
@@ -234,17 +213,7 @@ class FrameReader:
 
 def data_length(frame: Frame) -> int:
     """Return how many bytes a DATA frame holds besides its padding; not above 0 if none."""
-    length = len(frame.raw) - _HEADER_BYTES
+    length = len(frame.payload)
     if frame.flags & PADDED and length:
-        return length - 1 - frame.raw[_HEADER_BYTES]
+        return length - 1 - frame.payload[0]
     return length
-
-
-def goaway(last_stream_id: int, code: ErrorCodes) -> bytes:
-    """Return a GOAWAY frame. h2 can make one as well, but says nothing more after it."""
-    return (
-        _GOAWAY_BYTES.to_bytes(3, "big")
-        + bytes((GOAWAY, 0, 0, 0, 0, 0))
-        + last_stream_id.to_bytes(4, "big")
-        + int(code).to_bytes(4, "big")
-    )

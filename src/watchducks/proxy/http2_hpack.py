@@ -1,4 +1,4 @@
-"""Field sections as bytes (RFC 7541), cheaper than the library's codec, whose places these take.
+"""Field sections as bytes (RFC 7541), cheaper than by the hpack library, which lends its tables.
 
 What we send never changes a table. A table of what was sent would make answers some hundred bytes
 smaller, and cost more than all the rest of sending them: each field is looked for, and each of our
@@ -9,28 +9,31 @@ takes the size of that table out of the visitor's hands, who could let it grow w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from hpack import Decoder, Encoder
 from hpack.exceptions import HPACKDecodingError, OversizedHeaderListError
 from hpack.hpack import encode_integer
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
+from watchducks.proxy.headers import HOP_BY_HOP
+
 Section = list[tuple[bytes, bytes]]
 
-# "The table has no room": from the first field section on, so that no later SETTINGS of the
-# visitor asks for an update (RFC 7541 section 4.2).
-_NO_TABLE: Final = b"\x20"
-# Fields that many answers share: 1 MB at most.
-_KEPT_FIELDS: Final = 4096
+# "The table has no room": said at the begin of the first field section, so that no later SETTINGS
+# of the visitor asks for an update (RFC 7541 section 4.2).
+NO_TABLE: Final = b"\x20"
+# Lines that many answers share: 2 MB at most.
+_KEPT_LINES: Final = 4096
 # Longer ones (cookies, policies) are their answer's own, and so is this one.
 _KEPT_BYTES: Final = 200
-_OWN: Final = b"x-request-id"
+_OWN: Final = b"X-Request-Id"
+# Fields of one connection, but for what announces trailers, which pass.
+NOT_IN_ANSWERS: Final = HOP_BY_HOP - {b"trailer"}
 
 _STATIC: Final = HeaderTable.STATIC_TABLE
+_STATIC_END: Final = 0x81 + len(_STATIC)
 _INDEX_OF_FIELD: Final[dict[tuple[bytes, bytes], int]] = {}
 _INDEX_OF_NAME: Final[dict[bytes, int]] = {}
 for _index, _field in enumerate(_STATIC, 1):
@@ -60,56 +63,68 @@ def encode_field(name: bytes, value: bytes) -> bytes:
     return begin + (b"" if index else _literal(name)) + _literal(value)
 
 
-_encode_kept = lru_cache(maxsize=_KEPT_FIELDS)(encode_field)
+def encode_section(section: Section) -> bytes:
+    """Return a field section as bytes."""
+    return b"".join([encode_field(name, value) for name, value in section])
 
 
-class PlainEncoder(Encoder):
-    """:ivar rest: what :meth:`encode` writes after its argument: the library looks at ``:status``
-    and at nothing else, but several times, so that it is given no more than that.
+def encode_answer(status: int, lines: list[bytes]) -> bytes:
+    """Return the field section of an answer as bytes.
+
+    :param lines: its fields as HTTP/1.1 writes them; an element may hold several lines.
+    """
+    parts = [_encode_status(status)]
+    for line in lines:
+        kept = len(line) < _KEPT_BYTES and _OWN not in line
+        parts.append(_encode_kept_lines(line) if kept else _encode_lines(line))
+    return b"".join(parts)
+
+
+def _encode_lines(lines: bytes) -> bytes:
+    fields = []
+    for line in lines.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name and name not in NOT_IN_ANSWERS:
+            fields.append(encode_field(name, value.strip(b" \t")))
+    return b"".join(fields)
+
+
+_encode_kept_lines = lru_cache(maxsize=_KEPT_LINES)(_encode_lines)
+
+
+@lru_cache(maxsize=1000)  # that is how many there are
+def _encode_status(status: int) -> bytes:
+    return encode_field(b":status", b"%d" % status)
+
+
+class FieldDecoder:
+    """Reads field sections.
+
+    :ivar max_bytes: what one may become, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rest: Section = []
-        self._begun = False
-
-    def encode(
-        self,
-        headers: Iterable[Any],
-        huffman: bool = False,  # noqa: ARG002, FBT001, FBT002
-    ) -> bytes:
-        """Return the field section of ``headers``, pairs of bytes, and :attr:`rest`."""
-        parts = [] if self._begun else [_NO_TABLE]
-        self._begun = True
-        for name, value in (*headers, *self.rest):
-            kept = len(value) < _KEPT_BYTES and name != _OWN
-            parts.append(_encode_kept(name, value) if kept else encode_field(name, value))
-        self.rest = []
-        return b"".join(parts)
-
-
-class FieldDecoder(Decoder):
-    """Reads field sections; ``max_header_list_size`` bounds what one may become."""
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._table: deque[tuple[bytes, bytes]] = deque()  # the newest first
         self._table_bytes = 0
         self._table_room = TABLE_BYTES
 
-    def decode(self, data: bytes, raw: bool = True) -> Any:  # noqa: ARG002, FBT001, FBT002
-        """Return the fields as pairs of bytes.
+    def decode(self, data: bytes) -> Section:
+        """Return the fields.
 
         :raises OversizedHeaderListError: they are too many, or too large.
         :raises HPACKDecodingError: they are not encoded as RFC 7541 says.
         """
-        data = bytes(data)
         section: Section = []
         at, end = 0, len(data)
         size = 0
         while at < end:
             first = data[at]
-            if first >= 0x80:
+            if 0x80 < first < _STATIC_END:  # most of what browsers send
+                field = _STATIC[first - 0x81]
+                at += 1
+            elif first >= 0x80:
                 index, at = self._integer(data, at, 0x7F)
                 field = self._field(index)
             elif first >= 0x40:
@@ -121,7 +136,7 @@ class FieldDecoder(Decoder):
             else:
                 field, at = self._literal(data, at, 0x0F)
             size += len(field[0]) + len(field[1]) + _FIELD_OVERHEAD_BYTES
-            if size > self.max_header_list_size:
+            if size > self.max_bytes:
                 raise OversizedHeaderListError("too large")
             section.append(field)
         return section

@@ -1,21 +1,21 @@
 """Between HTTP/2 field sections and what an exchange speaks (RFC 9113 section 8). Pure rules.
 
 A request becomes HTTP/1.1 for its origin, so whatever could be read there as more than it is (a
-line end, a second length, a field of the connection) is refused here, field by field: the h2
-library's own validation is off, because it ends the connection where only a request is wrong.
+line end, a second length, a field of the connection) is refused here, field by field.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from watchducks.proxy.errors import Reason, Refusal
 from watchducks.proxy.framing import CHUNKED, Trailers
-from watchducks.proxy.headers import HOP_BY_HOP, PROTECTED_FIELDS, is_looped
+from watchducks.proxy.headers import PROTECTED_FIELDS, is_looped
 from watchducks.proxy.heads import Fields
 from watchducks.proxy.limits import Limits
-from watchducks.proxy.request import Request, read_authority, takes_trailers
+from watchducks.proxy.request import Request, read_authority
 
 Section = list[tuple[bytes, bytes]]
 
@@ -31,6 +31,11 @@ _PATH: Final = re.compile(rb"/[\x21\x22\x24-\x7e\x80-\xff]*")
 # 18 digits stay below 2**63, where other parsers' integers begin to wrap.
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
+# The fields that we read ourselves.
+_IS_READ: Final = frozenset(
+    {b"cdn-loop", b"content-length", b"cookie", b"host", b"referer", b"te", b"user-agent"}
+)
+_NONE: Final = (b"",)
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 # Fields of one connection: HTTP/2 has none (RFC 9113 section 8.2.2). TE may say "trailers".
 _OF_CONNECTION: Final = frozenset(
@@ -43,9 +48,12 @@ _OF_CONNECTION: Final = frozenset(
         b"upgrade",
     }
 )
-_NOT_IN_ANSWERS: Final = HOP_BY_HOP - {b"trailer"}
 # What RFC 9113 section 10.5.1 counts for each field besides its bytes.
 _FIELD_OVERHEAD_BYTES: Final = 32
+# Fields that were seen lately and are well-formed: 2 MB at most.
+_KEPT_FIELDS: Final = 4096
+# Longer ones (cookies, tokens) are one visitor's own.
+_KEPT_BYTES: Final = 200
 WEBSOCKET: Final = b"websocket"
 
 
@@ -115,38 +123,35 @@ def read_request(section: Section, *, scheme: bytes, ended: bool, limits: Limits
 def _take_apart(section: Section) -> _Seen:
     pseudo: dict[bytes, bytes] = {}
     fields: Fields = []
-    hosts: list[bytes] = []
-    lengths: list[bytes] = []
-    cookies: list[bytes] = []
-    user_agent = referrer = b""
-    trailers = looped = False
+    found: dict[bytes, list[bytes]] = {}
     for name, value in section:
         if name[:1] == b":":
             if name not in _PSEUDO or name in pseudo or fields:
                 raise Refusal(Reason.BAD_REQUEST)
             pseudo[name] = value
             continue
-        _check_field(name, value)
+        if len(name) + len(value) < _KEPT_BYTES:
+            _check_kept(name, value)
+        else:
+            _check_field(name, value)
         fields.append((name, value))
-        if name == b"cookie":
-            cookies.append(value)
-        elif name == b"user-agent":
-            user_agent = value
-        elif name == b"referer":
-            referrer = value
-        elif name == b"host":
-            hosts.append(value)
-        elif name == b"content-length":
-            lengths.append(value)
-        elif name == b"te":
-            trailers = takes_trailers(value)
-        elif name == b"cdn-loop":
-            looped = looped or is_looped(value)
+        if name in _IS_READ:
+            found.setdefault(name, []).append(value)
+    cookies = found.get(b"cookie", _NONE)
     if len(cookies) > 1:
         # Sent in crumbs, for the compression's sake; HTTP/1.1 has one field (section 8.2.3).
         fields = [field for field in fields if field[0] != b"cookie"]
         fields.append((b"cookie", b"; ".join(cookies)))
-    return _Seen(pseudo, fields, hosts, lengths, user_agent, referrer, trailers, looped)
+    return _Seen(
+        pseudo,
+        fields,
+        found.get(b"host", []),
+        found.get(b"content-length", []),
+        found.get(b"user-agent", _NONE)[-1],
+        found.get(b"referer", _NONE)[-1],
+        b"te" in found,  # which says "trailers", or it would have been refused
+        b"cdn-loop" in found and any(map(is_looped, found[b"cdn-loop"])),
+    )
 
 
 def _check_field(name: bytes, value: bytes) -> None:
@@ -157,6 +162,10 @@ def _check_field(name: bytes, value: bytes) -> None:
     if b"_" in name and name.replace(b"_", b"-") in PROTECTED_FIELDS:
         # CGI and WSGI make one variable of x_forwarded_for and x-forwarded-for.
         raise Refusal(Reason.BAD_REQUEST)
+
+
+# Most fields are those of the requests before, as the same objects of the connection's table.
+_check_kept = lru_cache(maxsize=_KEPT_FIELDS)(_check_field)
 
 
 def _authority(authority: bytes | None, hosts: list[bytes]) -> bytes:
@@ -200,20 +209,6 @@ def salvage(section: Section) -> tuple[bytes, bytes, Fields]:
     if b":authority" in pseudo:
         fields.insert(0, (b"host", pseudo[b":authority"]))
     return pseudo.get(b":method", b""), pseudo.get(b":path", b""), fields
-
-
-def answer_section(status: int, lines: list[bytes]) -> Section:
-    """Return the field section of an answer.
-
-    :param lines: its fields as HTTP/1.1 writes them; an element may hold several lines.
-    """
-    section = [(b":status", b"%d" % status)]
-    for line in b"".join(lines).split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name and name not in _NOT_IN_ANSWERS:
-            section.append((name, value.strip(b" \t")))
-    return section
 
 
 def trailer_section(trailers: Trailers) -> Section:

@@ -1,65 +1,63 @@
-"""The protocol of one HTTP/2 connection: its frames, and its streams.
+"""The protocol of one HTTP/2 connection: what frames do to its streams (RFC 9113 sections 5 and 6).
 
-The h2 library keeps the state and makes the frames; this hands its events to the streams, what the
-streams say to the library, and shares the windows out among them. When bytes come and go, and how
-long the connection lasts, is :mod:`.http2`'s.
+A stream is one of these, as the visitor sees it::
+
+    idle: above the highest that he has opened -> (HEADERS) open: in ``streams``
+    open -> (END_STREAM) half-closed: in ``streams``, its request has ended
+         -> (both have ended, or either gave it up) closed: not in ``streams``
+
+What comes on a closed one is an error, unless it was we who gave it up: then it was under way. What
+is wrong with one request ends its stream; what is wrong with the frames, the connection. When bytes
+come and go, and how long the connection lasts, is :mod:`.http2`'s.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
-    DataReceived,
-    Event,
-    PingAckReceived,
-    RemoteSettingsChanged,
-    RequestReceived,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
-    WindowUpdated,
-)
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
+from hpack.exceptions import HPACKError, OversizedHeaderListError
 
+from watchducks.proxy import http2_wire as wire
 from watchducks.proxy.context import ProxyContext
 from watchducks.proxy.errors import Reason, Refusal
 from watchducks.proxy.exchange import Exchange
 from watchducks.proxy.headers import VisitorFields
-from watchducks.proxy.http2_frames import (
-    DATA,
-    END_STREAM,
-    LAST_STREAM_ID,
-    Frame,
-    FrameReader,
-    Http2Error,
-    data_length,
-    goaway,
+from watchducks.proxy.http2_flow import ReceiveWindow
+from watchducks.proxy.http2_frames import FrameReader
+from watchducks.proxy.http2_hpack import (
+    NO_TABLE,
+    FieldDecoder,
+    Section,
+    encode_answer,
+    encode_section,
 )
-from watchducks.proxy.http2_hpack import FieldDecoder, PlainEncoder
 from watchducks.proxy.http2_limits import MAX_FRAME_BYTES, Http2Limits
-from watchducks.proxy.http2_request import Section, read_request, read_trailers, salvage
+from watchducks.proxy.http2_request import read_request, read_trailers, salvage
 from watchducks.proxy.http2_stream import Http2Stream
+from watchducks.proxy.http2_wire import (
+    FIRST_WINDOW_BYTES,
+    LAST_STREAM_ID,
+    MAX_WINDOW_BYTES,
+    ErrorCodes,
+    Frame,
+    Http2Error,
+)
 from watchducks.proxy.peers import Peer, Scheme, visitor_of
 from watchducks.proxy.refused import record_refused
 
 _SCHEME: Final[Scheme] = "https"
 # What our PING after the first GOAWAY says, to be known again.
 _LEAVING: Final = b"leaving."
-_FIRST_WINDOW_BYTES: Final = 65_535  # RFC 9113 section 6.9.2
+_PING_BYTES: Final = 8
 # A tunnel that ends with one of these was closed (RFC 8441 section 5).
 _POLITE: Final = frozenset({ErrorCodes.NO_ERROR, ErrorCodes.CANCEL})
-
-
-class _H2Connection(H2Connection):
-    # Of streams that are gone, so that what is still under way to them is no error: more than can
-    # be under way at once. The library's 65,536 would be megabytes a connection.
-    MAX_CLOSED_STREAMS = 1000
+# Streams that we gave up, so that what is still under way to them is no error: more than can be
+# under way at once, ten times over.
+_KEPT_GIVEN_UP: Final = 1000
+# Gaps in the numbers of streams: those who leave any are tests.
+_KEPT_GAPS: Final = 100
 
 
 class SessionOwner(Protocol):
@@ -115,40 +113,29 @@ class Http2Session:
         self._blocked: dict[int, Http2Stream] = {}
         self._now = 0.0
         self._began = (0.0, 0.0)
-        self._goaways = b""
+        # what the visitor opened, and what is closed again
+        self._highest = 0
+        self._gaps: list[range] = []
+        self._given_up: OrderedDict[int, None] = OrderedDict()
+        # a field section that is not complete
+        self._block: list[bytes] = []
+        self._block_frame: Frame | None = None
+        self._decoder = FieldDecoder(2 * context.limits.head_bytes)
+        # windows: what we may send, and what he may
+        self._send_window = FIRST_WINDOW_BYTES
+        self._stream_window = FIRST_WINDOW_BYTES
+        self._window = ReceiveWindow(limits.connection_window_bytes)
+        # what is to be sent
+        self._said_no_table = False
         self._queued_bytes = 0
-        self._encoder = PlainEncoder()
-        self._h2 = self._make_h2()
-
-    def _make_h2(self) -> H2Connection:
-        own, limits = self._limits, self._context.limits
-        connection = _H2Connection(
-            H2Configuration(
-                client_side=False,
-                header_encoding=None,
-                # Ours are stricter, and end a stream where the library's end the connection.
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        connection.encoder = self._encoder
-        connection.decoder = FieldDecoder()
-        connection.decoder.max_header_list_size = 2 * limits.head_bytes
         settings = {
-            SettingCodes.MAX_CONCURRENT_STREAMS: own.concurrent_streams,
-            SettingCodes.INITIAL_WINDOW_SIZE: own.stream_window_bytes,
-            SettingCodes.MAX_HEADER_LIST_SIZE: limits.head_bytes,
-            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+            wire.MAX_CONCURRENT_STREAMS: limits.concurrent_streams,
+            wire.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
+            wire.MAX_HEADER_LIST_SIZE: context.limits.head_bytes,
+            wire.ENABLE_CONNECT_PROTOCOL: 1,
         }
-        connection.local_settings = Settings(client=False, initial_values=settings)
-        connection.initiate_connection()
-        # One more than we said: the library would end the connection where we refuse a stream.
-        settings[SettingCodes.MAX_CONCURRENT_STREAMS] += 1
-        connection.local_settings = Settings(client=False, initial_values=settings)
-        connection.increment_flow_control_window(own.connection_window_bytes - _FIRST_WINDOW_BYTES)
-        return connection
+        more = limits.connection_window_bytes - FIRST_WINDOW_BYTES
+        self._out = [wire.settings(settings), wire.window_update(0, more)]
 
     # --- the connection's view ---
 
@@ -157,46 +144,36 @@ class Http2Session:
 
         :param now: by the context's clock. :param began: when a request that ends with this frame
             began, by that clock and in POSIX seconds.
-        :raises Http2Error: it breaks the protocol; if it came from ``ProtocolError``, the visitor
-            is told already.
+        :raises Http2Error: it breaks the protocol.
         """
         self._now, self._began = now, began
-        if frame.kind == DATA:
-            self._check_length(frame)
-        try:
-            events = self._h2.receive_data(frame.raw)
-        except ProtocolError as error:
-            raise Http2Error(ErrorCodes(error.error_code), str(error)) from error
-        for event in events:
-            handler = self._HANDLERS.get(type(event))
-            if handler is not None:
-                handler(self, event)
+        handler = self._HANDLERS.get(frame.kind)
+        if handler is not None:  # what nobody knows is ignored (section 4.1)
+            handler(self, frame)
 
     def take(self) -> bytes:
         """Return what is to be sent."""
-        data = self._h2.data_to_send()
-        if self._goaways:
-            data += self._goaways
-            self._goaways = b""
+        out = self._out
+        if not out:
+            return b""
+        data = b"".join(out)
+        out.clear()
         self._queued_bytes = 0
         return data
 
     def say_leaving(self) -> None:
         """Tell the visitor to use another connection from now on; this one still serves him."""
-        self._send_goaway(LAST_STREAM_ID, ErrorCodes.NO_ERROR)
-        self._h2.ping(_LEAVING)
+        self._out.append(wire.goaway(LAST_STREAM_ID, ErrorCodes.NO_ERROR))
+        self._out.append(wire.frame(wire.PING, 0, 0, _LEAVING))
 
     def refuse_new(self) -> None:
         """Serve what was begun, and nothing more."""
         self.served_up_to = self.last_stream_id
-        self._send_goaway(self.served_up_to, ErrorCodes.NO_ERROR)
+        self._out.append(wire.goaway(self.served_up_to, ErrorCodes.NO_ERROR))
 
     def fail(self, code: ErrorCodes) -> None:
         """Tell the visitor that, and why, the connection ends."""
-        self._send_goaway(self.last_stream_id, code)
-
-    def _send_goaway(self, last_stream_id: int, code: ErrorCodes) -> None:
-        self._goaways += self._h2.data_to_send() + goaway(last_stream_id, code)
+        self._out.append(wire.goaway(self.last_stream_id, code))
 
     def leave(self, *, politely: bool) -> None:
         """The visitor has left, or is to be left."""
@@ -218,24 +195,54 @@ class Http2Session:
 
     # --- from the visitor ---
 
-    def _check_length(self, frame: Frame) -> None:
-        stream = self.streams.get(int.from_bytes(frame.raw[5:9], "big"))
-        if stream is not None and stream.contradicts(
-            data_length(frame), end=bool(frame.flags & END_STREAM)
-        ):
-            # Before the library sees it, which would end the connection.
-            self._frames.reset(self._now)
-            stream.request_failed(Reason.BAD_REQUEST)
+    def _headers(self, frame: Frame) -> None:
+        if not frame.stream_id & 1:
+            raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "not a stream of the visitor's")
+        if frame.flags & wire.END_HEADERS:
+            plain = not frame.flags & (wire.PADDED | wire.WITH_PRIORITY)
+            self._section(frame, frame.payload if plain else wire.content(frame))
+        else:
+            self._block = [wire.content(frame)]
+            self._block_frame = frame
 
-    def _request_received(self, event: RequestReceived) -> None:
-        stream_id = event.stream_id or 0
-        section: Section = list(event.headers)
-        ended = event.stream_ended is not None
+    def _continuation(self, frame: Frame) -> None:
+        begun = self._block_frame
+        if begun is None or begun.stream_id != frame.stream_id:
+            raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION of another stream")
+        self._block.append(frame.payload)
+        if frame.flags & wire.END_HEADERS:
+            block, self._block = b"".join(self._block), []
+            self._block_frame = None
+            self._section(begun, block)
+
+    def _section(self, frame: Frame, block: bytes) -> None:
+        """A field section has come, which ``frame`` began."""
+        try:
+            section = self._decoder.decode(block)
+        except OversizedHeaderListError:
+            raise Http2Error(ErrorCodes.ENHANCE_YOUR_CALM, "a field section too large") from None
+        except HPACKError as error:
+            raise Http2Error(ErrorCodes.COMPRESSION_ERROR, str(error)) from None
+        stream_id, ended = frame.stream_id, bool(frame.flags & wire.END_STREAM)
+        stream = self.streams.get(stream_id)
+        if stream_id > self._highest:
+            self._request(stream_id, section, ended=ended)
+        elif stream is not None:
+            self._trailers(stream, section, ended=ended)
+        elif any(stream_id in gap for gap in self._gaps):
+            raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "a lower stream than the one before")
+        elif stream_id not in self._given_up:
+            raise Http2Error(ErrorCodes.STREAM_CLOSED, "a stream again")
+
+    def _request(self, stream_id: int, section: Section, *, ended: bool) -> None:
+        if stream_id > self._highest + 2 and len(self._gaps) < _KEPT_GAPS:
+            self._gaps.append(range(self._highest + 1, stream_id))
+        self._highest = stream_id
         if stream_id > self.served_up_to:
-            self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            self._give_up(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         if len(self.streams) >= self._limits.concurrent_streams:
-            self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            self._give_up(stream_id, ErrorCodes.REFUSED_STREAM)
             self._frames.reset(self._now)
             return
         self.last_stream_id = stream_id
@@ -243,7 +250,7 @@ class Http2Session:
         self.streams[stream_id] = stream
         try:
             request = read_request(
-                section, scheme=_SCHEME.encode(), ended=ended, limits=self._context.limits
+                section, scheme=b"https", ended=ended, limits=self._context.limits
             )
         except Refusal as refusal:
             self._refuse(stream, section, refusal.reason)
@@ -267,7 +274,8 @@ class Http2Session:
             address=address,
             scheme=scheme,
             about=about,
-            ended=ended,
+            window=None if ended else ReceiveWindow(self._limits.stream_window_bytes),
+            send_window=self._stream_window,
         )
 
     def _refuse(self, stream: Http2Stream, section: Section, reason: Reason) -> None:
@@ -294,65 +302,143 @@ class Http2Session:
         )
         self._frames.reset(self._now)
 
-    def _data_received(self, event: DataReceived) -> None:
-        stream_id, size = event.stream_id or 0, event.flow_controlled_length or 0
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self.consumed(stream_id, size)
-        else:
-            stream.request_data(bytes(event.data or b""), size)
-
-    def _trailers_received(self, event: TrailersReceived) -> None:
-        stream = self.streams.get(event.stream_id or 0)
-        if stream is None:
+    def _trailers(self, stream: Http2Stream, section: Section, *, ended: bool) -> None:
+        if stream.request_ended:
+            self._break(stream, ErrorCodes.STREAM_CLOSED)
             return
+        stream.request_ended = ended
         try:
-            stream.request_trailers(read_trailers(list(event.headers), self._context.limits))
+            if not ended:
+                raise Refusal(Reason.BAD_REQUEST)  # they are always the last (section 8.1)
+            stream.request_trailers(read_trailers(section, self._context.limits))
         except Refusal as refusal:
-            stream.request_ended = True  # they are always the last
             stream.request_failed(refusal.reason)
             self._frames.reset(self._now)
+            return
+        stream.request_end()
 
-    def _stream_ended(self, event: StreamEnded) -> None:
-        stream = self.streams.get(event.stream_id or 0)
-        if stream is not None and not stream.request_ended:
+    def _data(self, frame: Frame) -> None:
+        stream_id, size = frame.stream_id, len(frame.payload)
+        stream = self.streams.get(stream_id)
+        self._window.take(size)
+        if stream is None:
+            self._check_not_idle(stream_id)
+            if stream_id not in self._given_up:
+                raise Http2Error(ErrorCodes.STREAM_CLOSED, "DATA on a closed stream")
+            self.consumed(None, size)
+            return
+        data = wire.content(frame) if frame.flags & wire.PADDED else frame.payload
+        end = bool(frame.flags & wire.END_STREAM)
+        window = stream.window
+        if window is None or stream.request_ended:
+            self._break(stream, ErrorCodes.STREAM_CLOSED)
+            self.consumed(None, size)
+            return
+        window.take(size)
+        if stream.contradicts(len(data), end=end):
+            self._frames.reset(self._now)
+            self.consumed(None, size)
+            stream.request_ended = end
+            stream.request_failed(Reason.BAD_REQUEST)
+            return
+        stream.request_data(data, size)
+        if end and stream_id in self.streams:
             stream.request_end()
 
-    def _stream_reset(self, event: StreamReset) -> None:
-        stream_id = event.stream_id or 0
-        stream = self.streams.pop(stream_id, None)
+    def _check_not_idle(self, stream_id: int) -> None:
+        """:raises Http2Error: the stream has never been opened."""
+        if not stream_id & 1 or stream_id > self._highest:
+            raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "a stream that is idle")
+
+    def _reset(self, frame: Frame) -> None:
+        code = wire.number(frame)
+        self._check_not_idle(frame.stream_id)
+        stream = self.streams.pop(frame.stream_id, None)
         if stream is not None:
             self._forget(stream)
-            stream.visitor_left(politely=event.error_code in _POLITE)
+            stream.visitor_left(politely=code in _POLITE)
             self._owner.streams_changed()
-        if not event.remote_reset:  # the visitor's window updates were impossible
-            self._frames.reset(self._now)
 
-    def _window_updated(self, event: WindowUpdated) -> None:
-        if not event.stream_id:
+    def _break(self, stream: Http2Stream, code: ErrorCodes) -> None:
+        """End a stream for what the visitor did on it.
+
+        :raises Http2Error: he did so too often.
+        """
+        del self.streams[stream.stream_id]
+        self._give_up(stream.stream_id, code)
+        self._forget(stream)
+        stream.visitor_left(politely=False)
+        self._owner.streams_changed()
+        self._frames.reset(self._now)
+
+    def _window_update(self, frame: Frame) -> None:
+        more = wire.number(frame) & MAX_WINDOW_BYTES  # the highest bit is reserved
+        stream_id = frame.stream_id
+        if not stream_id:
+            self._send_window += more
+            if not more:
+                raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "a window wider by nothing")
+            if self._send_window > MAX_WINDOW_BYTES:
+                raise Http2Error(ErrorCodes.FLOW_CONTROL_ERROR, "a window too wide")
             self._pump_all()
             return
-        stream = self._blocked.pop(event.stream_id, None)
-        if stream is not None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id)
+            return
+        stream.send_window += more
+        if not more:
+            self._break(stream, ErrorCodes.PROTOCOL_ERROR)
+        elif stream.send_window > MAX_WINDOW_BYTES:
+            self._break(stream, ErrorCodes.FLOW_CONTROL_ERROR)
+        elif self._blocked.pop(stream_id, None) is not None:
             stream.pump()
 
-    def _settings_changed(self, _event: RemoteSettingsChanged) -> None:
-        self._pump_all()  # the streams' windows may have grown
+    def _settings(self, frame: Frame) -> None:
+        said = wire.settings_of(frame)
+        if frame.flags & wire.ACK:
+            return
+        self._out.append(wire.frame(wire.SETTINGS, wire.ACK, 0))
+        window = said.get(wire.INITIAL_WINDOW_SIZE)
+        if window is not None:
+            wider = window - self._stream_window
+            self._stream_window = window
+            for stream in self.streams.values():
+                stream.send_window += wider
+                if stream.send_window > MAX_WINDOW_BYTES:
+                    raise Http2Error(ErrorCodes.FLOW_CONTROL_ERROR, "a window too wide")
+            self._pump_all()
 
-    def _ping_answered(self, event: PingAckReceived) -> None:
-        if event.ping_data == _LEAVING:
+    def _ping(self, frame: Frame) -> None:
+        if frame.stream_id:
+            raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "PING of a stream")
+        if len(frame.payload) != _PING_BYTES:
+            raise Http2Error(ErrorCodes.FRAME_SIZE_ERROR, "not 8 bytes")
+        if not frame.flags & wire.ACK:
+            self._out.append(wire.frame(wire.PING, wire.ACK, 0, frame.payload))
+        elif frame.payload == _LEAVING:
             self._owner.leaving_is_known()
 
-    # The other events are what the library has answered itself, and what nobody needs to know.
-    _HANDLERS: ClassVar[dict[type[Event], Callable[[Http2Session, Any], None]]] = {
-        RequestReceived: _request_received,
-        DataReceived: _data_received,
-        TrailersReceived: _trailers_received,
-        StreamEnded: _stream_ended,
-        StreamReset: _stream_reset,
-        WindowUpdated: _window_updated,
-        RemoteSettingsChanged: _settings_changed,
-        PingAckReceived: _ping_answered,
+    def _priority(self, frame: Frame) -> None:
+        """What it says is nobody's business any more (section 5.3.2); that it is one is checked."""
+        if not frame.stream_id:
+            raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "PRIORITY of the connection")
+        if len(frame.payload) != wire.PRIORITY_BYTES:
+            raise Http2Error(ErrorCodes.FRAME_SIZE_ERROR, "not 5 bytes")
+
+    def _push_promise(self, _frame: Frame) -> None:
+        raise Http2Error(ErrorCodes.PROTOCOL_ERROR, "a visitor has nothing to push")
+
+    _HANDLERS: ClassVar[dict[int, Callable[[Http2Session, Frame], None]]] = {
+        wire.DATA: _data,
+        wire.HEADERS: _headers,
+        wire.PRIORITY: _priority,
+        wire.RST_STREAM: _reset,
+        wire.SETTINGS: _settings,
+        wire.PUSH_PROMISE: _push_promise,
+        wire.PING: _ping,
+        wire.WINDOW_UPDATE: _window_update,
+        wire.CONTINUATION: _continuation,
     }
 
     # --- the streams' view ---
@@ -364,49 +450,76 @@ class Http2Session:
     def covers(self, host: str) -> bool:
         return self._covers is None or self._covers(host)
 
-    def send_section(self, stream_id: int, section: Section, *, end: bool) -> None:
-        self._encoder.rest = section[1:]
-        self._h2.send_headers(stream_id, section[:1], end_stream=end)
+    def send_answer(self, stream_id: int, status: int, lines: list[bytes], *, end: bool) -> None:
+        self._send_block(stream_id, encode_answer(status, lines), end=end)
+
+    def send_trailers(self, stream_id: int, section: Section) -> None:
+        self._send_block(stream_id, encode_section(section), end=True)
+
+    def _send_block(self, stream_id: int, block: bytes, *, end: bool) -> None:
+        if not self._said_no_table:
+            self._said_no_table = True
+            block = NO_TABLE + block
+        self._out.append(wire.section(stream_id, block, end=end))
         self._owner.wrote()
 
-    def send_data(self, stream_id: int, data: bytes, offset: int, *, last: bool) -> int:
-        connection = self._h2
+    def send_data(self, stream: Http2Stream, data: bytes, offset: int, *, last: bool) -> int:
+        out, stream_id = self._out, stream.stream_id
         sent, size = offset, len(data)
         while self._owner.writable and sent < size:
-            room = connection.local_flow_control_window(stream_id)
+            room = min(self._send_window, stream.send_window, MAX_FRAME_BYTES)
             if room <= 0:
                 break
-            piece = data[sent : sent + min(room, MAX_FRAME_BYTES)]
-            sent += len(piece)
+            piece = data[sent : sent + room]
+            length = len(piece)
+            sent += length
+            self._send_window -= length
+            stream.send_window -= length
             end = last and sent == size
-            connection.send_data(stream_id, piece, end_stream=end)
-            self._frames.data_sent(len(piece), last=end)
-            self._queued_bytes += len(piece)
+            out.append(wire.data_header(length, stream_id, end=end))
+            out.append(piece)
+            self._frames.data_sent(length, last=end)
+            self._queued_bytes += length
             if self._queued_bytes >= self._limits.flush_bytes:
                 self._owner.flush()
         self._owner.wrote()
         return sent - offset
 
     def end_data(self, stream_id: int) -> None:
-        self._h2.end_stream(stream_id)
+        self._out.append(wire.data_header(0, stream_id, end=True))
         self._frames.data_sent(0, last=True)
         self._owner.wrote()
 
-    def consumed(self, stream_id: int, size: int) -> None:
-        if size:
-            self._h2.acknowledge_received_data(size, stream_id)
+    def consumed(self, stream: Http2Stream | None, size: int) -> None:
+        if not size:
+            return
+        more = self._window.give_back(size)
+        if more:
+            self._out.append(wire.window_update(0, more))
+        if stream is not None and stream.window is not None and not stream.request_ended:
+            of_stream = stream.window.give_back(size)
+            if of_stream:
+                self._out.append(wire.window_update(stream.stream_id, of_stream))
+            more = more or of_stream
+        if more:
             self._owner.wrote()
 
     def reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
         if self.streams.pop(stream.stream_id, None) is not None:
-            self._h2.reset_stream(stream.stream_id, code)
+            self._give_up(stream.stream_id, code)
             self._forget(stream)
             self._owner.streams_changed()
+
+    def _give_up(self, stream_id: int, code: ErrorCodes) -> None:
+        self._out.append(wire.reset(stream_id, code))
+        self._given_up[stream_id] = None
+        if len(self._given_up) > _KEPT_GIVEN_UP:
+            self._given_up.popitem(last=False)
 
     def ended(self, stream: Http2Stream) -> None:
         if self.streams.pop(stream.stream_id, None) is not None:
             if not stream.request_ended:  # the rest of the request is not wanted (section 8.1)
-                self._h2.reset_stream(stream.stream_id, ErrorCodes.NO_ERROR)
+                self._give_up(stream.stream_id, ErrorCodes.NO_ERROR)
             self._forget(stream)
             self._owner.streams_changed()
 
@@ -417,12 +530,12 @@ class Http2Session:
         """Give back what a stream that is over holds of the connection."""
         self._blocked.pop(stream.stream_id, None)
         self._context.deadlines.clear(stream)
-        self.consumed(stream.stream_id, stream.unconsumed)
+        self.consumed(None, stream.unconsumed)
 
     def _pump_all(self) -> None:
         """Let the streams that wait have what there is, in turn: who got something goes last."""
         waiting, self._blocked = self._blocked, {}
-        while waiting and self._owner.writable and self._h2.outbound_flow_control_window > 0:
+        while waiting and self._owner.writable and self._send_window > 0:
             stream_id = next(iter(waiting))
             stream = waiting.pop(stream_id)
             if stream_id in self.streams:

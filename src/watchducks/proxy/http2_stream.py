@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from h2.errors import ErrorCodes
-
 from watchducks.proxy.context import ProxyContext
 from watchducks.proxy.deadlines import Pace
 from watchducks.proxy.errors import Reason, answer_of
 from watchducks.proxy.exchange import Exchange
 from watchducks.proxy.framing import CHUNKED, Trailers
-from watchducks.proxy.http2_request import Section, answer_section, trailer_section
+from watchducks.proxy.http2_flow import ReceiveWindow
+from watchducks.proxy.http2_request import Section, trailer_section
+from watchducks.proxy.http2_wire import ErrorCodes
 from watchducks.proxy.peers import Scheme
 
 if TYPE_CHECKING:
@@ -37,10 +37,16 @@ class StreamOwner(Protocol):
     def covers(self, host: str) -> bool:
         """Return whether this connection may carry requests for ``host``."""
 
-    def send_section(self, stream_id: int, section: Section, *, end: bool) -> None:
-        """Send a field section; with ``end`` it is the last of its stream."""
+    def send_answer(self, stream_id: int, status: int, lines: list[bytes], *, end: bool) -> None:
+        """Send the head of an answer; with ``end`` it is all of it.
 
-    def send_data(self, stream_id: int, data: bytes, offset: int, *, last: bool) -> int:
+        :param lines: its fields as HTTP/1.1 writes them.
+        """
+
+    def send_trailers(self, stream_id: int, section: Section) -> None:
+        """Send the field section that ends a stream."""
+
+    def send_data(self, stream: Http2Stream, data: bytes, offset: int, *, last: bool) -> int:
         """Send what the windows allow of ``data[offset:]``; return how much that was.
 
         :param last: the end of ``data`` is the end of the stream.
@@ -49,7 +55,7 @@ class StreamOwner(Protocol):
     def end_data(self, stream_id: int) -> None:
         """Send the end of a stream alone."""
 
-    def consumed(self, stream_id: int, size: int) -> None:
+    def consumed(self, stream: Http2Stream, size: int) -> None:
         """``size`` bytes of a body, padding included, need not be kept any more."""
 
     def reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
@@ -68,6 +74,8 @@ class Http2Stream:
     :ivar stream_id: its number.
     :ivar request_ended: the visitor sends no more on it.
     :ivar unconsumed: bytes of the body that have come and were not acknowledged.
+    :ivar window: of the request's body; None: it has none.
+    :ivar send_window: how much of the answer's body the visitor takes now; below 0 after SETTINGS.
     """
 
     __slots__ = (
@@ -94,8 +102,10 @@ class Http2Stream:
         "address",
         "request_ended",
         "scheme",
+        "send_window",
         "stream_id",
         "unconsumed",
+        "window",
     )
 
     protocol = "HTTP/2"
@@ -109,15 +119,18 @@ class Http2Stream:
         address: str,
         scheme: Scheme,
         about: VisitorFields,
-        ended: bool,
+        window: ReceiveWindow | None,
+        send_window: int,
     ) -> None:
-        """:param ended: the request has no body."""
+        """:param window: None: the request has no body."""
         self.stream_id = stream_id
         self.address = address
         self.scheme = scheme
         self.about = about
-        self.request_ended = ended
+        self.request_ended = window is None
         self.unconsumed = 0
+        self.window = window
+        self.send_window = send_window
         self._owner = owner
         self._clock = context.clock
         self._limits = context.limits
@@ -182,12 +195,12 @@ class Http2Stream:
             self._body_left -= len(data)
         exchange = self._exchange
         if exchange is None:
-            self._owner.consumed(self.stream_id, size)
+            self._owner.consumed(self, size)
         elif self._held:
             self._waiting += data
             self.unconsumed += size
         else:
-            self._owner.consumed(self.stream_id, size)
+            self._owner.consumed(self, size)
             if data:
                 exchange.request_body(data)
             self._watch_request(len(data))
@@ -279,7 +292,7 @@ class Http2Stream:
             self._pace.go_on()  # our own time and the origin's are not the visitor's
         size, self.unconsumed = self.unconsumed, 0
         if size:
-            self._owner.consumed(self.stream_id, size)
+            self._owner.consumed(self, size)
         data = bytes(self._waiting)
         if data:
             self._waiting.clear()
@@ -290,12 +303,12 @@ class Http2Stream:
             self._watch_request(len(data))
 
     def send_interim(self, status: int, _phrase: bytes, lines: list[bytes]) -> None:
-        self._owner.send_section(self.stream_id, answer_section(status, lines), end=False)
+        self._owner.send_answer(self.stream_id, status, lines, end=False)
 
     def begin_answer(self, status: int, _phrase: bytes, lines: list[bytes], length: int) -> None:
         self._answer_left = length if length > 0 else _ANY_LENGTH
         self._end_sent = length == 0
-        self._owner.send_section(self.stream_id, answer_section(status, lines), end=length == 0)
+        self._owner.send_answer(self.stream_id, status, lines, end=length == 0)
 
     def whole_answer(self, status: int, phrase: bytes, lines: list[bytes], body: bytes) -> None:
         self.begin_answer(status, phrase, lines, len(body))
@@ -305,7 +318,7 @@ class Http2Stream:
 
     def begin_tunnel(self, status: int, _phrase: bytes, lines: list[bytes]) -> None:
         self._tunnel = True
-        self._owner.send_section(self.stream_id, answer_section(status, lines), end=False)
+        self._owner.send_answer(self.stream_id, status, lines, end=False)
         self.resume_request()
 
     def send_body(self, data: bytes) -> None:
@@ -338,7 +351,7 @@ class Http2Stream:
         """Send what may be sent now of what is pending."""
         pending = self._pending
         last = self._answer_left == 0
-        sent = self._owner.send_data(self.stream_id, pending, self._offset, last=last)
+        sent = self._owner.send_data(self, pending, self._offset, last=last)
         if self._pending is not pending:
             return  # the socket broke on the way
         self._offset += sent
@@ -374,7 +387,7 @@ class Http2Stream:
             self._end_sent = True
             if self._answer_trailers:
                 section = trailer_section(self._answer_trailers)
-                self._owner.send_section(self.stream_id, section, end=True)
+                self._owner.send_trailers(self.stream_id, section)
             else:
                 self._owner.end_data(self.stream_id)
         self._deadlines.clear(self)
