@@ -24,10 +24,10 @@ Section = list[tuple[bytes, bytes]]
 # "The table has no room": said at the begin of the first field section, so that no later SETTINGS
 # of the visitor asks for an update (RFC 7541 section 4.2).
 NO_TABLE: Final = b"\x20"
-# Lines that many answers share: 2 MB at most.
-_KEPT_LINES: Final = 4096
-# Longer ones (cookies, policies) are their answer's own, and so is this one.
-_KEPT_BYTES: Final = 200
+# Heads that come again and again, and the lines that they share with others: 3 MB at most in all.
+# Longer lines (cookies, policies) are their answer's own, and so is this one.
+_KEPT_HEADS, _KEPT_HEAD_BYTES = 512, 2048
+_KEPT_LINES, _KEPT_LINE_BYTES = 4096, 200
 _OWN: Final = b"X-Request-Id"
 # Fields of one connection, but for what announces trailers, which pass.
 NOT_IN_ANSWERS: Final = HOP_BY_HOP - {b"trailer"}
@@ -74,23 +74,30 @@ def encode_answer(status: int, lines: list[bytes]) -> bytes:
     :param lines: its fields as HTTP/1.1 writes them; an element may hold several lines.
     """
     parts = [_encode_status(status)]
-    for line in lines:
-        kept = len(line) < _KEPT_BYTES and _OWN not in line
-        parts.append(_encode_kept_lines(line) if kept else _encode_lines(line))
+    for some in lines:
+        kept = len(some) < _KEPT_HEAD_BYTES and not some.startswith(_OWN)
+        parts.append(_encode_kept_lines(some) if kept else _encode_lines(some))
     return b"".join(parts)
 
 
 def _encode_lines(lines: bytes) -> bytes:
-    fields = []
-    for line in lines.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name and name not in NOT_IN_ANSWERS:
-            fields.append(encode_field(name, value.strip(b" \t")))
-    return b"".join(fields)
+    return b"".join(
+        [
+            _encode_kept_line(line) if len(line) < _KEPT_LINE_BYTES else _encode_line(line)
+            for line in lines.split(b"\r\n")
+        ]
+    )
 
 
-_encode_kept_lines = lru_cache(maxsize=_KEPT_LINES)(_encode_lines)
+def _encode_line(line: bytes) -> bytes:
+    """:param line: b"" and fields of the connection become nothing."""
+    name, _, value = line.partition(b":")
+    name = name.lower()
+    return encode_field(name, value.strip(b" \t")) if name and name not in NOT_IN_ANSWERS else b""
+
+
+_encode_kept_lines = lru_cache(maxsize=_KEPT_HEADS)(_encode_lines)
+_encode_kept_line = lru_cache(maxsize=_KEPT_LINES)(_encode_line)
 
 
 @lru_cache(maxsize=1000)  # that is how many there are
