@@ -28,6 +28,7 @@ from watchducks.stores.sql import SqlStore
 
 if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
+    from watchducks.lookups.assembly import Lookups
 
 # Twisted's reactors provide a dozen interfaces, and no one type names them all.
 Reactor = Any
@@ -58,6 +59,7 @@ class Appliance:
         self._settings = settings
         self._reactor = reactor
         self._sealer = Sealer(settings.key_file)
+        self._public: Lookups | None = None
         self._running: list[tuple[str, Part]] = []
         self._checks: dict[str, Callable[[], bool]] = {"started": lambda: False}
 
@@ -86,6 +88,7 @@ class Appliance:
                 rows = await self._start_the_journal(log_store, schema)
                 await self._start_the_proxy(rows, registry, feed, cache)
             if "console" in roles:
+                await self._start_the_scans(registry)
                 await self._start_the_console(registry, log_store)
         if "nameserver" in roles:
             await self._start_the_name_server(feed)
@@ -249,6 +252,20 @@ class Appliance:
             signer=Signer(zones, health, signatures),
         )
         await self._run("the name server", server)
+
+    async def _start_the_scans(self, registry: Registry) -> None:
+        from watchducks.lookups.keeper import ScanKeeper
+
+        keeper = ScanKeeper(registry, self._lookups().scanner, clock=self._reactor)
+        await self._run("the scans of new sites", keeper)
+
+    def _lookups(self) -> Lookups:
+        """Return what asks the public DNS, the same for every part."""
+        from watchducks.lookups.assembly import open_lookups
+
+        if self._public is None:
+            self._public = open_lookups(self._settings, reactor=self._reactor)
+        return self._public
 
     async def _start_the_console(self, registry: Registry, store: LogStore) -> None:
         from watchducks.analytics.queries import Analytics

@@ -102,7 +102,7 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
         await store.write(migrate)
 
         def break_off(connection: Connection) -> None:
-            for table in ("alembic_version", "removals", "tokens"):
+            for table in ("alembic_version", "removals", "scans", "tokens"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("DELETE FROM registry"))
             index = "DROP INDEX ix_sites_revision"
@@ -118,6 +118,7 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
 
 def back_to_0001(connection: Connection) -> None:
     """Make the tables those of the first release."""
+    connection.execute(text("DROP TABLE scans"))
     for column in (
         *("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"),
         *("contents", "signing"),

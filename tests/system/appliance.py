@@ -93,7 +93,12 @@ class Twistd(ServerProcess):
         """Return the configuration."""
         port, here = self.ports, "interface=127.0.0.1"
         document: dict[str, dict[str, Any]] = {
-            "node": {"name": "test", "data_dir": str(self.data_dir)},
+            "node": {
+                "name": "test",
+                "data_dir": str(self.data_dir),
+                # The discard port, where nobody resolves: nothing leaves this machine.
+                "resolvers": ["127.0.0.1:9"],
+            },
             "proxy": {
                 "http": [f"tcp:{port['http']}:{here}"],
                 "https": [f"tcp:{port['https']}:{here}"],

@@ -174,6 +174,8 @@ def _certificate_of_the_site(authority: Authority, directory: Path) -> None:
 def _document(directory: Path, ports: Ports) -> dict[str, dict[str, Any]]:
     document = embedded(directory)
     document["node"]["name"] = NODE
+    # The demo's domain is nobody's: the public DNS need not be asked about it.
+    document["node"]["resolvers"] = ["127.0.0.1:9"]
     here = "interface=127.0.0.1"
     document["proxy"]["http"] = [f"tcp:{ports.http}:{here}"]
     document["proxy"]["https"] = [f"tcp:{ports.https}:{here}"]

@@ -38,13 +38,18 @@ Answers = dict[int, list[Found]]
 
 
 class Asking:
-    """Asks for the usual names of a zone, and for names of it that their records lead to.
+    """Asks for names of a zone, and for those of it that their records lead to.
 
     :ivar unanswered: names of which not everything could be asked, with the last reason.
     """
 
-    def __init__(self, panel: Panel, zone: Name, token: str) -> None:
-        """:param token: a label that nobody has in his zone, to find wildcards by."""
+    def __init__(
+        self, panel: Panel, zone: Name, questions: Iterable[tuple[str, tuple[int, ...]]], token: str
+    ) -> None:
+        """
+        :param questions: names relative to the zone, each with the types to ask for.
+        :param token: a label that nobody has in his zone, to find wildcards by.
+        """
         self._panel = panel
         self._zone = zone
         self._waiting: deque[tuple[Name, tuple[int, ...]]] = deque()
@@ -53,13 +58,9 @@ class Asking:
         self._cuts: dict[Name, list[Found]] = {}
         self._wild = {self._name(f"{token}.{parent}"): parent for parent in WILDCARD_PARENTS}
         self.unanswered: dict[Name, str] = {}
-        self._add(zone, usual.APEX_TYPES)
-        everything = tuple(
-            dict.fromkeys([*usual.APEX_TYPES, rdatatype.SRV, rdatatype.TLSA, rdatatype.SSHFP])
-        )
         for name in self._wild:
-            self._add(name, everything)
-        for relative, types in usual.questions():
+            self._add(name, usual.WILDCARD_TYPES)
+        for relative, types in questions:
             self._add(self._name(relative), types)
 
     @property

@@ -21,7 +21,7 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 from dns.name import Name
-from dns.rdata import Rdata
+from dns.rdata import GenericRdata, Rdata
 
 # What fits every path's MTU without fragments (DNS flag day 2020).
 MAX_UDP_OCTETS: Final = 1_232
@@ -34,6 +34,8 @@ _FIXED: Final = struct.Struct("!HHLH")
 _QR: Final = 0x8000
 _OPCODE: Final = 0x7800
 _RCODE: Final = 0x000F
+# Types whose names may be compressed (RFC 3597 section 4): their octets alone mean nothing.
+_WITH_NAMES: Final = frozenset({2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 17, 18, 21, 24, 26, 33, 35, 39})
 # RFC 2181 section 8: a TTL with the top bit set is to be taken as zero.
 _MAX_TTL: Final = 2**31 - 1
 
@@ -121,8 +123,8 @@ class Message:
     def read(self) -> Iterator[tuple[int, Found | None]]:
         """Give the records, each with its section: 0 is the answer.
 
-        What is not of class IN, or not readable by itself, is None: one strange record does not
-        cost us the others.
+        What is not of class IN, or not readable at all, is None: one strange record does not cost
+        us the others.
 
         :raises Malformed: the message is cut off, so that nobody knows where records begin.
         """
@@ -149,7 +151,10 @@ class Message:
         try:
             rdata = dns.rdata.from_wire(class_, type_, data, position, length)
         except (dns.exception.DNSException, ValueError):
-            return None, end
+            if type_ in _WITH_NAMES:
+                return None, end
+            # Wrong, but what its server answers; the owner is shown it as it is.
+            rdata = GenericRdata(class_, type_, data[position:end])
         return Found(owner, type_, ttl if ttl <= _MAX_TTL else 0, rdata), end
 
     def response(self) -> Response:

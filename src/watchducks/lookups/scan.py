@@ -13,6 +13,7 @@ from dns import rdatatype
 from dns.name import Name
 from twisted.internet.interfaces import IReactorTime
 
+from watchducks.lookups import usual
 from watchducks.lookups.asking import Asking
 from watchducks.lookups.client import LookupFailed, Server
 from watchducks.lookups.found import Collection
@@ -104,8 +105,7 @@ class Scanner:
         transferred = await self._transfer(present, addresses)
         if transferred is None:
             panel = Panel(addresses, present.name, self._client)
-            # 80 bits: nobody has this name by chance, and a hostile server cannot expect it.
-            asking = Asking(panel, zone, f"wd-{secrets.token_hex(10)}")
+            asking = Asking(panel, zone, usual.questions(), new_token())
             seconds = max(1.0, until - self._clock.seconds())
             try:
                 await within(seconds, asking.run(), "asking for records", clock=self._clock)
@@ -139,6 +139,11 @@ class Scanner:
             ]
         )
         return next((found for found in attempts if not isinstance(found, LookupFailed)), None)
+
+
+def new_token() -> str:
+    """Return a label that nobody has by chance (80 bits), and that no server can expect."""
+    return f"wd-{secrets.token_hex(10)}"
 
 
 def _not_found(reason: str) -> Note:

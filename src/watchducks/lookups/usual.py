@@ -35,6 +35,10 @@ APEX_TYPES: Final = (
     rdatatype.SSHFP,
     rdatatype.LOC,
 )
+# A name below a wildcard is told from one of its own by the same questions.
+WILDCARD_TYPES: Final = (*APEX_TYPES, rdatatype.TLSA)
+# For a name of a service ("_imaps._tcp"), of which nothing else is known.
+SERVICE_TYPES: Final = (rdatatype.TXT, rdatatype.SRV, rdatatype.TLSA)
 
 # Hosts, the most usual ones first: when time runs out it was for the others.
 HOSTS: Final = _words(
@@ -102,10 +106,11 @@ TLSA_SERVICES: Final = ("_25._tcp", "_443._tcp", "_465._tcp", "_587._tcp", "_993
 
 
 def questions() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Give each name below the apex, with the types to ask for, the most useful first.
+    """Give each name, with the types to ask for, the most useful first.
 
     The first type also tells whether the name is there at all.
     """
+    yield "", APEX_TYPES
     for name in TEXTS:
         yield name, (rdatatype.TXT,)
     for host in HOSTS:

@@ -57,7 +57,7 @@ class Scan:
     ds: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
 
-    def pack(self) -> tuple[bytes, str]:
+    def pack(self) -> tuple[bytes, bytes]:
         """Return the form in which stores keep it: the records, and all else."""
         rest = {
             "format": _FORMAT,
@@ -70,10 +70,10 @@ class Scan:
             "ds": self.ds,
             "notes": [[note.code, note.template, dict(note.parameters)] for note in self.notes],
         }
-        return ZoneContents((), self.records).pack(), json.dumps(rest)
+        return ZoneContents((), self.records).pack(), json.dumps(rest).encode()
 
     @classmethod
-    def unpack(cls, records: bytes, rest: str) -> Scan:
+    def unpack(cls, records: bytes, rest: bytes) -> Scan:
         """Return what :meth:`pack` was given.
 
         :raises ValueError: this was not packed by us, or by a later version.
@@ -97,3 +97,16 @@ class Scan:
             )
         except (KeyError, TypeError) as error:
             raise ValueError("this is no scan") from error
+
+
+@dataclass(frozen=True, slots=True)
+class KeptScan:
+    """A scan as the registry keeps it.
+
+    :ivar made: POSIX seconds.
+    :ivar offers: records that visitors asked us for in vain, and that the old servers have.
+    """
+
+    made: int
+    scan: Scan
+    offers: tuple[Record, ...] = ()

@@ -19,10 +19,11 @@ from twisted.logger import Logger
 from watchducks.background import StartupError
 from watchducks.model.changes import Changes, Head
 from watchducks.model.names import name_key
+from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
-from watchducks.model.zones import ZoneContents
-from watchducks.registry import statements
+from watchducks.model.zones import Record, ZoneContents
+from watchducks.registry import scans, statements
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges
@@ -180,6 +181,28 @@ class Registry:
     async def cohorts(self) -> list[tuple[str, int]]:
         """Return the cohorts that have sites, by name, each with how many."""
         return await self._read(statements.cohorts)
+
+    # --- scans ----------------------------------------------------------------------------------
+
+    async def sites_without_scan(
+        self, after: int, since: int, limit: int = PAGE_SITES
+    ) -> list[tuple[int, str]]:
+        """Return id and zone of sites registered since ``since`` whose zones were not scanned yet,
+        in the order of their ids; only those above ``after``."""
+        return await self._read(lambda connection: scans.without(connection, after, since, limit))
+
+    async def keep_scan(self, site_id: int, scan: Scan) -> bool:
+        """Keep what a site's zone held before it was ours; False: there is no such site."""
+        now = int(self._clock.seconds())
+        return await self._write(lambda connection: scans.keep(connection, site_id, scan, now))
+
+    async def scan(self, site_id: int) -> KeptScan | None:
+        """Return the scan of a site; None: it is not made yet."""
+        return await self._read(lambda connection: scans.of_site(connection, site_id))
+
+    async def offer(self, site_id: int, found: tuple[Record, ...]) -> None:
+        """Offer a site's owner records that his old name servers have and ours lack."""
+        await self._write(lambda connection: scans.offer(connection, site_id, found))
 
     # --- following ------------------------------------------------------------------------------
 

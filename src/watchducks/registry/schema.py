@@ -42,6 +42,8 @@ metadata = MetaData()
 # SQLite needs INTEGER, and AUTOINCREMENT, for ids that are never used again; InnoDB keeps its
 # counter through restarts (MariaDB 10.2, MySQL 8.0).
 _ID = BigInteger().with_variant(Integer, "sqlite")
+# A BLOB of MySQL holds 64 kB, a zone up to four times that.
+_BLOB = LargeBinary().with_variant(MEDIUMBLOB(), "mysql")
 # Compared by code point: what is equal is decided by model.names.name_key, not by a collation.
 _TABLE: dict[str, Any] = {
     "mysql_engine": "InnoDB",
@@ -95,7 +97,7 @@ sites = Table(
     Column("hsts_seconds", Integer, nullable=False, server_default="0"),
     # model.zones.ZoneContents, packed. NULL is what every new zone holds: so an earlier version,
     # still running beside this one, inserts it, and MySQL allows a BLOB no other default.
-    Column("contents", LargeBinary().with_variant(MEDIUMBLOB(), "mysql")),
+    Column("contents", _BLOB),
     # model.signing.Signing, packed; NULL: not signed. Private keys in it are sealed.
     Column("signing", LargeBinary),
     UniqueConstraint("name_key", name="uq_sites_name_key"),
@@ -128,5 +130,25 @@ removals = Table(
     Column("site_id", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Index("ix_removals_revision", "revision"),
+    **_ROW,
+)
+
+# What a site's zone held before it was ours: model.scans.KeptScan. One row a site whose scan was
+# made; no part of a site's revision, because nobody who follows the sites needs it.
+scans = Table(
+    "scans",
+    metadata,
+    Column(
+        "site_id",
+        _ID,
+        ForeignKey("sites.id", name="fk_scans_site", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("made", BigInteger, nullable=False),
+    Column("records", _BLOB, nullable=False),
+    Column("report", _BLOB, nullable=False),
+    # NULL: none.
+    Column("offers", _BLOB),
     **_ROW,
 )

@@ -1,6 +1,6 @@
 """The registry's SQL: functions of a connection, each a whole transaction's work.
 
-They run in the store's threads and return frozen data. Writers call :func:`_lock` before anything
+They run in the store's threads and return frozen data. Writers call :func:`lock` before anything
 else: it locks the registry's one row, so that what a writer reads afterwards is the latest, and
 stays true until it commits.
 """
@@ -85,7 +85,7 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
 
     :raises Conflict: the name or one of the hosts is taken.
     """
-    revision = _lock(connection)
+    revision = lock(connection)
     key, zone = name_key(wanted.name), zone_of(wanted.domain)
     problems: dict[str, Problem] = {}
     if connection.execute(select(sites.c.id).where(sites.c.name_key == key)).first():
@@ -131,7 +131,7 @@ def update(
     :raises SiteNotFound: there is none with this name key.
     :raises InvalidFields: the changes do not fit what the site has already.
     """
-    revision = _lock(connection)
+    revision = lock(connection)
     before = by_name(connection, key)
     if before is None:
         raise SiteNotFound
@@ -173,7 +173,7 @@ def keep_contents(
     :raises SiteNotFound: there is none with this name key.
     :raises RevisionChanged: the site has another revision.
     """
-    revision = _lock(connection)
+    revision = lock(connection)
     before = by_name(connection, key)
     if before is None:
         raise SiteNotFound
@@ -196,7 +196,7 @@ def step_keys(connection: Connection, key: str, step: KeyStep, keys: ZoneKeys) -
     :raises SiteNotFound: there is none with this name key.
     :raises InvalidFields: it is not the time for this step.
     """
-    revision = _lock(connection)
+    revision = lock(connection)
     before = by_name(connection, key)
     if before is None:
         raise SiteNotFound
@@ -215,7 +215,7 @@ def remove(connection: Connection, key: str) -> int:
 
     :raises SiteNotFound: there is none with this name key.
     """
-    revision = _lock(connection)
+    revision = lock(connection)
     site = by_name(connection, key)
     if site is None:
         raise SiteNotFound
@@ -226,7 +226,7 @@ def remove(connection: Connection, key: str) -> int:
     return revision
 
 
-def _lock(connection: Connection) -> int:
+def lock(connection: Connection) -> int:
     """Let no other writer in until this transaction ends; returns the revision to be written."""
     # SQLite knows no FOR UPDATE and leaves it out: its writers hold the lock from their BEGIN on.
     revision: int = connection.execute(select(registry.c.revision).with_for_update()).scalar_one()
