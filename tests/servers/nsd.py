@@ -27,6 +27,7 @@ server:
   server-count: 1
   round-robin: no
   minimal-responses: no
+  confine-to-zone: yes
   rrl-ratelimit: 0
   rrl-whitelist-ratelimit: 0
 remote-control:

@@ -127,7 +127,8 @@ def answer(zones: ZoneTable, verdicts: Verdicts, question: Question) -> Answer:
         return _REFUSED
     if type_ in _NO_QUESTIONS:
         return Answer(_NO_QUESTIONS[type_])
-    entry = zones.find_parent(name) if type_ == DS else zones.find(name)
+    # The DS of a zone's apex are on the parent's side of the cut (RFC 4035 section 3.1.4.1).
+    entry = (zones.find_parent if type_ == DS else zones.find)(name)
     if entry is None:
         return _REFUSED
     zone, relative = entry
@@ -166,7 +167,7 @@ def _follow(view: _View, name: bytes, relative: bytes, type_: int) -> Answer:
             return _negative(view, dns.OK, links, name, node)
         links = (*links, (name, cname))
         target = cname.rdatas[0]
-        entry = zones.find(target)
+        entry = (zones.find_parent if type_ == DS else zones.find)(target)
         if (
             entry is None
             or entry[0] is not zone

@@ -198,15 +198,22 @@ class ZoneTable:
         A registered zone within another is a cut of the outer one, whoever wrote that down: so the
         outer one must not say that the names on the way to it do not exist.
         """
-        node = zone.nodes.owners.get(relative)
-        if relative and zone.apex in self._below:
-            name = relative + zone.apex
-            if name in self._zones:
-                signer = EMPTY if node is None else node
-                return {dns.NS: self._ns} | ({DS: signer[DS]} if DS in signer else {})
-            if node is None and name in self._below:
-                return EMPTY
-        return node
+        owners = zone.nodes.owners
+        node = owners.get(relative)
+        if not relative or zone.apex not in self._below:
+            return node
+        name = relative + zone.apex
+        if name not in self._below and name not in self._zones:
+            return node
+        offset = 1 + relative[0]
+        while offset < len(relative):
+            if dns.NS in owners.get(relative[offset:], EMPTY):
+                return None  # below a cut to somebody else's servers
+            offset += 1 + relative[offset]
+        if name in self._zones:
+            signer = EMPTY if node is None else node
+            return {dns.NS: self._ns} | ({DS: signer[DS]} if DS in signer else {})
+        return EMPTY if node is None else node
 
     def _built(self, apex: bytes, site: Site) -> Zone:
         hosts = {

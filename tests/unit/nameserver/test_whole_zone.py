@@ -336,6 +336,29 @@ def test_names_on_the_way_to_a_registered_zone_exist() -> None:
     assert answered(asker.ask("x.example.com"))
 
 
+def test_a_registered_zone_below_a_delegation_is_not_the_outer_zone_s_to_speak_of() -> None:
+    outer = contents("example.com", "a 60 NS ns.elsewhere.example.")
+    zones = zone_table(
+        site("example.com", held=outer), site("b.a.example.com"), site("d.c.a.example.com")
+    )
+    asker = Asker(zones, FixedVerdicts(PROXY4))
+    for name, type_ in (("b.a", "DS"), ("c.a", "A"), ("x.c.a", "A")):
+        response = asker.ask(f"{name}.example.com", type_)
+        assert rdatas(response.authority) == ["a.example.com. 60 IN NS ns.elsewhere.example."]
+    assert answered(asker.ask("www.b.a.example.com"))
+
+
+def test_ds_behind_a_cname_is_the_parent_s_as_well() -> None:
+    outer = contents("example.com", "to 60 CNAME shop")
+    inner = contents("shop.example.com", "self 60 CNAME @")
+    zones = zone_table(site("example.com", held=outer), site("shop.example.com", held=inner))
+    asker = Asker(zones, FixedVerdicts(PROXY4))
+    assert_negative(asker.ask("to.example.com", "DS"), dns.rcode.NOERROR)
+    assert answered(asker.ask("self.shop.example.com", "DS")) == [
+        "self.shop.example.com. 60 IN CNAME shop.example.com."
+    ]
+
+
 # --- ALIAS --------------------------------------------------------------------------------------
 
 
