@@ -81,12 +81,11 @@ def encode_answer(status: int, lines: list[bytes]) -> bytes:
 
 
 def _encode_lines(lines: bytes) -> bytes:
-    return b"".join(
-        [
-            _encode_kept_line(line) if len(line) < _KEPT_LINE_BYTES else _encode_line(line)
-            for line in lines.split(b"\r\n")
-        ]
-    )
+    parts = []
+    for line in lines.split(b"\r\n"):
+        kept = len(line) < _KEPT_LINE_BYTES and not line.startswith(_OWN)
+        parts.append(_encode_kept_line(line) if kept else _encode_line(line))
+    return b"".join(parts)
 
 
 def _encode_line(line: bytes) -> bytes:

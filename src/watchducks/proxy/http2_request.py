@@ -54,6 +54,9 @@ _FIELD_OVERHEAD_BYTES: Final = 32
 _KEPT_FIELDS: Final = 4096
 # Longer ones (cookies, tokens) are one visitor's own.
 _KEPT_BYTES: Final = 200
+# A section that is kept, to compare the next one with: a browser's has about 1 KB, 32 for each
+# field included. It is held for as long as the connection idles.
+_KEPT_SECTION_BYTES: Final = 2048
 WEBSOCKET: Final = b"websocket"
 
 
@@ -118,6 +121,54 @@ def read_request(section: Section, *, scheme: bytes, ended: bool, limits: Limits
         trailers=seen.trailers,
         looped=seen.looped,
     )
+
+
+class RequestReader:
+    """Reads one connection's requests.
+
+    Most differ from the one before in their path alone, and their fields are the same objects of
+    the connection's table: such a section has been judged already, but for its path.
+    """
+
+    __slots__ = ("_last", "_limits", "_max_path_bytes", "_path_at", "_request", "_scheme")
+
+    def __init__(self, *, scheme: bytes, limits: Limits) -> None:
+        self._scheme = scheme
+        self._limits = limits
+        self._last: Section = []
+        self._path_at = self._max_path_bytes = 0
+        self._request: Request | None = None
+
+    def read(self, section: Section, *, ended: bool) -> Request:
+        """Make a request of a field section (:func:`read_request`)."""
+        repeated = self._repeated(section) if ended else None
+        if repeated is not None:
+            return repeated
+        request = read_request(section, scheme=self._scheme, ended=ended, limits=self._limits)
+        if ended:
+            self._keep(section, request)
+        return request
+
+    def _repeated(self, section: Section) -> Request | None:
+        request, last, at = self._request, self._last, self._path_at
+        if request is None or len(section) != len(last) or section[at][0] != b":path":
+            return None
+        last[at] = section[at]
+        path = section[at][1]
+        if last != section or len(path) > self._max_path_bytes or not _PATH.fullmatch(path):
+            return None
+        return request.with_target(path)
+
+    def _keep(self, section: Section, request: Request) -> None:
+        others_bytes = section_bytes(section) - len(request.target)
+        if others_bytes > _KEPT_SECTION_BYTES or request.upgrade:
+            return
+        self._last = list(section)
+        self._path_at = [name for name, _ in section].index(b":path")
+        self._max_path_bytes = min(
+            self._limits.target_bytes, self._limits.head_bytes - others_bytes
+        )
+        self._request = request
 
 
 def _take_apart(section: Section) -> _Seen:

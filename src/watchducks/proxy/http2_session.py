@@ -13,9 +13,8 @@ come and go, and how long the connection lasts, is :mod:`.http2`'s.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
@@ -26,18 +25,12 @@ from watchducks.proxy.exchange import Exchange
 from watchducks.proxy.headers import VisitorFields
 from watchducks.proxy.http2_flow import ReceiveWindow
 from watchducks.proxy.http2_frames import FrameReader
-from watchducks.proxy.http2_hpack import (
-    NO_TABLE,
-    FieldDecoder,
-    Section,
-    encode_answer,
-    encode_section,
-)
-from watchducks.proxy.http2_limits import MAX_FRAME_BYTES, Http2Limits
-from watchducks.proxy.http2_request import read_request, read_trailers, salvage
+from watchducks.proxy.http2_hpack import FieldDecoder, Section
+from watchducks.proxy.http2_limits import Http2Limits
+from watchducks.proxy.http2_request import RequestReader, read_trailers, salvage
 from watchducks.proxy.http2_stream import Http2Stream
+from watchducks.proxy.http2_streams import Http2Streams, SessionOwner
 from watchducks.proxy.http2_wire import (
-    FIRST_WINDOW_BYTES,
     LAST_STREAM_ID,
     MAX_WINDOW_BYTES,
     ErrorCodes,
@@ -53,38 +46,13 @@ _LEAVING: Final = b"leaving."
 _PING_BYTES: Final = 8
 # A tunnel that ends with one of these was closed (RFC 8441 section 5).
 _POLITE: Final = frozenset({ErrorCodes.NO_ERROR, ErrorCodes.CANCEL})
-# Streams that we gave up, so that what is still under way to them is no error: more than can be
-# under way at once, ten times over.
-_KEPT_GIVEN_UP: Final = 1000
 # Gaps in the numbers of streams: those who leave any are tests.
 _KEPT_GAPS: Final = 100
 
 
-class SessionOwner(Protocol):
-    """What a session needs of the connection.
+class Http2Session(Http2Streams):
+    """What the visitor's frames do to the streams, and the end of a connection.
 
-    :ivar writable: whether the visitor's socket takes more.
-    """
-
-    writable: bool
-
-    def wrote(self) -> None:
-        """There is something to send: with the present turn."""
-
-    def flush(self) -> None:
-        """Send it now: it is much. The socket may then take no more."""
-
-    def streams_changed(self) -> None:
-        """A stream has ended."""
-
-    def leaving_is_known(self) -> None:
-        """The visitor has seen that we leave."""
-
-
-class Http2Session:
-    """Owns the streams (:class:`watchducks.proxy.http2_stream.StreamOwner`).
-
-    :ivar streams: those that are not over, by number.
     :ivar last_stream_id: the highest that was served.
     :ivar served_up_to: streams above are refused.
     """
@@ -100,42 +68,19 @@ class Http2Session:
         covers: Callable[[str], bool] | None,
     ) -> None:
         """:param covers: whether the certificate presented is one for a host; None: none was."""
-        self.streams: dict[int, Http2Stream] = {}
+        super().__init__(owner, context, limits, frames, covers=covers)
         self.last_stream_id = 0
         self.served_up_to = LAST_STREAM_ID
-        self._owner = owner
-        self._context = context
-        self._limits = limits
-        self._frames = frames
         self._peer = peer
         self._about = VisitorFields(peer.address, _SCHEME)
-        self._covers = covers
-        self._blocked: dict[int, Http2Stream] = {}
-        self._now = 0.0
         self._began = (0.0, 0.0)
-        # what the visitor opened, and what is closed again
-        self._highest = 0
+        self._highest = 0  # that the visitor has opened
         self._gaps: list[range] = []
-        self._given_up: OrderedDict[int, None] = OrderedDict()
         # a field section that is not complete
         self._block: list[bytes] = []
         self._block_frame: Frame | None = None
         self._decoder = FieldDecoder(2 * context.limits.head_bytes)
-        # windows: what we may send, and what he may
-        self._send_window = FIRST_WINDOW_BYTES
-        self._stream_window = FIRST_WINDOW_BYTES
-        self._window = ReceiveWindow(limits.connection_window_bytes)
-        # what is to be sent
-        self._said_no_table = False
-        self._queued_bytes = 0
-        settings = {
-            wire.MAX_CONCURRENT_STREAMS: limits.concurrent_streams,
-            wire.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
-            wire.MAX_HEADER_LIST_SIZE: context.limits.head_bytes,
-            wire.ENABLE_CONNECT_PROTOCOL: 1,
-        }
-        more = limits.connection_window_bytes - FIRST_WINDOW_BYTES
-        self._out = [wire.settings(settings), wire.window_update(0, more)]
+        self._requests = RequestReader(scheme=_SCHEME.encode(), limits=context.limits)
 
     # --- the connection's view ---
 
@@ -151,16 +96,6 @@ class Http2Session:
         if handler is not None:  # what nobody knows is ignored (section 4.1)
             handler(self, frame)
 
-    def take(self) -> bytes:
-        """Return what is to be sent."""
-        out = self._out
-        if not out:
-            return b""
-        data = b"".join(out)
-        out.clear()
-        self._queued_bytes = 0
-        return data
-
     def say_leaving(self) -> None:
         """Tell the visitor to use another connection from now on; this one still serves him."""
         self._out.append(wire.goaway(LAST_STREAM_ID, ErrorCodes.NO_ERROR))
@@ -174,24 +109,6 @@ class Http2Session:
     def fail(self, code: ErrorCodes) -> None:
         """Tell the visitor that, and why, the connection ends."""
         self._out.append(wire.goaway(self.last_stream_id, code))
-
-    def leave(self, *, politely: bool) -> None:
-        """The visitor has left, or is to be left."""
-        self._blocked.clear()
-        streams, self.streams = self.streams, {}
-        for stream in streams.values():
-            stream.visitor_left(politely=politely)
-
-    def pause(self) -> None:
-        """The socket takes no more."""
-        for stream in list(self.streams.values()):
-            stream.pause()
-
-    def resume(self) -> None:
-        """It does again."""
-        self._pump_all()
-        for stream in list(self.streams.values()):
-            stream.resume()
 
     # --- from the visitor ---
 
@@ -249,9 +166,7 @@ class Http2Session:
         stream = self._make_stream(stream_id, section, ended=ended)
         self.streams[stream_id] = stream
         try:
-            request = read_request(
-                section, scheme=b"https", ended=ended, limits=self._context.limits
-            )
+            request = self._requests.read(section, ended=ended)
         except Refusal as refusal:
             self._refuse(stream, section, refusal.reason)
             return
@@ -359,18 +274,6 @@ class Http2Session:
             stream.visitor_left(politely=code in _POLITE)
             self._owner.streams_changed()
 
-    def _break(self, stream: Http2Stream, code: ErrorCodes) -> None:
-        """End a stream for what the visitor did on it.
-
-        :raises Http2Error: he did so too often.
-        """
-        del self.streams[stream.stream_id]
-        self._give_up(stream.stream_id, code)
-        self._forget(stream)
-        stream.visitor_left(politely=False)
-        self._owner.streams_changed()
-        self._frames.reset(self._now)
-
     def _window_update(self, frame: Frame) -> None:
         more = wire.number(frame) & MAX_WINDOW_BYTES  # the highest bit is reserved
         stream_id = frame.stream_id
@@ -440,104 +343,3 @@ class Http2Session:
         wire.WINDOW_UPDATE: _window_update,
         wire.CONTINUATION: _continuation,
     }
-
-    # --- the streams' view ---
-
-    @property
-    def writable(self) -> bool:
-        return self._owner.writable
-
-    def covers(self, host: str) -> bool:
-        return self._covers is None or self._covers(host)
-
-    def send_answer(self, stream_id: int, status: int, lines: list[bytes], *, end: bool) -> None:
-        self._send_block(stream_id, encode_answer(status, lines), end=end)
-
-    def send_trailers(self, stream_id: int, section: Section) -> None:
-        self._send_block(stream_id, encode_section(section), end=True)
-
-    def _send_block(self, stream_id: int, block: bytes, *, end: bool) -> None:
-        if not self._said_no_table:
-            self._said_no_table = True
-            block = NO_TABLE + block
-        self._out.append(wire.section(stream_id, block, end=end))
-        self._owner.wrote()
-
-    def send_data(self, stream: Http2Stream, data: bytes, offset: int, *, last: bool) -> int:
-        out, stream_id = self._out, stream.stream_id
-        sent, size = offset, len(data)
-        while self._owner.writable and sent < size:
-            room = min(self._send_window, stream.send_window, MAX_FRAME_BYTES)
-            if room <= 0:
-                break
-            piece = data[sent : sent + room]
-            length = len(piece)
-            sent += length
-            self._send_window -= length
-            stream.send_window -= length
-            end = last and sent == size
-            out.append(wire.data_header(length, stream_id, end=end))
-            out.append(piece)
-            self._frames.data_sent(length, last=end)
-            self._queued_bytes += length
-            if self._queued_bytes >= self._limits.flush_bytes:
-                self._owner.flush()
-        self._owner.wrote()
-        return sent - offset
-
-    def end_data(self, stream_id: int) -> None:
-        self._out.append(wire.data_header(0, stream_id, end=True))
-        self._frames.data_sent(0, last=True)
-        self._owner.wrote()
-
-    def consumed(self, stream: Http2Stream | None, size: int) -> None:
-        if not size:
-            return
-        more = self._window.give_back(size)
-        if more:
-            self._out.append(wire.window_update(0, more))
-        if stream is not None and stream.window is not None and not stream.request_ended:
-            of_stream = stream.window.give_back(size)
-            if of_stream:
-                self._out.append(wire.window_update(stream.stream_id, of_stream))
-            more = more or of_stream
-        if more:
-            self._owner.wrote()
-
-    def reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
-        if self.streams.pop(stream.stream_id, None) is not None:
-            self._give_up(stream.stream_id, code)
-            self._forget(stream)
-            self._owner.streams_changed()
-
-    def _give_up(self, stream_id: int, code: ErrorCodes) -> None:
-        self._out.append(wire.reset(stream_id, code))
-        self._given_up[stream_id] = None
-        if len(self._given_up) > _KEPT_GIVEN_UP:
-            self._given_up.popitem(last=False)
-
-    def ended(self, stream: Http2Stream) -> None:
-        if self.streams.pop(stream.stream_id, None) is not None:
-            if not stream.request_ended:  # the rest of the request is not wanted (section 8.1)
-                self._give_up(stream.stream_id, ErrorCodes.NO_ERROR)
-            self._forget(stream)
-            self._owner.streams_changed()
-
-    def blocked(self, stream: Http2Stream) -> None:
-        self._blocked[stream.stream_id] = stream
-
-    def _forget(self, stream: Http2Stream) -> None:
-        """Give back what a stream that is over holds of the connection."""
-        self._blocked.pop(stream.stream_id, None)
-        self._context.deadlines.clear(stream)
-        self.consumed(None, stream.unconsumed)
-
-    def _pump_all(self) -> None:
-        """Let the streams that wait have what there is, in turn: who got something goes last."""
-        waiting, self._blocked = self._blocked, {}
-        while waiting and self._owner.writable and self._send_window > 0:
-            stream_id = next(iter(waiting))
-            stream = waiting.pop(stream_id)
-            if stream_id in self.streams:
-                stream.pump()  # and it is blocked again, if that was not enough
-        self._blocked = waiting | self._blocked

@@ -107,6 +107,27 @@ class Request:
             )
         return self._lines
 
+    def with_target(self, target: bytes) -> Request:
+        """Return the same request for another target, with what was made for this one."""
+        other = Request(
+            self.method,
+            target,
+            self.host,
+            self.authority,
+            self.minor,
+            self.fields,
+            self.length,
+            self.keep_alive,
+            self.options,
+            self.user_agent,
+            self.referrer,
+            self.upgrade,
+            self.trailers,
+            self.looped,
+        )
+        other._lines, other._lines_of = self._lines, self._lines_of
+        return other
+
     @property
     def path(self) -> bytes:
         """The target without its query."""

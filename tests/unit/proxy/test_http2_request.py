@@ -11,6 +11,7 @@ from watchducks.proxy.framing import CHUNKED
 from watchducks.proxy.headers import VisitorFields, origin_head
 from watchducks.proxy.heads import RequestHeadReader
 from watchducks.proxy.http2_request import (
+    RequestReader,
     Section,
     read_request,
     read_trailers,
@@ -267,3 +268,42 @@ def test_whatever_is_accepted_is_one_request_over_http_1(section: Section, ended
     sent = {(name, value) for name, value in section}
     for name, value in reader.fields:
         assert (name, value) in sent or name.lower() in ours.split()
+
+
+PATHS = st.sampled_from([b"/", b"/a?b", b"", b"a", b"/ b", b"*", b"/" + b"x" * 9000])
+ONE = st.one_of(
+    PATHS.map(lambda path: with_(b":path", path)),
+    PATHS.map(lambda path: [*with_(b":path", path), (b"x", b"y")]),
+    st.tuples(PATHS, VALUES).map(lambda two: [*with_(b":path", two[0]), (b"x", two[1])]),
+    st.tuples(st.sampled_from([name for name, _ in BEGIN]), VALUES).map(lambda two: with_(*two)),
+    PATHS.map(lambda path: [(b":path", path), *without(b":path")]),
+    st.just([*BEGIN, (b"cookie", b"a=1"), (b"cookie", b"b=2")]),
+    st.just([*BEGIN, (b"x", b"y" * 3000)]),
+)
+
+
+@given(st.lists(st.tuples(ONE, st.booleans()), max_size=8))
+def test_requests_one_after_the_other_are_read_as_each_alone(
+    sections: list[tuple[Section, bool]],
+) -> None:
+    reader = RequestReader(scheme=b"https", limits=LIMITS)
+    visitor = VisitorFields("192.0.2.1", "https")
+    for section, ended in sections:
+        try:
+            alone: Request | Reason = read(section, ended=ended)
+        except Refusal as refusal:
+            alone = refusal.reason
+        try:
+            got: Request | Reason = reader.read(section, ended=ended)
+        except Refusal as refusal:
+            got = refusal.reason
+        assert got == alone
+        if isinstance(got, Request) and isinstance(alone, Request):
+            assert got.lines(visitor, "HTTP/2") == alone.lines(visitor, "HTTP/2")
+
+
+def test_two_requests_at_a_time_are_not_one() -> None:
+    reader = RequestReader(scheme=b"https", limits=LIMITS)
+    first = reader.read(with_(b":path", b"/one"), ended=True)
+    second = reader.read(with_(b":path", b"/two"), ended=True)
+    assert (first.target, second.target) == (b"/one", b"/two")
