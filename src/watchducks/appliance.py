@@ -148,27 +148,34 @@ class Appliance:
         return schema, store
 
     async def _start_the_journal(self, store: LogStore, schema: Schema) -> RowSink:
+        from watchducks.journal.losses import Losses
         from watchducks.journal.shipper import Shipper
         from watchducks.journal.spool import Spool
 
         settings = self._settings
         data_dir = settings.node.data_dir
+        losses = Losses(data_dir / "journal" / "lost-rows.json")
         shipper = Shipper(
             data_dir / "spool",
             data_dir / "journal",
             store,
             schema,
+            losses,
             pool=await self._pool("journal", ONE_THREAD),
             clock=self._reactor,
             now=time.time,
+            spool_bytes=settings.logs.spool_bytes,
         )
         await self._run("the shipper", shipper)
         spool = Spool(
             data_dir / "spool",
             settings.node.name,
+            losses,
             flush_seconds=settings.logs.flush_seconds,
             flush_rows=settings.logs.flush_rows,
             clock=self._reactor,
+            # Our own reactor's; another sends an answer before its row may be on disk.
+            soon=getattr(self._reactor, "before_sending", None),
             on_sealed=shipper.nudge,
         )
         await self._run("the spool", spool)

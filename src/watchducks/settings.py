@@ -144,6 +144,8 @@ class LogsSettings:
     url: str = _secret(_LOGS_URL, "")
     flush_seconds: float = _key(accept.seconds(0.1, 300), default=5.0)
     flush_rows: int = _key(accept.whole(1, 1_000_000), default=10_000)
+    # At least some segments, of 8 MiB at most.
+    spool_bytes: int = _key(accept.whole(64 * 1024**2, 1024**4), default=1024**3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

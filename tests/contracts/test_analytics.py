@@ -21,7 +21,8 @@ from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import ReferrerTraffic
 from watchducks.analytics.schema import Schema
 from watchducks.background import StartupError
-from watchducks.journal.enrich import COLUMNS, days_of, enrich
+from watchducks.journal.enrich import days_of, enrich
+from watchducks.journal.records import FILE_HEADER, Encoder, decode
 from watchducks.model.rows import Row
 from watchducks.stores.interfaces import LogStore
 
@@ -48,9 +49,10 @@ async def analytics(url: str, directory: Path, rows: Sequence[Row]) -> AsyncIter
 
 
 async def insert(store: LogStore, rows: Sequence[Row]) -> None:
-    keys = {day: bytes([day % 256]) * 32 for day in days_of(rows)}
-    for batch in enrich(rows, "node-1-1", keys):
-        await store.insert("requests", COLUMNS, batch.data, batch.token)
+    segment = decode(FILE_HEADER + Encoder().encode(rows).content)
+    keys = {day: bytes([day % 256]) * 32 for day in days_of(segment)}
+    for batch in enrich(segment, "node-1-1", keys):
+        await store.insert_block("requests", batch.block, batch.token)
 
 
 @pytest_twisted.ensureDeferred

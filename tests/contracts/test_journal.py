@@ -21,6 +21,7 @@ from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
 from watchducks.analytics.schema import Schema
 from watchducks.background import ThreadPool
+from watchducks.journal.losses import Losses
 from watchducks.journal.segments import SHIPPING
 from watchducks.journal.shipper import SETTLE_SECONDS, Shipper
 from watchducks.journal.spool import Spool
@@ -74,18 +75,22 @@ async def running(url: str, directory: Path, flush_rows: int = 10_000) -> AsyncI
         await schema.start()
         pool = ThreadPool("journal", 1, reactor=CLOCK)
         pool.start()
+        losses = Losses(directory / "journal" / "lost-rows.json")
         shipper = Shipper(
             directory / "spool",
             directory / "journal",
             store,
             schema,
+            losses,
             pool=pool,
             clock=CLOCK,
             now=time.time,
+            spool_bytes=1024**3,
         )
         spool = Spool(
             directory / "spool",
             "edge-1",
+            losses,
             flush_seconds=FLUSH_SECONDS,
             flush_rows=flush_rows,
             clock=CLOCK,

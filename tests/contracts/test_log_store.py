@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.contracts.log_stores import KINDS, log_store, log_store_url
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
 from watchducks.background import StartupError, ThreadPool
+from watchducks.stores.blocks import Block, Numbers, Texts
 from watchducks.stores.chdb import ChdbStore
 from watchducks.stores.clickhouse import ClickHouseStore
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
@@ -69,6 +71,59 @@ async def test_what_is_inserted_is_read_back_as_it_was(url: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_block_arrives_as_the_same_values_in_lists_do(url: str) -> None:
+    rows = 300  # more places than a byte has
+    words = [NASTY, "", "x" * 300, "", *(f"{n}" for n in range(rows - 4))]
+    places = [n * 7 % rows for n in range(rows)]
+    texts = Texts([word.encode() for word in words], array("I", places).tobytes())
+    numbers = [(2**64 - 1) // rows * n for n in range(rows)]
+    block = Block(
+        rows,
+        {
+            "name": texts,
+            "word": texts,
+            "time": Numbers(32, array("I", [n >> 32 for n in numbers]).tobytes()),
+            "small": Numbers(16, array("H", [n >> 48 for n in numbers]).tobytes()),
+            "big": Numbers(64, array("Q", numbers).tobytes()),
+        },
+    )
+    columns = tuple(block.columns)
+    async with log_store(url, reactor) as store:
+        await store.start()
+        await store.execute(TABLE)
+        await store.insert("things", columns, [c.values() for c in block.columns.values()], "lists")
+        expected = await store.query(f"{READ} ORDER BY big")
+        assert [row[0] for row in expected] == texts.values()
+        await store.execute("DROP TABLE things")
+        await store.execute(TABLE)
+
+        await store.insert_block("things", block, "block")
+
+        assert await store.query(f"{READ} ORDER BY big") == expected
+        one = Block(1, {"name": Texts([b"one"], bytes(4)), "big": Numbers(64, bytes(8))})
+        await store.insert_block("things", one, "one")
+        assert await store.query("SELECT name FROM things WHERE name = 'one'") == [("one",)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_block_that_does_not_fit_is_refused_and_the_next_one_is_taken(url: str) -> None:
+    good = Block(1, {"name": Texts([b"a"], bytes(4)), "big": Numbers(64, bytes(8))})
+    async with log_store(url, reactor) as store:
+        await store.start()
+        await store.execute(TABLE)
+        for wrong in (
+            good._replace(rows=2),
+            Block(1, {**good.columns, "no_such_column": Numbers(64, bytes(8))}),
+            Block(1, {**good.columns, "big": Numbers(64, bytes(7))}),
+        ):
+            with pytest.raises(StoreRefused):
+                await store.insert_block("things", wrong, "wrong")
+        assert await store.query("SELECT count() FROM things") == [(0,)]
+        await store.insert_block("things", good, "good")
+        assert await store.query("SELECT count() FROM things") == [(1,)]
+
+
+@pytest_twisted.ensureDeferred
 async def test_parameters_are_values_and_never_sql(url: str) -> None:
     async with log_store(url, reactor) as store:
         await store.start()
@@ -116,6 +171,10 @@ async def test_a_token_counts_once_where_the_server_knows_it(url: str) -> None:
         for token in ("one", "one", "two"):
             await store.insert("things", COLUMNS, data, token)
         assert await store.query("SELECT count() FROM things") == [(2 if knows else 3,)]
+        block = Block(1, {"big": Numbers(64, bytes(8))})
+        for token in ("two", "three", "three"):
+            await store.insert_block("things", block, token)
+        assert await store.query("SELECT count() FROM things") == [(3 if knows else 6,)]
 
 
 @pytest_twisted.ensureDeferred

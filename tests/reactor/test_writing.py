@@ -48,6 +48,45 @@ def test_a_flush_that_the_kernel_takes_in_part(either: Turning) -> None:
     assert either.receive(peer, len(sent)) == sent
 
 
+def test_what_is_to_be_done_before_sending_is_done_once_and_before(ours: Turning) -> None:
+    protocol, peer = ours.connect()
+    sent: list[bytes | None] = []
+
+    def answer(_: bytes) -> None:
+        protocol.transport.write(b"answer")
+        ours.reactor.before_sending(lambda: sent.append(something_at_once(peer)))
+
+    protocol.on_data = answer
+    peer.send(b"question")
+    ours.until(lambda: sent)
+    assert ours.receive(peer, 6) == b"answer"
+    assert sent == [None]
+    # Also where nothing is sent, and outside of events.
+    ours.reactor.before_sending(lambda: sent.append(b""))
+    ours.turn()
+    assert sent == [None, b""]
+
+
+def test_what_is_to_be_done_before_sending_is_done_before_the_stock_code_sends(
+    ours: Turning,
+) -> None:
+    protocol, peer = ours.connect()
+    protocol.transport.write(BIG)
+    ours.until(lambda: protocol.transport in ours.reactor.getWriters())
+    sent: list[bytes | None] = []
+    protocol.on_data = lambda _: ours.reactor.before_sending(
+        lambda: sent.append(something_at_once(peer))
+    )
+    peer.send(b"x")
+    taken = 0
+    while more := something_at_once(peer):
+        taken += len(more)
+    # Now it is readable and writable, which is one event.
+    ours.until(lambda: sent)
+    assert sent == [None]
+    assert len(ours.receive(peer, len(BIG) - taken)) == len(BIG) - taken
+
+
 def test_collecting_goes_on_after_the_kernel_was_full(ours: Turning) -> None:
     protocol, peer = ours.connect()
     protocol.transport.write(BIG)

@@ -8,34 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from struct import Struct
+from typing import Final, NamedTuple
 
-from watchducks.journal.visitors import NO_VISITOR, day_of, visitor_id
-from watchducks.model.rows import Row
-
-# The columns of the table ``requests`` that a row fills, in the order of Batch.data.
-COLUMNS = (
-    "segment",
-    "time",
-    "time_us",
-    "site",
-    "kind",
-    "scheme",
-    "protocol",
-    "method",
-    "host",
-    "path",
-    "status",
-    "reason",
-    "visitor",
-    "referrer_host",
-    "request_bytes",
-    "response_bytes",
-    "duration_us",
-    "origin_us",
+from watchducks.journal.records import (
+    PATH,
+    REFERRER,
+    ROW,
+    SECONDS,
+    SOURCE,
+    Code,
+    Decoded,
+    Source,
+    column,
 )
+from watchducks.journal.visitors import DAY_SECONDS, NO_VISITOR, visitor_id
+from watchducks.stores.blocks import Block, Numbers, Texts, pick
 
-_U32 = 0xFFFF_FFFF
+_U32: Final = Struct("<I")
+_U64: Final = Struct("<Q")
 
 # scheme "//" [userinfo "@"] host [":" port], then path, query or fragment (RFC 3986, 3).
 _AUTHORITY = re.compile(
@@ -49,104 +40,112 @@ class Batch(NamedTuple):
     """Rows of one UTC day, hence of one partition, ready to be inserted as one block.
 
     :ivar token: names the block, the same each time it is made from the same segment.
-    :ivar data: one sequence a column of :data:`COLUMNS`.
     :ivar first: the earliest ``time``, POSIX seconds.
     :ivar last: the latest ``time``, POSIX seconds.
     """
 
     token: str
-    rows: int
     first: int
     last: int
-    data: tuple[Sequence[int | str], ...]
+    block: Block
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.block.rows
 
 
-def enrich(rows: Sequence[Row], segment: str, keys: Mapping[int, bytes]) -> list[Batch]:
+def enrich(decoded: Decoded, segment: str, keys: Mapping[int, bytes]) -> list[Batch]:
     """Return the batches of a segment, in the order of their days. Pure.
 
     :param keys: day -> key of visitor ids (:meth:`VisitorKeys.keys_of`); rows of a day that is not
         there count without visitor.
     """
-    days: dict[int, list[Row]] = {}
-    for row in rows:
-        days.setdefault(day_of(_time_us(row)), []).append(row)
+    days = sorted(days_of(decoded))
     return [
-        _batch(days[day], f"{segment}/{day}", keys.get(day)) for day in sorted(days) if days[day]
+        _batch(
+            decoded if len(days) == 1 else _of_day(decoded, day), f"{segment}/{day}", keys.get(day)
+        )
+        for day in days
     ]
 
 
-def days_of(rows: Iterable[Row]) -> set[int]:
-    """Return the UTC days of the rows, as :func:`enrich` will see them."""
-    return {day_of(_time_us(row)) for row in rows}
+def days_of(decoded: Decoded) -> set[int]:
+    """Return the UTC days of the rows."""
+    seconds = column(decoded.rows, *SECONDS).tolist()
+    if not seconds:
+        return set()
+    first, last = min(seconds) // DAY_SECONDS, max(seconds) // DAY_SECONDS
+    if first == last:
+        return {first}
+    return {second // DAY_SECONDS for second in seconds}
 
 
-def _time_us(row: Row) -> int:
-    """Return the row's time, made to fit a DateTime (1970 to 2106)."""
-    return min(max(row.time_us, 0), _U32 * 1_000_000)
-
-
-def _batch(rows: Sequence[Row], token: str, key: bytes | None) -> Batch:
-    (
-        _,
-        site,
-        kind,
-        scheme,
-        protocol,
-        method,
-        host,
-        path,
-        status,
-        reason,
-        client,
-        user_agent,
-        referrer,
-        request_bytes,
-        response_bytes,
-        duration_us,
-        origin_us,
-    ) = zip(*rows, strict=True)
-    times_us = [_time_us(row) for row in rows]
-    times = [time_us // 1_000_000 for time_us in times_us]
-    # A batch repeats few visitors, referrers and paths often: each is worked out once.
-    who = {} if key is None else _visitors(key, zip(kind, site, client, user_agent, strict=True))
-    hosts = {text: referrer_host(text) for text in set(referrer)}
-    paths = {text: _without_query(text) for text in set(path)}
-    data: tuple[Sequence[int | str], ...] = (
-        [token] * len(rows),
-        times,
-        times_us,
-        site,
-        _storable(kind),
-        _storable(scheme),
-        _storable(protocol),
-        _storable(method),
-        _storable(host),
-        _storable([paths[text] for text in path]),
-        status,
-        _storable(reason),
-        [
-            who.get(visitor, NO_VISITOR)
-            for visitor in zip(kind, site, client, user_agent, strict=True)
-        ],
-        _storable([hosts[text] for text in referrer]),
-        request_bytes,
-        response_bytes,
-        duration_us,
-        origin_us,
+def _of_day(decoded: Decoded, day: int) -> Decoded:
+    """Return the rows of one day."""
+    rows, size = decoded.rows, ROW.size
+    return decoded._replace(
+        rows=b"".join(
+            rows[number * size : (number + 1) * size]
+            for number, second in enumerate(column(rows, *SECONDS))
+            if second // DAY_SECONDS == day
+        )
     )
-    return Batch(token, len(rows), min(times), max(times), data)
 
 
-Who = tuple[str, int, str, str]  # kind, site, client, user agent
+def _batch(decoded: Decoded, token: str, key: bytes | None) -> Batch:
+    rows = decoded.rows
+    count = decoded.row_count
+    seconds = column(rows, *SECONDS)
+    sources = column(rows, *SOURCE)
+    by_source = sources.tobytes()
+    _, kinds, schemes, protocols, methods, hosts, reasons, _, _ = zip(*decoded.sources, strict=True)
+    sites = [_U32.pack(source.site_id) for source in decoded.sources]
 
+    def numbers(code: Code, place: int) -> Numbers:
+        view = column(rows, code, place)
+        return Numbers(8 * view.itemsize, view.tobytes())
 
-def _visitors(key: bytes, who: Iterable[Who]) -> dict[Who, int]:
-    """Return the ids of those who made requests; a connection shows too little of its maker."""
-    return {
-        (kind, site, client, user_agent): visitor_id(key, site, client, user_agent)
-        for kind, site, client, user_agent in set(who)
-        if kind == "request"
+    def of_source(texts: Iterable[str]) -> Texts:
+        return Texts(_storable(texts), by_source)
+
+    visitors = _visitors(decoded.sources, key)
+    columns: dict[str, Numbers | Texts] = {
+        "segment": Texts([token.encode()], bytes(_U32.size * count)),
+        "time": Numbers(32, seconds.tobytes()),
+        "time_us": numbers("Q", 0),
+        "site": Numbers(32, b"".join(pick(sites, sources))),
+        "kind": of_source(kinds),
+        "scheme": of_source(schemes),
+        "protocol": of_source(protocols),
+        "method": of_source(methods),
+        "host": of_source(hosts),
+        "path": Texts(_storable(map(_without_query, decoded.paths)), column(rows, *PATH).tobytes()),
+        "status": numbers("H", 28),
+        "reason": of_source(reasons),
+        "visitor": Numbers(64, b"".join(pick(visitors, sources))),
+        "referrer_host": Texts(
+            _storable(map(referrer_host, decoded.referrers)), column(rows, *REFERRER).tobytes()
+        ),
+        "request_bytes": numbers("Q", 3),
+        "response_bytes": numbers("Q", 4),
+        "duration_us": numbers("Q", 1),
+        "origin_us": numbers("Q", 2),
     }
+    return Batch(token, min(seconds), max(seconds), Block(count, columns))
+
+
+def _visitors(sources: Sequence[Source], key: bytes | None) -> list[bytes]:
+    """Return each source's visitor id; a connection shows too little of its maker."""
+    unknown = _U64.pack(NO_VISITOR)
+    if key is None:
+        return [unknown] * len(sources)
+    return [
+        _U64.pack(visitor_id(key, source.site_id, source.client, source.user_agent))
+        if source.kind == "request"
+        else unknown
+        for source in sources
+    ]
 
 
 def referrer_host(referrer: str) -> str:
@@ -161,10 +160,6 @@ def _without_query(path: str) -> str:
     return path
 
 
-def _storable(texts: Sequence[str]) -> Sequence[str]:
-    """Return the texts as valid Unicode: what was no UTF-8 becomes "?"."""
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        return [text.encode("utf-8", "replace").decode() for text in texts]
-    return texts
+def _storable(texts: Iterable[str]) -> list[bytes]:
+    """Return the texts as UTF-8: what was none becomes "?"."""
+    return [text.encode("utf-8", "replace") for text in texts]

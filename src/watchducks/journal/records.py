@@ -1,144 +1,276 @@
-"""The binary record of one row, as it stands in a segment file.
+"""The binary format of a segment file: each text once, and rows of equal length that refer to it.
 
-A file begins with :data:`FILE_HEADER`; then one record follows the other::
+A file begins with :data:`FILE_HEADER`; then one frame follows the other, with one or more of them
+for the rows of a reactor turn::
 
-    length   u32   bytes of the body
-    crc32    u32   of the body
-    body           fixed fields (numbers, then the lengths of the texts in *characters*), and all
-                   texts as one UTF-8 run
+    crc32    u32   of all that follows
+    texts    u32   bytes of the texts
+    rows     u32   bytes of the rows
+    texts          what no earlier row of this file had: sources (who asks, and how), paths and
+                   referrers, each kind numbered from 0 in the order of their coming
+    rows           of 64 bytes: numbers, those of a source, a path and a referrer among them
 
-All integers are little-endian. One encode and one checksum a row keep the cost at a few
-microseconds; lengths in characters let the decoder decode once and cut. Lone surrogates (bytes a
-visitor sent that are no UTF-8) survive the round trip ("surrogatepass").
+All integers are little-endian, as in the memory of every machine that ClickHouse runs on. Most rows
+repeat all three, so writing one costs three look-ups and no encoding; and as rows are equally long,
+a column of numbers is read without looking at single rows.
 
-A process may die, or a disk fill up, in the middle of a write: reading stops at the first record
-that is incomplete or fails its checksum, and everything before it is good.
+A process may die, or a disk fill up, in the middle of a write: reading stops at the first frame
+that is incomplete or fails its checksum, and everything before it is good. Lone surrogates (bytes
+a visitor sent that are no UTF-8) survive the round trip ("surrogatepass").
 """
 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
 from watchducks.model.rows import Row
 
 # The last byte is the version of the format; a reader refuses what it does not know.
-FILE_HEADER = b"WDROWS\x00\x01"
+FILE_HEADER: Final = b"WDROWS\x00\x02"
 
 # Bounds of the texts, in characters. What is longer is cut: a visitor chooses these texts, and an
 # unbounded one would let a visitor fill the disk.
-WORD_CHARACTERS = 32  # kind, scheme, protocol, method: the longest registered method has 17
-HOST_CHARACTERS = 255  # RFC 1035: the longest domain name
-PATH_CHARACTERS = 2048  # longer paths are attacks or data; they would not rank in any chart
-REASON_CHARACTERS = 64  # our own words
-CLIENT_CHARACTERS = 64  # an IPv6 address with its zone has at most 56
-USER_AGENT_CHARACTERS = 512  # the longest of in-app browsers stay below 400
-REFERRER_CHARACTERS = 2048  # only its host is kept later
+WORD_CHARACTERS: Final = 32  # kind, scheme, protocol, method: the longest registered method has 17
+HOST_CHARACTERS: Final = 255  # RFC 1035: the longest domain name
+PATH_CHARACTERS: Final = 2048  # longer paths are attacks or data; they would not rank in any chart
+REASON_CHARACTERS: Final = 64  # our own words
+CLIENT_CHARACTERS: Final = 64  # an IPv6 address with its zone has at most 56
+USER_AGENT_CHARACTERS: Final = 512  # the longest of in-app browsers stay below 400
+REFERRER_CHARACTERS: Final = 2048  # only its host is kept later
 
-_HEAD = struct.Struct("<II")
-_FIXED = struct.Struct("<qIHQQQQ10H")
-_TEXTS_CHARACTERS = (
-    4 * WORD_CHARACTERS
-    + HOST_CHARACTERS
-    + PATH_CHARACTERS
-    + REASON_CHARACTERS
-    + CLIENT_CHARACTERS
-    + USER_AGENT_CHARACTERS
-    + REFERRER_CHARACTERS
+# A frame is closed at either, so that what a crash in the middle of its write loses, or looks like
+# damage, is bounded: a busy turn has a few hundred rows.
+FRAME_ROWS: Final = 512
+FRAME_TEXT_BYTES: Final = 64 * 1024
+
+_HEAD: Final = struct.Struct("<III")
+_CHECKSUM: Final = struct.Struct("<I")
+# time_us, duration_us, origin_us, request_bytes, response_bytes; seconds, source, path, referrer;
+# status. The rest makes a row a multiple of eight, for columns to be aligned.
+ROW: Final = struct.Struct("<5Q4IH6x")
+# A mark, then a source: its site, the lengths of its texts in characters, and the bytes of these
+# texts, which follow as one UTF-8 run; or a path or a referrer: its bytes, which follow.
+_SOURCE: Final = struct.Struct("<BI8HH")
+_TEXT: Final = struct.Struct("<BH")
+_SOURCE_MARK: Final = 1
+_PATH_MARK: Final = 2
+_REFERRER_MARK: Final = 3
+
+_LONGEST_TEXTS: Final = (
+    _SOURCE.size
+    + 2 * _TEXT.size
+    + 4  # bytes: the longest UTF-8 character
+    * (
+        4 * WORD_CHARACTERS
+        + HOST_CHARACTERS
+        + PATH_CHARACTERS
+        + REASON_CHARACTERS
+        + CLIENT_CHARACTERS
+        + USER_AGENT_CHARACTERS
+        + REFERRER_CHARACTERS
+    )
 )
-# A length above this cannot have been written by encode_row (4 bytes: the longest UTF-8 character).
-MAX_BODY_BYTES = _FIXED.size + 4 * _TEXTS_CHARACTERS
+# A longer frame cannot have been written by an Encoder.
+MAX_FRAME_BYTES: Final = _HEAD.size + FRAME_ROWS * ROW.size + FRAME_TEXT_BYTES + _LONGEST_TEXTS
 
-_U16 = 0xFFFF
-_U32 = 0xFFFF_FFFF
-_U63 = 0x7FFF_FFFF_FFFF_FFFF
+_U16: Final = 0xFFFF
+_U32: Final = 0xFFFF_FFFF
+_U64: Final = 0xFFFF_FFFF_FFFF_FFFF
+# The latest time that fits a DateTime: 2106.
+_LAST_US: Final = _U32 * 1_000_000
+
+
+class Source(NamedTuple):
+    """Who asks, and how: what most requests of one visitor have in common."""
+
+    site_id: int
+    kind: str
+    scheme: str
+    protocol: str
+    method: str
+    host: str
+    reason: str
+    client: str
+    user_agent: str
+
+
+class Encoded(NamedTuple):
+    """Rows as frames.
+
+    :ivar failures: rows that are left out because a field has the wrong type.
+    :ivar error: why the last of them could not be encoded.
+    """
+
+    content: bytes
+    rows: int
+    failures: int
+    error: Exception | None
 
 
 class Decoded(NamedTuple):
     """What could be read of a segment file.
 
-    :ivar rows: every row up to the first damage.
+    :ivar rows: every row up to the first damage, as :data:`ROW` packs them.
     :ivar lost_bytes: how many bytes at the end could not be read; 0 for a whole file.
     """
 
-    rows: list[Row]
+    sources: list[Source]
+    paths: list[str]
+    referrers: list[str]
+    rows: bytes
     lost_bytes: int
 
+    @property
+    def row_count(self) -> int:
+        """The number of rows."""
+        return len(self.rows) // ROW.size
 
-def encode_row(row: Row) -> bytes:
-    """Return the record of ``row``. Texts beyond their bound are cut, numbers out of range clamped.
 
-    :raises TypeError: a field has the wrong type (a fault of ours, never of a visitor).
+class Encoder:
+    """Makes the frames of one segment file, which must stand in it in the order of their making.
+
+    It remembers the texts that are in the file, so it lives as long as the file is open.
     """
-    (
-        time_us,
-        site_id,
-        kind,
-        scheme,
-        protocol,
-        method,
-        host,
-        path,
-        status,
-        reason,
-        client,
-        user_agent,
-        referrer,
-        request_bytes,
-        response_bytes,
-        duration_us,
-        origin_us,
-    ) = row
-    kind = kind[:WORD_CHARACTERS]
-    scheme = scheme[:WORD_CHARACTERS]
-    protocol = protocol[:WORD_CHARACTERS]
-    method = method[:WORD_CHARACTERS]
-    host = host[:HOST_CHARACTERS]
-    path = path[:PATH_CHARACTERS]
-    reason = reason[:REASON_CHARACTERS]
-    client = client[:CLIENT_CHARACTERS]
-    user_agent = user_agent[:USER_AGENT_CHARACTERS]
-    referrer = referrer[:REFERRER_CHARACTERS]
-    text = "".join(
-        (kind, scheme, protocol, method, host, path, reason, client, user_agent, referrer)
-    ).encode("utf-8", "surrogatepass")
-    lengths = (
-        len(kind),
-        len(scheme),
-        len(protocol),
-        len(method),
-        len(host),
-        len(path),
-        len(reason),
-        len(client),
-        len(user_agent),
-        len(referrer),
-    )
-    try:
-        fixed = _FIXED.pack(
-            time_us,
-            site_id,
-            status,
-            request_bytes,
-            response_bytes,
-            duration_us,
-            origin_us,
-            *lengths,
-        )
-    except struct.error:
-        fixed = _FIXED.pack(
-            _clamp(time_us, _U63),
+
+    def __init__(self) -> None:
+        self._sources: dict[tuple[object, ...], int] = {}
+        self._paths: dict[str, int] = {}
+        self._referrers: dict[str, int] = {}
+        self._texts: list[bytes] = []  # of the frame that is being made
+        self._texts_bytes = 0
+
+    def encode(self, rows: Iterable[Row]) -> Encoded:
+        """Return the frames of ``rows``. Texts beyond their bound are cut, numbers clamped."""
+        frames: list[bytes] = []
+        packed: list[bytes] = []
+        count = failures = 0
+        error: Exception | None = None
+        sources, paths, referrers, pack = self._sources, self._paths, self._referrers, ROW.pack
+        for row in rows:
+            (
+                time_us,
+                site_id,
+                kind,
+                scheme,
+                protocol,
+                method,
+                host,
+                path,
+                status,
+                reason,
+                client,
+                user_agent,
+                referrer,
+                request_bytes,
+                response_bytes,
+                duration_us,
+                origin_us,
+            ) = row
+            try:
+                key = (site_id, kind, scheme, protocol, method, host, reason, client, user_agent)
+                source_at = sources.get(key)
+                if source_at is None:
+                    source_at = self._new_source(Source(*key))
+                path_at = paths.get(path)
+                if path_at is None:
+                    path_at = self._new_text(path, paths, PATH_CHARACTERS, _PATH_MARK)
+                referrer_at = referrers.get(referrer)
+                if referrer_at is None:
+                    referrer_at = self._new_text(
+                        referrer, referrers, REFERRER_CHARACTERS, _REFERRER_MARK
+                    )
+                try:
+                    packed.append(
+                        pack(
+                            time_us,
+                            duration_us,
+                            origin_us,
+                            request_bytes,
+                            response_bytes,
+                            time_us // 1_000_000,
+                            source_at,
+                            path_at,
+                            referrer_at,
+                            status,
+                        )
+                    )
+                except struct.error:
+                    packed.append(_clamped(row, source_at, path_at, referrer_at))
+            except (AttributeError, TypeError, ValueError) as problem:
+                # A fault of ours in one row must not take the turn's other rows along.
+                failures += 1
+                error = problem
+                continue
+            count += 1
+            if len(packed) == FRAME_ROWS or self._texts_bytes > FRAME_TEXT_BYTES:
+                frames.append(self._frame(packed))
+                packed = []
+        if packed or self._texts:
+            frames.append(self._frame(packed))
+        return Encoded(b"".join(frames), count, failures, error)
+
+    def _frame(self, packed: Sequence[bytes]) -> bytes:
+        texts, self._texts = b"".join(self._texts), []
+        self._texts_bytes = 0
+        rows = b"".join(packed)
+        head = _HEAD.pack(0, len(texts), len(rows))[_CHECKSUM.size :]
+        checksum = crc32(rows, crc32(texts, crc32(head)))
+        return b"".join((_CHECKSUM.pack(checksum), head, texts, rows))
+
+    def _new_source(self, source: Source) -> int:
+        """Return the number of a source that was not found as it is: new, or to be cut."""
+        site_id, kind, scheme, protocol, method, host, reason, client, user_agent = source
+        cut = Source(
             _clamp(site_id, _U32),
-            _clamp(status, _U16),
-            _clamp(request_bytes, _U63),
-            _clamp(response_bytes, _U63),
-            _clamp(duration_us, _U63),
-            _clamp(origin_us, _U63),
-            *lengths,
+            kind[:WORD_CHARACTERS],
+            scheme[:WORD_CHARACTERS],
+            protocol[:WORD_CHARACTERS],
+            method[:WORD_CHARACTERS],
+            host[:HOST_CHARACTERS],
+            reason[:REASON_CHARACTERS],
+            client[:CLIENT_CHARACTERS],
+            user_agent[:USER_AGENT_CHARACTERS],
         )
-    body = fixed + text
-    return _HEAD.pack(len(body), crc32(body)) + body
+        known = self._sources.get(cut)
+        if known is not None:
+            return known
+        text = "".join(cut[1:]).encode("utf-8", "surrogatepass")
+        self._add(_SOURCE.pack(_SOURCE_MARK, cut.site_id, *map(len, cut[1:]), len(text)) + text)
+        self._sources[cut] = number = len(self._sources)
+        return number
+
+    def _new_text(self, text: str, known: dict[str, int], characters: int, mark: int) -> int:
+        """Return the number of a text that was not found as it is: new, or to be cut."""
+        if len(text) > characters:
+            text = text[:characters]
+            if text in known:
+                return known[text]
+        encoded = text.encode("utf-8", "surrogatepass")
+        self._add(_TEXT.pack(mark, len(encoded)) + encoded)
+        known[text] = number = len(known)
+        return number
+
+    def _add(self, text: bytes) -> None:
+        self._texts.append(text)
+        self._texts_bytes += len(text)
+
+
+def _clamped(row: Row, *texts: int) -> bytes:
+    """Return the packed row with each number as near to its own as it can be written."""
+    time_us = _clamp(row.time_us, _LAST_US)
+    return ROW.pack(
+        time_us,
+        _clamp(row.duration_us, _U64),
+        _clamp(row.origin_us, _U64),
+        _clamp(row.request_bytes, _U64),
+        _clamp(row.response_bytes, _U64),
+        time_us // 1_000_000,
+        *texts,
+        _clamp(row.status, _U16),
+    )
 
 
 def _clamp(number: int, highest: int) -> int:
@@ -148,81 +280,102 @@ def _clamp(number: int, highest: int) -> int:
 
 def decode(content: bytes) -> Decoded:
     """Read a segment file from its beginning. Never raises, whatever ``content`` is."""
+    found = Decoded([], [], [], b"", len(content))
     if not content.startswith(FILE_HEADER):
-        return Decoded([], len(content))
-    rows: list[Row] = []
+        return found
+    rows: list[bytes] = []
     end = len(content)
     at = len(FILE_HEADER)
     while at + _HEAD.size <= end:
-        length, checksum = _HEAD.unpack_from(content, at)
-        body_at = at + _HEAD.size
-        # The lower bound matters: a run of zeros has the right checksum for an empty body.
-        if not _FIXED.size <= length <= MAX_BODY_BYTES or body_at + length > end:
+        checksum, texts_bytes, rows_bytes = _HEAD.unpack_from(content, at)
+        rows_at = at + _HEAD.size + texts_bytes
+        after = rows_at + rows_bytes
+        if after > end or after - at > MAX_FRAME_BYTES:
             break
-        body = content[body_at : body_at + length]
-        if crc32(body) != checksum:
+        if crc32(content[at + _CHECKSUM.size : after]) != checksum:
             break
-        row = _decode_body(body)
-        if row is None:
+        if not _read_frame(found, content[at + _HEAD.size : rows_at], content[rows_at:after]):
             break
-        rows.append(row)
-        at = body_at + length
-    return Decoded(rows, end - at)
+        rows.append(content[rows_at:after])
+        at = after
+    return found._replace(rows=b"".join(rows), lost_bytes=end - at)
 
 
-def _decode_body(body: bytes) -> Row | None:
-    """Return the row, or None for a body that no encoder of ours wrote."""
-    (
-        time_us,
-        site_id,
-        status,
-        request_bytes,
-        response_bytes,
-        duration_us,
-        origin_us,
-        a,
-        b,
-        c,
-        d,
-        e,
-        f,
-        g,
-        h,
-        i,
-        j,
-    ) = _FIXED.unpack_from(body)
-    try:
-        text = body[_FIXED.size :].decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return None
-    # From here a..j are the ends of the texts instead of their lengths.
-    b += a
-    c += b
-    d += c
-    e += d
-    f += e
-    g += f
-    h += g
-    i += h
-    j += i
-    if j != len(text):
-        return None
-    return Row(
-        time_us,
-        site_id,
-        text[:a],
-        text[a:b],
-        text[b:c],
-        text[c:d],
-        text[d:e],
-        text[e:f],
-        status,
-        text[f:g],
-        text[g:h],
-        text[h:i],
-        text[i:j],
-        request_bytes,
-        response_bytes,
-        duration_us,
-        origin_us,
+Code = Literal["Q", "I", "H"]
+
+# Columns, as column() takes them: what follows the five numbers of 64 bits.
+SECONDS: Final[tuple[Code, int]] = ("I", 10)
+SOURCE: Final[tuple[Code, int]] = ("I", 11)
+PATH: Final[tuple[Code, int]] = ("I", 12)
+REFERRER: Final[tuple[Code, int]] = ("I", 13)
+
+
+def column(rows: bytes, code: Code, place: int) -> memoryview:
+    """Return one column of packed rows, without a look at single rows.
+
+    :param code: as in :data:`ROW`.
+    :param place: how many numbers of this size stand before it in a row.
+    """
+    view = memoryview(rows).cast(code)
+    return view[place :: ROW.size // view.itemsize]
+
+
+def sites_and_seconds(decoded: Decoded) -> Iterator[tuple[int, int]]:
+    """Yield site and POSIX seconds of each row."""
+    for source, seconds in zip(
+        column(decoded.rows, *SOURCE), column(decoded.rows, *SECONDS), strict=True
+    ):
+        yield decoded.sources[source].site_id, seconds
+
+
+def _read_frame(found: Decoded, texts: bytes, rows: bytes) -> bool:
+    """Add the frame's texts; return False if no encoder can have written texts and rows."""
+    return (
+        _read_texts(found, texts)
+        and len(rows) % ROW.size == 0
+        and all(
+            max(column(rows, *place), default=-1) < len(known)
+            for place, known in (
+                (SOURCE, found.sources),
+                (PATH, found.paths),
+                (REFERRER, found.referrers),
+            )
+        )
     )
+
+
+def _read_texts(found: Decoded, texts: bytes) -> bool:
+    at, end = 0, len(texts)
+    try:
+        while at < end:
+            if texts[at] == _SOURCE_MARK:
+                _, site_id, *lengths, size = _SOURCE.unpack_from(texts, at)
+                at += _SOURCE.size
+                found.sources.append(Source(site_id, *_cut(texts[at : at + size], lengths)))
+            else:
+                mark, size = _TEXT.unpack_from(texts, at)
+                at += _TEXT.size
+                text = texts[at : at + size].decode("utf-8", "surrogatepass")
+                if mark == _PATH_MARK:
+                    found.paths.append(text)
+                elif mark == _REFERRER_MARK:
+                    found.referrers.append(text)
+                else:
+                    return False
+            at += size
+    except (struct.error, ValueError):  # too short, no UTF-8, lengths that are not the texts'
+        return False
+    return at == end
+
+
+def _cut(content: bytes, lengths: Sequence[int]) -> list[str]:
+    """Cut a run of texts. :raises ValueError: it is no UTF-8, or not as long as they are."""
+    text = content.decode("utf-8", "surrogatepass")
+    cut = []
+    begin = 0
+    for length in lengths:
+        cut.append(text[begin : begin + length])
+        begin += length
+    if begin != len(text):
+        raise ValueError("lengths that are not the texts'")
+    return cut

@@ -28,9 +28,16 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from watchducks.background import Repeating, StartupError, Threads
-from watchducks.journal.enrich import COLUMNS, Batch, days_of, enrich
-from watchducks.journal.records import MAX_BODY_BYTES, decode
-from watchducks.journal.segments import Segment, SegmentDirectory, mark_shipping, put_aside
+from watchducks.journal.enrich import Batch, days_of, enrich
+from watchducks.journal.losses import Loss, Losses, add_losses, losses_of
+from watchducks.journal.records import MAX_FRAME_BYTES, decode, sites_and_seconds
+from watchducks.journal.segments import (
+    REJECTED,
+    Segment,
+    SegmentDirectory,
+    mark_shipping,
+    put_aside,
+)
 from watchducks.journal.visitors import VisitorKeys, day_of
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
@@ -51,8 +58,7 @@ SETTLE_SECONDS = 1.0
 # How long stop() goes on shipping. The rest waits on disk for the next start.
 STOP_SECONDS = 5.0
 
-# The spool's size on disk; beyond it the oldest segments go. Some four million rows.
-SPOOL_BYTES = 1024 * 1024 * 1024
+# The spool's size is looked at so often; it grows beyond its bound by what comes meanwhile.
 BOUND_EVERY_SECONDS = 10.0
 
 # A day's visitor key lives this much longer than the day: a request belongs to the day in which it
@@ -81,7 +87,6 @@ class Shipper:
     """Ships one spool directory. A Part; there must be only one a directory, which it sees to.
 
     :ivar shipped: rows that the log store acknowledged.
-    :ivar dropped: rows of segments that were dropped because the spool was full.
     :ivar rejected: segments that were put aside.
     :ivar lost_bytes: bytes of segments that could not be read (torn or damaged).
     :ivar spooled_bytes: size of the spool on disk, at most :data:`BOUND_EVERY_SECONDS` old.
@@ -95,22 +100,26 @@ class Shipper:
         state_directory: Path,
         store: LogStore,
         tables: Tables,
+        losses: Losses,
         *,
         pool: Threads,
         clock: IReactorTime,
         now: Callable[[], float],
-        spool_bytes: int = SPOOL_BYTES,
+        spool_bytes: int,
     ) -> None:
         """:param state_directory: ``data_dir/journal``, for the visitor keys.
 
+        :param losses: where rows of dropped segments are counted; loaded and saved here.
         :param pool: one thread, named ``journal``; started before, and stopped after this part.
         :param now: POSIX seconds.
+        :param spool_bytes: the bound of the spool's size on disk; beyond it the oldest segments go.
         """
         self._segments = SegmentDirectory(directory)
         self._state_directory = state_directory
         self._keys = VisitorKeys(state_directory / "visitor-keys.json")
         self._store = store
         self._tables = tables
+        self._losses = losses
         self._pool = pool
         self._clock = clock
         self._now = now
@@ -124,8 +133,8 @@ class Shipper:
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._down = False
         self._bounded_at: float | None = None
+        self._lost_before: int | None = None  # while the spool is full: what was lost until then
         self.shipped = 0
-        self.dropped = 0
         self.rejected = 0
         self.lost_bytes = 0
         self.spooled_bytes = 0
@@ -141,6 +150,8 @@ class Shipper:
             self._take_lock()
             if not self._keys.load():
                 self._log.error("the file of visitor keys is damaged: today's visitors count anew")
+            if not self._losses.load():
+                self._log.error("the file of lost rows is damaged: they are counted anew")
         except BlockingIOError:
             raise StartupError(
                 f"node.data_dir: another WatchDucks uses {self._state_directory}"
@@ -171,6 +182,7 @@ class Shipper:
         except Exception:
             self._log.failure("the last shipping of the journal failed")
         await self._repeating.stop()
+        await self._losses.save(self._pool)
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
@@ -273,7 +285,7 @@ class Shipper:
             if doubtful and await self._is_there(batch):
                 self._log.info("{token} is in the log store already", token=batch.token)
             else:
-                await self._store.insert(TABLE, COLUMNS, batch.data, batch.token)
+                await self._store.insert_block(TABLE, batch.block, batch.token)
                 self.shipped += batch.rows
             done.add(batch.token)
 
@@ -289,8 +301,8 @@ class Shipper:
     async def _finish(self, loaded: _Loaded) -> None:
         lost = loaded.lost_bytes
         self.lost_bytes += lost
-        # A process that died while writing tears one record. More is damage: it is kept.
-        if lost > MAX_BODY_BYTES:
+        # A process that died while writing tears one frame. More is damage: it is kept.
+        if lost > MAX_FRAME_BYTES:
             self._log.error(
                 "{lost} bytes of the segment {name} cannot be read, it is kept as .rejected",
                 name=loaded.segment.name,
@@ -313,14 +325,18 @@ class Shipper:
         if self._bounded_at is not None and now - self._bounded_at < BOUND_EVERY_SECONDS:
             return
         self._bounded_at = now
-        dropped, names = await self._pool.run(self._drop_beyond_bound)
-        if names:
-            self.dropped += dropped
+        lost = await self._pool.run(self._drop_beyond_bound)
+        if lost and self._lost_before is None:
+            self._lost_before = self._losses.rows
             self._log.error(
-                "the spool is full: {count} segments with {rows} unshipped rows were dropped",
-                count=names,
-                rows=dropped,
+                "logs.spool_bytes: the spool is full, the oldest rows are dropped and counted"
             )
+        elif not lost and self._lost_before is not None and not self._down:
+            rows = self._losses.rows - self._lost_before
+            self._lost_before = None
+            self._log.info("the spool has room again; {rows} rows were dropped", rows=rows)
+        self._losses.add(lost)
+        await self._losses.save(self._pool)
 
     # --- in the pool's thread -----------------------------------------------------------------
 
@@ -330,7 +346,7 @@ class Shipper:
 
     def _load(self, segment: Segment, content: bytes) -> _Loaded:
         decoded = decode(content)
-        batches = enrich(decoded.rows, segment.name, self._keys.keys_of(days_of(decoded.rows)))
+        batches = enrich(decoded, segment.name, self._keys.keys_of(days_of(decoded)))
         # Only now: a segment that never came near the store is not doubtful.
         return _Loaded(mark_shipping(segment), batches, decoded.lost_bytes)
 
@@ -338,19 +354,19 @@ class Shipper:
         """Called when everything is shipped: the keys of past days have done their work."""
         self._keys.destroy_before(day_of(int(self._now() * 1e6) - KEY_GRACE_US))
 
-    def _drop_beyond_bound(self) -> tuple[int, int]:
-        """Delete the oldest files until the spool fits; return the rows and segments lost by it."""
+    def _drop_beyond_bound(self) -> dict[int, Loss]:
+        """Delete the oldest files until the spool fits; return what is lost by it."""
         size = self._segments.size_bytes()
-        rows = count = 0
+        lost: dict[int, Loss] = {}
         if size > self._spool_bytes:
             # Rejected ones first: they are looked at or forgotten, the others are still wanted.
             for segment in self._segments.rejected() + self._segments.waiting():
                 if size <= self._spool_bytes:
                     break
-                if segment.path.suffix != ".rejected":
-                    rows += len(decode(segment.path.read_bytes()).rows)
-                    count += 1
+                if segment.path.suffix != REJECTED:
+                    decoded = decode(segment.path.read_bytes())
+                    add_losses(lost, losses_of(sites_and_seconds(decoded)))
                 segment.path.unlink()
                 size -= segment.size_bytes
         self.spooled_bytes = size
-        return rows, count
+        return lost

@@ -1,46 +1,59 @@
 """The spool: the rows of one reactor turn become one write to the open segment file.
 
-After the write a row survives the death of this process, because the kernel has it. The file is
+After the write a row survives the death of this process, because the kernel has it; and on a
+reactor that tells us before it sends, the write comes before the answer leaves. The file is
 not fsynced: the kernel writes it out within half a minute by itself, a segment usually lives for
 six seconds, and an fsync on the reactor would make visitors wait for the disk. What a power cut
 may cost is the last half minute of rows; it never costs a segment that the log store has
 acknowledged, nor the reading of what was written before.
+
+A write that fails ends the open segment. Rows are then held in memory, as what will be the whole
+content of the next file, until the disk takes that::
+
+    OPEN  --a write fails-->  HELD  --HELD_BYTES-->  rows are given up, and counted by site
+      ^                        |
+      +----- a retry works ----+
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from watchducks.background import StartupError
-from watchducks.journal.records import FILE_HEADER, encode_row
+from watchducks.journal.losses import Loss, Losses, losses_of
+from watchducks.journal.records import FILE_HEADER, Encoder, decode, sites_and_seconds
 from watchducks.journal.segments import SegmentDirectory
 from watchducks.model.rows import Row
 
-# A segment is sealed early at this size, because it is decoded in memory as a whole: about 30,000
-# usual rows, which take the shipper some 60 MB.
-SEGMENT_BYTES = 8 * 1024 * 1024
+# A segment is sealed early at this size, because it is decoded in memory as a whole: about 80,000
+# usual rows, which take the shipper some 50 MB.
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
 
-# What is kept in memory while the disk takes nothing: a minute of 1,000 rows a second.
-HELD_BYTES = 16 * 1024 * 1024
+# What is kept in memory while the disk takes nothing: as much as a segment may have, a minute of
+# 1,000 rows a second.
+HELD_BYTES: Final = SEGMENT_BYTES
 
 # How long after a failed write the next is tried; a full disk is not freed more often than that.
-RETRY_SECONDS = 1.0
+RETRY_SECONDS: Final = 1.0
 
 # At most one complaint about the disk a minute, or the log would fill it, too.
-COMPLAINT_SECONDS = 60.0
+COMPLAINT_SECONDS: Final = 60.0
 
 
 class Spool:
     """Takes rows and owns the open segment of this process. A RowSink and a Part.
 
     :ivar recorded: rows that were written to disk.
-    :ivar dropped: rows that were given up, because the disk took nothing for too long.
+    :ivar held_rows: rows that wait in memory for a disk that takes nothing.
+    :ivar failed: rows that could not be encoded, by a fault of ours.
     """
 
     _log = Logger()
@@ -49,31 +62,40 @@ class Spool:
         self,
         directory: Path,
         node: str,
+        losses: Losses,
         *,
         flush_seconds: float,
         flush_rows: int,
         clock: IReactorTime,
+        soon: Callable[[Callable[[], None]], object] | None = None,
         on_sealed: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
         write: Callable[[int, bytes], int] = os.write,
     ) -> None:
-        """:param on_sealed: called whenever a segment waits to be shipped; must not raise.
+        """:param losses: where rows that are given up are counted.
 
+        :param soon: calls a function once, in this reactor turn and before anything that the turn
+            wrote is sent; None: the turn's end has to do.
+        :param on_sealed: called whenever a segment waits to be shipped; must not raise.
         :param now: POSIX seconds, for the names of segments.
         :param write: ``os.write``, or what a test has instead of a full disk.
         """
         self._segments = SegmentDirectory(directory)
         self._node = node
+        self._losses = losses
         self._flush_seconds = flush_seconds
         self._flush_rows = flush_rows
         self._clock = clock
+        self._soon = soon or (lambda call: clock.callLater(0, call))
         self._on_sealed = on_sealed
         self._now = now
         self._write = write
         self._rows: list[Row] = []  # of this turn
-        self._held: list[bytes] = []  # records that the disk did not take yet
+        self._is_due = False  # whether they will be written
+        self._encoder = Encoder()  # of the open segment, or of what is held
+        self._held: list[bytes] = []  # frames that the disk did not take yet
         self._held_bytes = 0
-        self._flush_call: IDelayedCall | None = None
+        self._retry_call: IDelayedCall | None = None
         self._seal_call: IDelayedCall | None = None
         self._fd: int | None = None
         self._path = directory  # of the open segment, while there is one
@@ -81,12 +103,14 @@ class Spool:
         self._count = 0
         self._complained: float | None = None
         self.recorded = 0
-        self.dropped = 0
+        self.held_rows = 0
+        self.failed = 0
 
-    @property
-    def held_rows(self) -> int:
-        """How many rows wait in memory for a disk that takes nothing."""
-        return len(self._held)
+    def dropped(self) -> Mapping[int, Loss]:
+        """Return site -> rows that were given up since the node's first start: because the disk
+        took nothing for too long, or because the spool was full.
+        """
+        return self._losses.by_site()
 
     @property
     def open_bytes(self) -> int:
@@ -109,106 +133,139 @@ class Spool:
     async def stop(self) -> None:
         """Write and seal what is there. A row that comes later is adopted by the next run."""
         self._flush()
+        if self._retry_call is not None:
+            self._retry_call.cancel()
+            self._retry()
         self._seal()
-        if self._held:
-            self._log.error("{count} rows could not be written", count=len(self._held))
-            self._drop_held()
-        if self._flush_call is not None:
-            self._flush_call.cancel()
-            self._flush_call = None
+        if self._retry_call is not None:
+            self._retry_call.cancel()
+            self._retry_call = None
+            self._log.error("{count} rows could not be written", count=self.held_rows)
+            self._give_up(b"".join(self._held))
+            self._forget_held()
 
     def record(self, row: Row) -> None:
         """Take one row; it is on disk at the end of this reactor turn."""
         self._rows.append(row)
-        if self._flush_call is None:
-            self._flush_call = self._clock.callLater(0, self._flush)
-        elif self._held:
-            # The pending call is the retry of a failed write, up to a second away. Until then
-            # rows are held as bytes, which are counted.
-            self._hold(self._encoded())
-
-    def _encoded(self) -> list[bytes]:
-        rows, self._rows = self._rows, []
-        try:
-            return [encode_row(row) for row in rows]
-        except Exception:
-            # A fault of ours in one row must not take the turn's other rows along.
-            records = []
-            for row in rows:
-                try:
-                    records.append(encode_row(row))
-                except Exception:
-                    self.dropped += 1
-                    if self._may_complain():
-                        self._log.failure("a row that cannot be encoded is dropped")
-            return records
+        if not self._is_due:
+            self._is_due = True
+            self._soon(self._flush)
 
     def _flush(self) -> None:
-        if self._flush_call is not None and self._flush_call.active():
-            self._flush_call.cancel()
-        self._flush_call = None
-        records = self._encoded()
+        """Write the rows of this turn."""
+        self._is_due = False
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
         if self._held:
-            self._hold(records)
-            records, self._held, self._held_bytes = self._held, [], 0
-        if not records:
+            self._hold(rows)
             return
         try:
-            taken = self._append(records)
+            if self._fd is None:
+                self._open()
+            content, count = self._encode(rows)
+            if content:
+                self._append(content, count)
         except OSError as error:
-            if self._may_complain():
-                self._log.error(
-                    "node.data_dir: rows are kept in memory, the spool cannot be written: {error}",
-                    error=str(error),
-                )
-            taken = 0
-        if taken < len(records):
-            self._hold(records[taken:])
-            self._flush_call = self._clock.callLater(RETRY_SECONDS, self._flush)
+            self._complain(error)
+            self._seal()
+            self._hold(rows)
+            return
         if self._count >= self._flush_rows or self._size >= SEGMENT_BYTES:
             self._seal()
 
-    def _append(self, records: Sequence[bytes]) -> int:
-        """Write the records to the open segment; return how many of them are on disk.
+    def _encode(self, rows: Sequence[Row]) -> tuple[bytes, int]:
+        """Return the frames of the rows, and how many rows these are."""
+        content, count, failures, error = self._encoder.encode(rows)
+        if failures:
+            self.failed += failures
+            if self._may_complain():
+                self._log.error(
+                    "{failures} rows cannot be encoded: {error}",
+                    failures=failures,
+                    error=repr(error),
+                )
+        return content, count
 
-        :raises OSError: nothing was written.
+    def _open(self) -> None:
+        """:raises OSError: no file can be made."""
+        self._fd, self._path = self._segments.open_new(self._node, int(self._now() * 1e6))
+        self._seal_call = self._clock.callLater(self._flush_seconds, self._seal)
+        self._encoder = Encoder()
+
+    def _append(self, content: bytes, count: int) -> None:
+        """Write frames to the open segment.
+
+        :raises OSError: none of them is there.
         """
-        if self._fd is None:
-            self._fd, self._path = self._segments.open_new(self._node, int(self._now() * 1e6))
-            self._seal_call = self._clock.callLater(self._flush_seconds, self._seal)
-        header = FILE_HEADER if self._size == 0 else b""
-        content = header + b"".join(records)
+        assert self._fd is not None
+        if self._size == 0:
+            content = FILE_HEADER + content
         written = self._write(self._fd, content)
-        if written == len(content):
-            taken, good = len(records), written
-        else:
-            taken, good = _complete(records, len(header), written)
-        self._size += good
-        self._count += taken
-        self.recorded += taken
-        if good < written:
-            self._cut(self._fd)
-        return taken
+        if written < len(content):
+            # Nothing may follow a torn frame, and whole frames before it would come twice.
+            try:
+                os.ftruncate(self._fd, self._size)
+            except OSError as error:
+                # Which of these rows are there is not known: rather lost than counted twice.
+                self._log.error(
+                    "{path} is torn, some of {count} rows are lost: {error}",
+                    path=str(self._path),
+                    count=count,
+                    error=str(error),
+                )
+                self._seal()
+                return
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written
+        self._count += count
+        self.recorded += count
 
-    def _cut(self, fd: int) -> None:
-        """Take away the record that the disk took only in part."""
+    # --- while the disk takes nothing ---------------------------------------------------------
+
+    def _hold(self, rows: Sequence[Row]) -> None:
+        if self._held_bytes >= HELD_BYTES:
+            self._give_up(Encoder().encode(rows).content)
+            return
+        if not self._held:
+            self._encoder = Encoder()
+            self._retry_call = self._clock.callLater(RETRY_SECONDS, self._retry)
+        content, count = self._encode(rows)
+        self._held.append(content)
+        self._held_bytes += len(content)
+        self.held_rows += count
+
+    def _retry(self) -> None:
+        """Try to make a segment of what is held."""
+        encoder = self._encoder
         try:
-            os.ftruncate(fd, self._size)
-        except OSError:
-            # What follows a torn record is never read, so nothing may follow it.
+            self._open()
+            self._append(b"".join(self._held), self.held_rows)
+        except OSError as error:
+            self._complain(error)
             self._seal()
+            self._encoder = encoder
+            self._retry_call = self._clock.callLater(RETRY_SECONDS, self._retry)
+            return
+        self._encoder = encoder
+        self._retry_call = None
+        self._forget_held()
+        self._log.info("the spool can be written again")
 
-    def _hold(self, records: Sequence[bytes]) -> None:
-        for record in records:
-            if self._held_bytes + len(record) > HELD_BYTES:
-                self.dropped += 1
-            else:
-                self._held.append(record)
-                self._held_bytes += len(record)
+    def _give_up(self, frames: bytes) -> None:
+        lost = decode(FILE_HEADER + frames)
+        self._losses.add(losses_of(sites_and_seconds(lost)))
 
-    def _drop_held(self) -> None:
-        self.dropped += len(self._held)
-        self._held, self._held_bytes = [], 0
+    def _forget_held(self) -> None:
+        self._held = []
+        self._held_bytes = self.held_rows = 0
+
+    def _complain(self, error: OSError) -> None:
+        if self._may_complain():
+            self._log.error(
+                "node.data_dir: rows are kept in memory, the spool cannot be written: {error}",
+                error=str(error),
+            )
 
     def _may_complain(self) -> bool:
         now = self._clock.seconds()
@@ -240,19 +297,3 @@ class Spool:
             os.close(fd)
         if not empty:
             self._on_sealed()
-
-
-def _complete(records: Sequence[bytes], begin: int, written: int) -> tuple[int, int]:
-    """Return how many of the records a short write finished, and where the last of them ends.
-
-    :param begin: bytes of the file's header that went before the first record in this write.
-    """
-    if written < begin:
-        return 0, 0
-    taken, good = 0, begin
-    for record in records:
-        if good + len(record) > written:
-            break
-        taken += 1
-        good += len(record)
-    return taken, good

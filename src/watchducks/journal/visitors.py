@@ -16,7 +16,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-DAY_US = 86_400_000_000
+DAY_SECONDS = 86_400
+DAY_US = DAY_SECONDS * 1_000_000
 
 KEY_BYTES = 32
 # Eight bytes, for a UInt64: at a million visitors a day the chance that two of them share an id

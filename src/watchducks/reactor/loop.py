@@ -65,6 +65,7 @@ class FastEPollReactor(EPollReactor):
         self.log_context: dict[Any, Any] = {"system": "-"}
         self._short_cuts: dict[int, Callable[[], None]] = {}
         self._collectors: deque[Collector] = deque()
+        self._before_sending: list[Callable[[], None]] = []
         super().__init__()
 
     # --- the short cuts ---
@@ -100,7 +101,23 @@ class FastEPollReactor(EPollReactor):
         """Flush ``connection`` once, after the events at hand or before the next wait."""
         self._collectors.append(connection)
 
+    def before_sending(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once, before a TCP connection sends anything more, and at the latest when
+        the events at hand are handled.
+
+        :param call: handles its own errors.
+        """
+        self._before_sending.append(call)
+
+    def prepare_to_send(self) -> None:
+        """Do what :meth:`before_sending` was asked for."""
+        if self._before_sending:
+            calls, self._before_sending = self._before_sending, []
+            for call in calls:
+                call()
+
     def _flush(self) -> None:
+        self.prepare_to_send()
         # Only those that are waiting now: what a flush leads to waits for the next one. Taken off
         # one by one, so that an exception (KeyboardInterrupt) does not lose the others.
         collectors = self._collectors
@@ -117,7 +134,8 @@ class FastEPollReactor(EPollReactor):
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events, at most ``timeout`` seconds (None: without end), and handle them."""
-        if self._collectors:  # timed calls and calls from threads wrote something
+        # Timed calls and calls from threads wrote something?
+        if self._collectors or self._before_sending:
             self._flush()
             timeout = 0 if self._collectors else self._sooner(timeout)
         try:
@@ -140,7 +158,7 @@ class FastEPollReactor(EPollReactor):
             if selectable is not None:
                 log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
         self.log_context["system"] = "-"
-        if self._collectors:
+        if self._collectors or self._before_sending:
             self._flush()
 
     # What calls the loop calls it by this name.

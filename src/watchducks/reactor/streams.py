@@ -163,6 +163,11 @@ class ShortCutStream(tcp.Connection):
             self.offset = sent
             self.startWriting()
 
+    def doWrite(self) -> Any:
+        # The stock code sends while events of the same batch are still to be handled.
+        self.reactor.prepare_to_send()
+        return super().doWrite()
+
     def hand_over(self) -> None:
         """Let the stock code send what has been collected."""
         self._collecting = False

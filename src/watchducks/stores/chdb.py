@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 
 from watchducks.background import Overloaded, StartupError, ThreadPool
 from watchducks.stores.binding import bind
+from watchducks.stores.blocks import Block, native
 from watchducks.stores.chdb_frames import (
     GREETING_ID,
     INSERT,
@@ -185,13 +186,29 @@ class ChdbStore:
         self, table: str, columns: Sequence[str], data: Sequence[Sequence[Value]], token: str
     ) -> None:
         """See LogStore."""
+        await self._insert(table, columns, token, native_block, columns, data)
+
+    async def insert_block(self, table: str, block: Block, token: str) -> None:
+        """See LogStore."""
+        await self._insert(table, tuple(block.columns), token, native, block)
+
+    async def _insert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        token: str,
+        pack: Callable[P, bytes],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Insert what ``pack`` returns, which is called in a thread."""
         statement = bind(
             f"INSERT INTO {table} ({', '.join(columns)})"
             " SETTINGS insert_deduplication_token = %(token)s",
             {"token": token},
         )
         try:
-            block = await self._in_thread(native_block, columns, data)
+            block = await self._in_thread(pack, *args, **kwargs)
         except (OverflowError, TypeError, ValueError) as error:
             raise StoreRefused(f"{self._name}: {error}") from None
         await self._call(INSERT, *insert_payload(statement, block))

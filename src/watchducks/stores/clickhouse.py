@@ -1,6 +1,6 @@
 """A ClickHouse server through clickhouse-driver, in a bounded thread pool of its own.
 
-The only module that imports the driver.
+Only this module and clickhouse_blocks import the driver.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
-from clickhouse_driver import Client
 from clickhouse_driver.errors import (
     Error,
     ErrorCodes,
@@ -27,6 +26,8 @@ from twisted.internet.task import deferLater
 
 from watchducks.background import Overloaded, StartupError, ThreadPool
 from watchducks.stores.binding import bind
+from watchducks.stores.blocks import Block
+from watchducks.stores.clickhouse_blocks import BlockClient, Client
 from watchducks.stores.clickhouse_errors import one_line, store_error
 from watchducks.stores.interfaces import StoreRefused, StoreUnavailable, Value
 
@@ -149,6 +150,19 @@ class ClickHouseStore:
         The token is the query's id, too: the server refuses a second insert of the same block
         while the first is still under way.
         """
+        await self._insert(table, columns, data, token)
+
+    async def insert_block(self, table: str, block: Block, token: str) -> None:
+        """See LogStore."""
+        await self._insert(table, tuple(block.columns), block, token)
+
+    async def _insert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        data: Sequence[Sequence[Value]] | Block,
+        token: str,
+    ) -> None:
         self._require_start()
         settings = self._settings()
         if self.version >= _HAS_DEDUPLICATION_TOKEN:
@@ -187,7 +201,7 @@ class ClickHouseStore:
     # --- in a thread of the pool ----------------------------------------------------------------
 
     def _client(self, database: str) -> Client:
-        return Client(
+        return BlockClient(
             self._host,
             port=self._port,
             user=self._user,

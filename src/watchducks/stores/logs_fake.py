@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from watchducks.stores.blocks import Block
 from watchducks.stores.interfaces import StoreRefused, StoreUnavailable, Value
 
 
@@ -62,6 +63,14 @@ class FakeLogStore:
         token: str,
     ) -> None:
         """See LogStore."""
+        self._insert(columns, data, token)
+
+    async def insert_block(self, table: str, block: Block, token: str) -> None:  # noqa: ARG002
+        """See LogStore."""
+        columns = block.columns
+        self._insert(tuple(columns), [column.values() for column in columns.values()], token)
+
+    def _insert(self, columns: Sequence[str], data: Sequence[Sequence[Value]], token: str) -> None:
         self._require()
         if token in self.refuse:
             raise StoreRefused(f"the fake store was told to refuse {token}")

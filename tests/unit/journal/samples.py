@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from hypothesis import strategies as st
 
+from watchducks.journal.records import FILE_HEADER, ROW, Encoder, decode
 from watchducks.model.rows import Row
 
 P = ParamSpec("P")
@@ -18,7 +19,7 @@ TEXT = st.text(st.characters(codec=None), max_size=30)
 
 ROWS = st.builds(
     Row,
-    time_us=U63,
+    time_us=st.integers(0, (2**32 - 1) * 1_000_000),
     site_id=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(["request", "connection"]),
     scheme=TEXT,
@@ -59,6 +60,44 @@ def row(number: int = 0, **changes: Any) -> Row:
         20_000,
         15_000,
     )._replace(**changes)
+
+
+def file_of(*rows: Row, encoder: Encoder | None = None) -> bytes:
+    """A segment file with one frame."""
+    return FILE_HEADER + (encoder or Encoder()).encode(rows).content
+
+
+def read(content: bytes) -> tuple[list[Row], int]:
+    """The rows of a segment file, and how many bytes of it are lost."""
+    decoded = decode(content)
+    rows = []
+    for packed in ROW.iter_unpack(decoded.rows):
+        time_us, duration_us, origin_us, request_bytes, response_bytes = packed[:5]
+        seconds, source_at, path_at, referrer_at, status = packed[5:]
+        assert seconds == time_us // 1_000_000
+        source = decoded.sources[source_at]
+        rows.append(
+            Row(
+                time_us,
+                source.site_id,
+                source.kind,
+                source.scheme,
+                source.protocol,
+                source.method,
+                source.host,
+                decoded.paths[path_at],
+                status,
+                source.reason,
+                source.client,
+                source.user_agent,
+                decoded.referrers[referrer_at],
+                request_bytes,
+                response_bytes,
+                duration_us,
+                origin_us,
+            )
+        )
+    return rows, decoded.lost_bytes
 
 
 class AtOnce:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.journal.samples import ROWS, row
-from watchducks.journal.enrich import COLUMNS, Batch, days_of, enrich, referrer_host
+from tests.unit.journal.samples import ROWS, file_of, row
+from watchducks.journal.enrich import Batch, days_of, enrich, referrer_host
+from watchducks.journal.records import Decoded, decode
 from watchducks.journal.visitors import DAY_US, NO_VISITOR, VisitorKeys, day_of, visitor_id
 from watchducks.model.rows import Row
 
@@ -17,24 +18,54 @@ TODAY = day_of(row().time_us)
 
 
 def column(batch: Batch, name: str) -> list[Any]:
-    return list(batch.data[COLUMNS.index(name)])
+    return batch.block.columns[name].values()
+
+
+def decoded(*rows: Row) -> Decoded:
+    return decode(file_of(*rows))
+
+
+def assert_same(rows: list[Row], batches: list[Batch]) -> None:
+    """Each row is in one of the batches, with its own values."""
+    names = ("site", "time_us", "kind", "method", "host", "status", "response_bytes", "duration_us")
+    found = [
+        values
+        for batch in batches
+        for values in zip(*(column(batch, n) for n in names), strict=True)
+    ]
+
+    def storable(text: str) -> str:
+        return text.encode("utf-8", "replace").decode()
+
+    wanted = [
+        (
+            one.site_id,
+            one.time_us,
+            one.kind,
+            storable(one.method),
+            storable(one.host),
+            one.status,
+            one.response_bytes,
+            one.duration_us,
+        )
+        for one in rows
+    ]
+    assert sorted(found) == sorted(wanted)
 
 
 @given(st.lists(ROWS, max_size=10))
 def test_any_rows_become_columns_that_a_store_takes(rows: list[Row]) -> None:
-    batches = enrich(rows, "node-1-0", dict.fromkeys(days_of(rows), KEY))
+    read = decoded(*rows)
+    batches = enrich(read, "node-1-0", dict.fromkeys(days_of(read), KEY))
     assert sum(batch.rows for batch in batches) == len(rows)
     assert len({batch.token for batch in batches}) == len(batches)
     for batch in batches:
-        assert len(batch.data) == len(COLUMNS)
-        assert {len(values) for values in batch.data} == {batch.rows}
+        assert {len(values.values()) for values in batch.block.columns.values()} == {batch.rows}
         times = column(batch, "time")
         assert (min(times), max(times)) == (batch.first, batch.last)
         assert 0 <= batch.first <= batch.last <= 2**32 - 1
         assert len({time // 86400 for time in times}) == 1
-        for values in batch.data:
-            for value in values:
-                str(value).encode()
+    assert_same(rows, batches)
 
 
 def test_neither_address_nor_user_agent_nor_query_is_shipped() -> None:
@@ -44,7 +75,7 @@ def test_neither_address_nor_user_agent_nor_query_is_shipped() -> None:
         path="/p?session=s3cret#part",
         referrer="https://user:s3cret@Other.TEST:8443/x?token=s3cret",
     )
-    (batch,) = enrich([secret], "node-1-0", {TODAY: KEY})
+    (batch,) = enrich(decoded(secret), "node-1-0", {TODAY: KEY})
     assert column(batch, "path") == ["/p"]
     assert column(batch, "referrer_host") == ["other.test"]
     for word in ("198.51.100.77", "TellTale", "s3cret", "session"):
@@ -54,12 +85,12 @@ def test_neither_address_nor_user_agent_nor_query_is_shipped() -> None:
 def test_a_batch_is_of_one_day_and_its_token_is_stable() -> None:
     midnight = (TODAY + 1) * DAY_US
     rows = [row(time_us=midnight), row(time_us=midnight - 1), row(time_us=midnight + 5)]
-    batches = enrich(rows, "node-1-0", {TODAY: KEY})
+    batches = enrich(decoded(*rows), "node-1-0", {TODAY: KEY})
     assert [(batch.token, batch.rows) for batch in batches] == [
         (f"node-1-0/{TODAY}", 1),
         (f"node-1-0/{TODAY + 1}", 2),
     ]
-    assert enrich(rows, "node-1-0", {TODAY: KEY}) == batches
+    assert enrich(decoded(*rows), "node-1-0", {TODAY: KEY}) == batches
     # The second day's key was destroyed: rows count, visitors are not known.
     assert column(batches[1], "visitor") == [NO_VISITOR, NO_VISITOR]
     assert column(batches[0], "visitor") == [visitor_id(KEY, 1, "192.0.2.1", "Mozilla/5.0")]
@@ -75,7 +106,7 @@ def test_visitors_differ_by_each_part_and_by_day() -> None:
     }
     assert len(ids) == 5
     assert visitor_id(KEY, 1, "a", "b") in ids
-    (batch,) = enrich([row(kind="connection")], "n-1-0", {TODAY: KEY})
+    (batch,) = enrich(decoded(row(kind="connection")), "n-1-0", {TODAY: KEY})
     assert column(batch, "visitor") == [NO_VISITOR]
 
 

@@ -1,82 +1,124 @@
 from __future__ import annotations
 
 import struct
+from itertools import chain
 from zlib import crc32
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.journal.samples import ROWS, row
+from tests.unit.journal.samples import ROWS, file_of, read, row
 from watchducks.journal.records import (
     FILE_HEADER,
-    MAX_BODY_BYTES,
+    FRAME_ROWS,
+    MAX_FRAME_BYTES,
     PATH_CHARACTERS,
+    ROW,
     USER_AGENT_CHARACTERS,
+    Encoder,
     decode,
-    encode_row,
+    sites_and_seconds,
 )
 from watchducks.model.rows import Row
 
-FILES = st.lists(ROWS, max_size=8)
+# The rows of some turns.
+TURNS = st.lists(st.lists(ROWS, min_size=1, max_size=4), max_size=4)
 
 
-def file_of(rows: list[Row]) -> bytes:
-    return FILE_HEADER + b"".join(map(encode_row, rows))
+def frames_of(turns: list[list[Row]]) -> list[bytes]:
+    encoder = Encoder()
+    return [encoder.encode(turn).content for turn in turns]
 
 
-@given(FILES)
-def test_what_was_written_is_read(rows: list[Row]) -> None:
-    assert decode(file_of(rows)) == (rows, 0)
+@given(TURNS)
+def test_what_was_written_is_read(turns: list[list[Row]]) -> None:
+    content = FILE_HEADER + b"".join(frames_of(turns))
+    assert read(content) == (list(chain(*turns)), 0)
 
 
-@given(FILES, st.data())
-def test_a_torn_file_gives_the_rows_before_the_tear(rows: list[Row], data: st.DataObject) -> None:
-    content = file_of(rows)
+@given(TURNS, st.data())
+def test_a_torn_file_gives_the_frames_before_the_tear(
+    turns: list[list[Row]], data: st.DataObject
+) -> None:
+    frames = frames_of(turns)
+    content = FILE_HEADER + b"".join(frames)
     end = data.draw(st.integers(0, len(content)))
     whole = 0
-    while whole < len(rows) and len(file_of(rows[: whole + 1])) <= end:
+    good = len(FILE_HEADER) if end >= len(FILE_HEADER) else 0
+    while good and whole < len(frames) and good + len(frames[whole]) <= end:
+        good += len(frames[whole])
         whole += 1
-    decoded = decode(content[:end])
-    assert decoded.rows == rows[:whole]
-    good = len(file_of(rows[:whole])) if end >= len(FILE_HEADER) else 0
-    assert decoded.lost_bytes == end - good
+    assert read(content[:end]) == (list(chain(*turns[:whole])), end - good)
 
 
-@given(st.lists(ROWS, min_size=1, max_size=5), st.data())
-def test_a_flipped_byte_never_makes_a_row_of_its_own(rows: list[Row], data: st.DataObject) -> None:
-    content = bytearray(file_of(rows))
+@given(st.lists(st.lists(ROWS, min_size=1, max_size=2), min_size=1, max_size=4), st.data())
+def test_a_flipped_byte_never_makes_a_row_of_its_own(
+    turns: list[list[Row]], data: st.DataObject
+) -> None:
+    content = bytearray(FILE_HEADER + b"".join(frames_of(turns)))
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))
-    decoded = decode(bytes(content))
-    assert decoded.rows == rows[: len(decoded.rows)]
-    assert len(decoded.rows) < len(rows)
-    assert decoded.lost_bytes > 0
+    rows, lost_bytes = read(bytes(content))
+    written = list(chain(*turns))
+    assert rows == written[: len(rows)]
+    assert len(rows) < len(written)
+    assert lost_bytes > 0
 
 
 @given(st.binary(max_size=400))
 def test_garbage_is_no_row(content: bytes) -> None:
-    assert decode(FILE_HEADER + content) == ([], len(content))
-    assert decode(b"\0" + content) == ([], len(content) + 1)
+    assert read(FILE_HEADER + content) == ([], len(content))
+    assert read(b"\0" + content) == ([], len(content) + 1)
 
 
 def test_zeros_at_the_end_are_no_rows() -> None:
-    # What a file system may leave after a power cut; crc32 of nothing is zero, too.
-    assert decode(file_of([row()]) + bytes(4096)) == ([row()], 4096)
+    # What a file system may leave after a power cut.
+    assert read(file_of(row()) + bytes(4096)) == ([row()], 4096)
 
 
-def test_a_body_with_a_right_checksum_and_wrong_lengths_is_no_row() -> None:
-    record = encode_row(row())
-    (length, _) = struct.unpack_from("<II", record)
-    body = record[8:] + b"x"
-    assert decode(FILE_HEADER + struct.pack("<II", length + 1, crc32(body)) + body).rows == []
-    body = record[8:-1] + b"\xff"
-    assert decode(FILE_HEADER + struct.pack("<II", length, crc32(body)) + body).rows == []
+SOURCE = struct.pack("<BI8HH", 1, 1, *[1] * 8, 8) + b"abcdefgh"
+PATH = struct.pack("<BH", 2, 1) + b"/"
+REFERRER = struct.pack("<BH", 3, 0)
+TEXTS = SOURCE + PATH + REFERRER
+
+
+def frame(texts: bytes, rows: bytes) -> bytes:
+    body = struct.pack("<II", len(texts), len(rows)) + texts + rows
+    return struct.pack("<I", crc32(body)) + body
+
+
+def packed(source: int = 0, path: int = 0, referrer: int = 0) -> bytes:
+    return ROW.pack(0, 0, 0, 0, 0, 0, source, path, referrer, 200)
+
+
+@pytest.mark.parametrize(
+    ("texts", "rows"),
+    [
+        (TEXTS, packed()[:-1]),
+        (TEXTS, packed(source=1)),
+        (TEXTS, packed(path=1)),
+        (TEXTS, packed(referrer=1)),
+        (SOURCE + PATH, packed()),
+        (TEXTS[:-1], b""),
+        (TEXTS + b"\1", b""),
+        (TEXTS + b"\4\0\0", b""),
+        (SOURCE[:-1] + b"\xff" + PATH + REFERRER, packed()),
+        (struct.pack("<BI8HH", 1, 1, *[1] * 7, 2, 8) + b"abcdefgh", b""),
+        (struct.pack("<BH", 2, 1) + b"\xff", b""),
+        (struct.pack("<BH", 2, 9) + b"/", b""),
+    ],
+)
+def test_what_no_encoder_wrote_is_no_row_whatever_its_checksum(texts: bytes, rows: bytes) -> None:
+    assert decode(FILE_HEADER + frame(TEXTS, packed())).row_count == 1
+    decoded = decode(FILE_HEADER + frame(texts, rows))
+    assert (decoded.row_count, decoded.lost_bytes) == (0, len(frame(texts, rows)))
 
 
 def test_the_next_version_of_the_format_is_not_misread() -> None:
-    content = bytearray(file_of([row()]))
+    content = bytearray(file_of(row()))
     content[len(FILE_HEADER) - 1] += 1
-    assert decode(bytes(content)).rows == []
+    assert read(bytes(content)) == ([], len(content))
 
 
 def test_long_texts_are_cut_and_wrong_numbers_clamped() -> None:
@@ -91,10 +133,49 @@ def test_long_texts_are_cut_and_wrong_numbers_clamped() -> None:
         duration_us=-5,
         request_bytes=2**80,
     )
-    record = encode_row(wild)
-    assert len(record) <= 8 + MAX_BODY_BYTES
-    (read,) = decode(FILE_HEADER + record).rows
-    assert read.path == "/" * PATH_CHARACTERS
-    assert read.user_agent == "🦆" * USER_AGENT_CHARACTERS
-    assert (read.time_us, read.site_id, read.status) == (0, 0, 65535)
-    assert (read.duration_us, read.request_bytes) == (0, 2**63 - 1)
+    encoder = Encoder()
+    content = encoder.encode([wild]).content
+    assert len(content) <= MAX_FRAME_BYTES
+    again = encoder.encode([wild, wild]).content
+    assert len(again) < len(content) / 10, "texts that were cut are written each time"
+    (one, two, three), _ = read(FILE_HEADER + content + again)
+    assert one == two == three
+    assert one.path == "/" * PATH_CHARACTERS
+    assert one.user_agent == "🦆" * USER_AGENT_CHARACTERS
+    assert (one.time_us, one.site_id, one.status) == (0, 0, 65535)
+    assert (one.duration_us, one.request_bytes) == (0, 2**64 - 1)
+    (late,), _ = read(file_of(row(time_us=2**63)))
+    assert late.time_us == (2**32 - 1) * 1_000_000
+
+
+def test_a_busy_turn_is_several_frames_of_bounded_length() -> None:
+    rows = [row(number) for number in range(2 * FRAME_ROWS + 1)]
+    content = Encoder().encode(rows).content
+    _, texts, packed_rows = struct.unpack_from("<III", content)
+    assert packed_rows == FRAME_ROWS * ROW.size
+    assert 12 + texts + packed_rows <= MAX_FRAME_BYTES
+    assert read(FILE_HEADER + content) == (rows, 0)
+    # Long texts close a frame, too.
+    wild = [row(number, path=f"/{number}" + "🦆" * 2040) for number in range(100)]
+    content = Encoder().encode(wild).content
+    _, texts, packed_rows = struct.unpack_from("<III", content)
+    assert 12 + texts + packed_rows <= MAX_FRAME_BYTES < len(content)
+    assert read(FILE_HEADER + content) == (wild, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"path": None}, {"user_agent": 5}, {"site_id": "x"}, {"status": "x"}, {"host": ["a"]}],
+)
+def test_a_row_of_wrong_types_does_not_take_others_along(wrong: dict[str, object]) -> None:
+    encoder = Encoder()
+    encoded = encoder.encode([row(1), row(2, **wrong), row(3)])
+    assert (encoded.rows, encoded.failures) == (2, 1)
+    assert encoded.error is not None
+    content = FILE_HEADER + encoded.content + encoder.encode([row(4)]).content
+    assert read(content) == ([row(1), row(3), row(4)], 0)
+
+
+def test_sites_and_seconds() -> None:
+    decoded = decode(file_of(row(1, site_id=7), row(2, time_us=5_999_999)))
+    assert list(sites_and_seconds(decoded)) == [(7, row().time_us // 1_000_000), (1, 5)]

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
-from tests.unit.journal.samples import AtOnce, row
+from tests.unit.journal.samples import AtOnce, file_of, row
 from watchducks.background import StartupError
-from watchducks.journal.records import FILE_HEADER, encode_row
+from watchducks.journal.losses import Losses
+from watchducks.journal.records import Encoder
 from watchducks.journal.shipper import (
     BOUND_EVERY_SECONDS,
     LONGEST_RETRY_SECONDS,
     SETTLE_SECONDS,
-    SPOOL_BYTES,
     STOP_SECONDS,
     Shipper,
 )
@@ -55,7 +56,7 @@ class FakeTables:
 class World:
     """A spool and a shipper as one process has them; may crash and come again."""
 
-    def __init__(self, directory: Path, spool_bytes: int = SPOOL_BYTES) -> None:
+    def __init__(self, directory: Path, spool_bytes: int = 1024**3) -> None:
         self.directory = directory
         self.clock = Clock()
         self.store = FakeLogStore()
@@ -67,11 +68,13 @@ class World:
         return BEGIN + self.clock.seconds()
 
     def start(self) -> None:
+        losses = Losses(self.directory / "journal" / "lost-rows.json")
         self.shipper = Shipper(
             self.directory / "spool",
             self.directory / "journal",
             self.store,
             self.tables,
+            losses,
             pool=AtOnce(),
             clock=self.clock,
             now=self.now,
@@ -80,6 +83,7 @@ class World:
         self.spool = Spool(
             self.directory / "spool",
             "edge-1",
+            losses,
             flush_seconds=5,
             flush_rows=1000,
             clock=self.clock,
@@ -253,29 +257,39 @@ def test_nothing_is_tried_before_the_tables_are_ready(world: World) -> None:
 
 def test_a_torn_segment_ships_its_rows_and_a_damaged_one_is_kept(world: World) -> None:
     spool = world.directory / "spool"
-    whole = FILE_HEADER + encode_row(row(1))
-    (spool / "edge-1-0000000000000001-00.segment").write_bytes(whole + encode_row(row(2))[:50])
-    (spool / "edge-1-0000000000000002-00.segment").write_bytes(whole + b"x" * 100_000)
+    whole = file_of(row(1))
+    torn = Encoder().encode([row(2)]).content[:50]
+    (spool / "edge-1-0000000000000001-00.segment").write_bytes(whole + torn)
+    (spool / "edge-1-0000000000000002-00.segment").write_bytes(whole + b"x" * 200_000)
     world.pass_time(3)
     assert world.stored() == ["/1", "/1"]
     assert [path.name for path in world.files("")] == ["edge-1-0000000000000002-00.rejected"]
-    assert world.shipper.lost_bytes == 50 + 100_000
+    assert world.shipper.lost_bytes == 50 + 200_000
 
 
-def test_a_full_spool_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
+def test_a_full_spool_drops_the_oldest_and_counts_them_by_site(tmp_path: Path) -> None:
     world = World(tmp_path, spool_bytes=1000)
     world.store.available = False
-    for number in range(20):
-        world.record(number)
-        world.pass_time(6)
-    world.pass_time(BOUND_EVERY_SECONDS)
+    with capturedLogs() as events:
+        for number in range(20):
+            world.record(number, site_id=number % 3)
+            world.pass_time(6)
+        world.pass_time(BOUND_EVERY_SECONDS)
+    logged = [formatEvent(event) for event in events]
+    assert sum("spool_bytes: the spool is full" in str(line) for line in logged) == 1
     assert sum(path.stat().st_size for path in world.files("")) <= 1000
     assert world.shipper.spooled_bytes <= 1000
     world.store.available = True
     world.pass_time(LONGEST_RETRY_SECONDS + 5)
     kept = world.stored()
     assert kept == [f"/{number}" for number in range(20 - len(kept), 20)]
-    assert world.shipper.dropped == 20 - len(kept) > 0
+    dropped = {site: loss.rows for site, loss in world.spool.dropped().items()}
+    lost = range(20 - len(kept))
+    assert dropped == {site: len([n for n in lost if n % 3 == site]) for site in range(3)}
+    # They are known after a crash, too.
+    world.crash()
+    world.start()
+    assert {site: loss.rows for site, loss in world.spool.dropped().items()} == dropped
 
 
 def test_yesterdays_visitor_key_is_destroyed(world: World) -> None:
@@ -303,7 +317,7 @@ def test_stop_is_bounded_and_leaves_the_rest(world: World) -> None:
     hanging: Deferred[None] = Deferred()
 
     class Hangs(FakeLogStore):
-        async def insert(self, *_: object) -> None:
+        async def insert_block(self, *_: object) -> None:
             await hanging
 
     world.shipper._store = Hangs()

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from tests.unit.journal.samples import row
+from tests.unit.journal.samples import file_of, read, row
 from watchducks.background import StartupError
-from watchducks.journal.records import FILE_HEADER, decode, encode_row
+from watchducks.journal.losses import Loss, Losses
+from watchducks.journal.records import FILE_HEADER, Encoder
 from watchducks.journal.segments import SegmentDirectory
 from watchducks.journal.spool import HELD_BYTES, Spool
 from watchducks.model.rows import Row
@@ -43,6 +45,7 @@ class Journal:
         self.spool = Spool(
             directory,
             "edge-1",
+            Losses(directory / "lost-rows.json"),
             flush_seconds=5,
             flush_rows=flush_rows,
             clock=self.clock,
@@ -63,9 +66,9 @@ class Journal:
         """Every row in sealed segments, in order; nothing in them is torn."""
         found: list[Row] = []
         for segment in SegmentDirectory(self.directory).waiting():
-            decoded = decode(segment.path.read_bytes())
-            assert decoded.lost_bytes == 0
-            found += decoded.rows
+            rows, lost_bytes = read(segment.path.read_bytes())
+            assert lost_bytes == 0
+            found += rows
         return found
 
     def open_files(self) -> list[Path]:
@@ -85,7 +88,7 @@ def test_the_rows_of_a_turn_are_one_write_and_on_disk_at_its_end(journal: Journa
     (path,) = journal.open_files()
     assert path.stat().st_mode & 0o777 == 0o600
     assert journal.directory.stat().st_mode & 0o777 == 0o700
-    assert decode(path.read_bytes()) == ([row(1), row(2), row(3)], 0)
+    assert read(path.read_bytes()) == ([row(1), row(2), row(3)], 0)
     assert journal.spool.recorded == 3
     assert journal.spool.open_bytes == path.stat().st_size
 
@@ -124,8 +127,8 @@ async def test_a_segment_is_sealed_at_flush_rows(tmp_path: Path) -> None:
 
 
 def test_a_segment_is_sealed_before_it_is_too_large_to_decode(journal: Journal) -> None:
-    large = row(1, path="🦆" * 2000)
-    journal.turn(*[large] * 1200)
+    for number in range(1200):
+        journal.turn(row(number, path=f"{number}" + "🦆" * 2000))
     assert journal.sealed == 1
 
 
@@ -144,22 +147,42 @@ def test_a_full_disk_loses_nothing_when_it_is_freed(journal: Journal, room: int)
     assert journal.spool.held_rows == 0
     journal.clock.advance(5)
     assert journal.rows() == rows
-    assert (journal.spool.recorded, journal.spool.dropped) == (5, 0)
+    assert (journal.spool.recorded, journal.spool.dropped()) == (5, {})
 
 
-def test_what_a_full_disk_keeps_out_is_bounded_and_counted(
-    journal: Journal,
-) -> None:
+def test_what_a_full_disk_keeps_out_is_bounded_and_counted_by_site(journal: Journal) -> None:
     journal.disk.room = 0
-    large = row(1, path="x" * 2000)
-    many = HELD_BYTES // len(encode_row(large)) + 10
-    for _ in range(many):
-        journal.turn(large)
+    rows = [
+        row(number, site_id=number % 2, path=f"{number}" + "x" * 2000) for number in range(5000)
+    ]
+    for one in rows:
+        journal.turn(one)
     held = journal.spool.held_rows
-    assert 0 < held < many
-    assert journal.spool.dropped == many - held
+    assert HELD_BYTES / 3000 < held < HELD_BYTES / 2000
     # While it waits, nothing is tried more often than once a second.
     assert journal.disk.calls == 1
+    dropped = journal.spool.dropped()
+    assert dropped.keys() == {0, 1}
+    assert sum(loss.rows for loss in dropped.values()) == len(rows) - held
+    assert dropped[0].first == rows[0].time_us // 1_000_000 == dropped[1].last
+    # What came first is kept, and comes once.
+    journal.disk.room = 10**9
+    journal.clock.advance(1)
+    journal.clock.advance(5)
+    assert journal.rows() == rows[:held]
+
+
+def test_a_segment_that_was_open_when_the_disk_filled_up_is_shipped(journal: Journal) -> None:
+    journal.turn(row(1))
+    journal.disk.room = 50
+    journal.turn(row(2))
+    assert journal.rows() == [row(1)]
+    journal.disk.room = 10**9
+    journal.clock.advance(1)
+    # What is in memory refers to texts that only it has: it goes on in the same file.
+    journal.turn(row(3))
+    journal.clock.advance(5)
+    assert journal.rows() == [row(1), row(2), row(3)]
 
 
 @pytest_twisted.ensureDeferred
@@ -167,14 +190,26 @@ async def test_stopping_on_a_full_disk_counts_what_is_lost(journal: Journal) -> 
     journal.disk.room = 0
     journal.turn(row(1))
     await journal.spool.stop()
-    assert journal.spool.dropped == 1
+    seconds = row().time_us // 1_000_000
+    assert journal.spool.dropped() == {1: Loss(1, seconds, seconds)}
     assert journal.clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_tries_the_disk_once_more(journal: Journal) -> None:
+    journal.disk.room = 0
+    journal.turn(row(1))
+    journal.disk.room = 10**9
+    journal.spool.record(row(2))
+    await journal.spool.stop()
+    assert journal.rows() == [row(1), row(2)]
+    assert journal.spool.dropped() == {}
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_crashed_run_is_sealed_by_the_next(tmp_path: Path) -> None:
     crashed = tmp_path / "edge-1-0000000000000001-00.open"
-    crashed.write_bytes(FILE_HEADER + encode_row(row(1)) + encode_row(row(2))[:-1])
+    crashed.write_bytes(file_of(row(1)) + Encoder().encode([row(2)]).content[:-1])
     (tmp_path / "edge-1-0000000000000002-00.open").write_bytes(FILE_HEADER)
     journal = Journal(tmp_path)
     await journal.spool.start()
@@ -204,14 +239,37 @@ async def test_a_row_after_the_stop_is_for_the_next_run(journal: Journal) -> Non
     await journal.spool.stop()
     journal.turn(row(1))
     (path,) = journal.open_files()
-    assert decode(path.read_bytes()).rows == [row(1)]
+    assert read(path.read_bytes()) == ([row(1)], 0)
 
 
 def test_a_row_that_cannot_be_encoded_does_not_take_others_along(journal: Journal) -> None:
     journal.turn(row(1), row(2, path=None), row(3))
     journal.clock.advance(5)
     assert journal.rows() == [row(1), row(3)]
-    assert journal.spool.dropped == 1
+    assert journal.spool.failed == 1
+
+
+def test_rows_are_written_when_the_reactor_is_about_to_send(tmp_path: Path) -> None:
+    asked: list[Callable[[], None]] = []
+    clock = Clock()
+    spool = Spool(
+        tmp_path,
+        "edge-1",
+        Losses(tmp_path / "lost-rows.json"),
+        flush_seconds=5,
+        flush_rows=1000,
+        clock=clock,
+        soon=asked.append,
+    )
+    for _ in range(2):
+        spool.record(row(1))
+        spool.record(row(2))
+        (flush,) = asked
+        asked.clear()
+        flush()
+    (path,) = tmp_path.glob("*.open")
+    assert read(path.read_bytes()) == ([row(1), row(2)] * 2, 0)
+    assert len(clock.getDelayedCalls()) == 1  # to seal the segment
 
 
 @pytest_twisted.ensureDeferred
