@@ -77,6 +77,22 @@ class AtMost:
         return f"{goal}: {now:.1f} {self.unit}, {_verdict(now / self.limit - 1)}"
 
 
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """At least ``limit``, in the figure's own unit."""
+
+    limit: float
+    unit: str
+
+    def stand(self, values: Values) -> str:
+        goal = f"at least {self.limit:g} {self.unit}"
+        missing = _missing(values, OURS)
+        if missing:
+            return f"{goal}: {missing}"
+        now = median(values[OURS])
+        return f"{goal}: {now:.0f} {self.unit}, {_verdict(self.limit / now - 1)}"
+
+
 def _missing(values: Values, *servers: str) -> str:
     missing = [server for server in servers if not values.get(server)]
     return f"not yet ({', '.join(missing)})" if missing else ""

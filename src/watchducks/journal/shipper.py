@@ -2,7 +2,7 @@
 
 For one segment::
 
-    rename to .shipping -> read, decode, enrich (in a thread) -> insert, one block a UTC day
+    read, decode, enrich (in a thread) -> rename to .shipping -> insert, one block a UTC day
       acknowledged      -> delete
       StoreUnavailable  -> wait (longer each time) and begin again with the same segment
       StoreRefused      -> make the tables right and try again; refused again: put aside
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -209,14 +209,30 @@ class Shipper:
     async def _ship_all(self) -> None:
         try:
             while segments := await self._pool.run(self._waiting):
-                for segment in segments:
-                    await self._ship(segment)
-                    self._recovered()
-                    await self._bound()
+                await self._ship_line(segments)
         except (StoreUnavailable, OSError) as error:
             self._back_off(str(error))
             return
         await self._pool.run(self._destroy_keys)
+
+    async def _ship_line(self, segments: Sequence[Segment]) -> None:
+        """Ship these; while one is under way to the store, the next is prepared."""
+        ahead = Deferred.fromCoroutine(self._load(segments[0]))
+        try:
+            for following in (*segments[1:], None):
+                loaded = await ahead
+                if loaded is not None and loaded.batches:
+                    # Only now: a segment that never came near the store is not doubtful.
+                    loaded = await self._marked(loaded)
+                if following is not None:
+                    ahead = Deferred.fromCoroutine(self._load(following))
+                if loaded is not None:
+                    await self._ship(loaded)
+                self._recovered()
+                await self._bound()
+        finally:
+            # What was prepared in vain was only read; it is read again.
+            _ = ahead.addErrback(lambda _: None)
 
     def _back_off(self, reason: str) -> None:
         if not self._down:
@@ -231,17 +247,12 @@ class Shipper:
             self._log.info("the log store takes rows again")
         self._retry_seconds = FIRST_RETRY_SECONDS
 
-    async def _ship(self, segment: Segment) -> None:
-        """Bring one segment into the store and delete it, or put it aside.
-
-        :raises StoreUnavailable: not now; it stays first in line.
-        :raises OSError: the file could not be renamed or deleted; the same holds.
-        """
+    async def _load(self, segment: Segment) -> _Loaded | None:
+        """Return what the segment holds, ready for the store; None if there is nothing to ship."""
         try:
-            content = await self._pool.run(segment.path.read_bytes)
+            return await self._pool.run(self._prepare, segment)
         except FileNotFoundError:
             self._log.info("the segment {name} is gone", name=segment.name)
-            return
         except OSError as error:
             # It must not stand in the way of those behind it.
             self._log.error(
@@ -250,8 +261,23 @@ class Shipper:
                 error=str(error),
             )
             await self._reject(segment)
-            return
-        loaded = await self._pool.run(self._load, segment, content)
+        return None
+
+    async def _marked(self, loaded: _Loaded) -> _Loaded | None:
+        """Note on disk that the insert begins; None: the segment was dropped meanwhile."""
+        try:
+            marked = await self._pool.run(mark_shipping, loaded.segment)
+        except FileNotFoundError:
+            self._log.info("the segment {name} is gone", name=loaded.segment.name)
+            return None
+        return loaded._replace(segment=marked)
+
+    async def _ship(self, loaded: _Loaded) -> None:
+        """Bring one segment into the store and delete it, or put it aside.
+
+        :raises StoreUnavailable: not now; it stays first in line.
+        :raises OSError: the file could not be deleted or put aside; the same holds.
+        """
         done: set[str] = set()
         try:
             await self._insert_all(loaded, done)
@@ -266,7 +292,7 @@ class Shipper:
             except StoreRefused as error:
                 self._log.error(
                     "the log store refused the segment {name}, it is kept as .rejected: {error}",
-                    name=segment.name,
+                    name=loaded.segment.name,
                     error=str(error),
                 )
                 await self._reject(loaded.segment)
@@ -344,11 +370,10 @@ class Shipper:
         self._segments.adopt()
         return self._segments.waiting()
 
-    def _load(self, segment: Segment, content: bytes) -> _Loaded:
-        decoded = decode(content)
+    def _prepare(self, segment: Segment) -> _Loaded:
+        decoded = decode(segment.path.read_bytes())
         batches = enrich(decoded, segment.name, self._keys.keys_of(days_of(decoded)))
-        # Only now: a segment that never came near the store is not doubtful.
-        return _Loaded(mark_shipping(segment), batches, decoded.lost_bytes)
+        return _Loaded(segment, batches, decoded.lost_bytes)
 
     def _destroy_keys(self) -> None:
         """Called when everything is shipped: the keys of past days have done their work."""
