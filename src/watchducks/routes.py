@@ -27,6 +27,7 @@ from watchducks.model.changes import Changes
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
 from watchducks.model.sites import Site, SiteChoices
+from watchducks.model.zones import DEFAULT_CONTENTS
 from watchducks.stores.interfaces import Cache, StoreRefused, StoreUnavailable
 
 
@@ -80,6 +81,8 @@ class RouteTable:
         self._misses: OrderedDict[str, float] = OrderedDict()
         self._waiting: dict[str, list[Deferred[Route | None]]] = {}
         self._changed_meanwhile: set[str] = set()
+        # The hosts of the zones that do not have the usual ones, to be found when they change.
+        self._hosts: dict[str, tuple[str, ...]] = {}
         self._revision = 0
         self._tasks = Tasks(self._log)
 
@@ -164,17 +167,24 @@ class RouteTable:
         """Follow the registry's feed: take over changed sites, forget removed ones."""
         self._revision = changes.revision
         for zone in changes.removed:
-            for host in (zone, f"www.{zone}"):
-                self._routes.pop(host, None)
-                if host in self._waiting:
-                    self._changed_meanwhile.add(host)
+            self._forget(zone)
         for site in changes.sites:
             route = Route.of(site)
+            self._forget(site.zone)
+            if site.contents.proxied != DEFAULT_CONTENTS.proxied:
+                self._hosts[site.zone] = site.hosts
             for host in site.hosts:
                 self._misses.pop(host, None)
                 self._store(host, route)
                 if host in self._waiting:
                     self._changed_meanwhile.add(host)
+
+    def _forget(self, zone: str) -> None:
+        """Forget the hosts that a zone had: they may be fewer now."""
+        for host in self._hosts.pop(zone, (zone, f"www.{zone}")):
+            self._routes.pop(host, None)
+            if host in self._waiting:
+                self._changed_meanwhile.add(host)
 
     async def start(self) -> None:
         """Nothing to do: routes come by the feed and by look-ups."""

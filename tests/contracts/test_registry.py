@@ -244,6 +244,39 @@ async def test_a_key_that_cannot_be_sealed_changes_nothing(tmp_path: Path) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_each_proxied_host_leads_to_its_site(url: str) -> None:
+    async with open_registry(url, reactor) as registry:
+        await registry.register(wanted("ducks"))
+        shop, _ = await registry.register(wanted("shop", "shop.ducks.example"))
+        ducks = await registry.keep_contents("ducks", ZoneContents(("@", "blog", "a.b")))
+        for host, site in (
+            ("ducks.example", ducks),
+            ("blog.ducks.example", ducks),
+            ("a.b.ducks.example", ducks),
+            ("www.ducks.example", None),
+            ("b.ducks.example", None),
+            ("www.blog.ducks.example", None),
+            ("shop.ducks.example", shop),
+            ("www.shop.ducks.example", shop),
+            ("x.shop.ducks.example", None),
+            ("a." * 200 + "ducks.example", None),
+        ):
+            assert await registry.site_for_host(host) == site
+        # What is below another site's zone is not ours to lead anywhere.
+        for host in ("shop", "x.shop"):
+            with pytest.raises(Conflict) as caught:
+                await registry.keep_contents("ducks", ZoneContents(("@", host)))
+            assert set(caught.value.problems) == {"proxied"}
+        mail = Record(b"\x02mx\x04mail", dns.A, 300, bytes(4))
+        await registry.keep_contents("ducks", ZoneContents(("@", "xshop", "a.b"), (mail,)))
+        # And what is led or answered already cannot become a zone of somebody else's.
+        for domain in ("xshop", "a.b", "b", "mail", "mx.mail"):
+            with pytest.raises(Conflict):
+                await registry.register(wanted("other", f"{domain}.ducks.example"))
+        await registry.register(wanted("other", "ail.ducks.example"))
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_removed_site_is_gone_and_its_id_is_not_used_again(url: str) -> None:
     async with open_registry(url, reactor) as registry:
         first, token = await registry.register(wanted("ducks"))

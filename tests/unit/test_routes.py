@@ -16,6 +16,7 @@ from watchducks.model.changes import Changes
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
 from watchducks.model.sites import Site, SiteChoices, SiteState
+from watchducks.model.zones import ZoneContents
 from watchducks.routes import MISS_LIFE_SECONDS, UNKNOWN, RouteTable
 from watchducks.stores.interfaces import StoreUnavailable
 from watchducks.stores.memory import MemoryCache
@@ -135,6 +136,29 @@ def test_removed_sites_are_forgotten() -> None:
     setting.table.apply(changes(2, removed=["ducks.example"]))
     assert setting.table.known("ducks.example") is UNKNOWN
     assert setting.table.known("www.ducks.example") is UNKNOWN
+
+
+def test_the_hosts_of_a_site_may_become_others() -> None:
+    setting = Setting()
+    first = replace(site(1, "ducks.example"), contents=ZoneContents(("@", "shop", "a.b")))
+    setting.table.apply(changes(1, [first]))
+    for host in ("ducks.example", "shop.ducks.example", "a.b.ducks.example"):
+        assert setting.table.known(host) == Route.of(first)
+    assert setting.table.known("www.ducks.example") is UNKNOWN
+    # A look-up that began before the change must not bring back what went.
+    waiting = setting.look_up("www.ducks.example")
+    second = replace(site(2, "ducks.example"), contents=ZoneContents(("www",)))
+    setting.table.apply(changes(2, [second]))
+    setting.source.answers[0].callback(first)
+    assert waiting.called
+    for host in ("ducks.example", "shop.ducks.example", "a.b.ducks.example"):
+        assert setting.table.known(host) is UNKNOWN
+    assert setting.table.known("www.ducks.example") == Route.of(second)
+    setting.table.apply(changes(3, [site(3, "ducks.example")]))
+    setting.table.apply(changes(4, [replace(first, revision=4)]))
+    assert setting.table.known("www.ducks.example") is UNKNOWN
+    setting.table.apply(changes(5, removed=["ducks.example"]))
+    assert setting.table.known("shop.ducks.example") is UNKNOWN
 
 
 def test_memory_is_bounded_and_what_is_used_stays() -> None:

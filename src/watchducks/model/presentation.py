@@ -19,7 +19,7 @@ from dns import rdataclass, rdatatype
 from dns.rdtypes.ANY.TXT import TXT
 
 from watchducks.model.problems import Problem
-from watchducks.model.zones import ALIAS, APEX, Record
+from watchducks.model.zones import ALIAS, APEX, Record, owner_labels
 
 # What a zone may hold beside what we make, in the order in which messages name them. Types that
 # dnspython does not know are accepted, too, in the form of RFC 3597.
@@ -168,16 +168,6 @@ def owner_of(text: str, zone: str, *, host: bool = False) -> bytes:
 def owner_text(owner: bytes) -> str:
     """Return a record's owner relative to its zone, as zone files write it."""
     return dns.name.Name(owner_labels(owner)).to_text() if owner else APEX
-
-
-def owner_labels(owner: bytes) -> tuple[bytes, ...]:
-    """Return the labels of a relative owner."""
-    labels, start = [], 0
-    while start < len(owner):
-        end = start + 1 + owner[start]
-        labels.append(owner[start + 1 : end])
-        start = end
-    return tuple(labels)
 
 
 def rdata_of(type_: int, value: str, zone: str) -> bytes:

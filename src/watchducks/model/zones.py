@@ -106,3 +106,13 @@ def _unpacked(packed: bytes, start: int) -> Iterator[Record]:
             raise ValueError("the zone contents are cut off")
         yield Record(packed[start:middle], type_, ttl, packed[middle:end])
         start = end
+
+
+def owner_labels(owner: bytes) -> tuple[bytes, ...]:
+    """Return the labels of a relative owner."""
+    labels, start = [], 0
+    while start < len(owner):
+        end = start + 1 + owner[start]
+        labels.append(owner[start + 1 : end])
+        start = end
+    return tuple(labels)

@@ -123,6 +123,7 @@ class Registry:
         :param revision: write only if the site still has this one; None: whatever it has.
         :raises SiteNotFound: there is no such site.
         :raises RevisionChanged: somebody has changed the site meanwhile.
+        :raises Conflict: a host is to be proxied that another site's zone answers for.
         """
         site, changed = await self._write(
             lambda connection: statements.keep_contents(connection, _key(name), contents, revision)

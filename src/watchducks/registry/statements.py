@@ -8,7 +8,7 @@ stays true until it commits.
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Insert, Row, delete, func, insert, or_, select
 from sqlalchemy import update as update_rows
@@ -19,10 +19,13 @@ from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.signing import Signing
 from watchducks.model.sites import Registration, Site, SiteChoices, SiteState
-from watchducks.model.zones import ZoneContents
+from watchducks.model.zones import ZoneContents, owner_labels
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.schema import owners, registry, removals, sites, tokens
+
+# RFC 1035 section 2.3.4: 255 octets of at least two each, and the root's one.
+MAX_LABELS: Final = 127
 
 
 class Conflict(InvalidFields):
@@ -92,7 +95,8 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
         problems["name"] = Problem("taken", "The name {value} is taken.", value=wanted.name)
     # Two zones must not share a host either: "www.a" could be a zone, and the www of zone "a".
     neighbours = {zone, f"www.{zone}", zone.removeprefix("www.")}
-    if connection.execute(select(sites.c.id).where(sites.c.zone.in_(neighbours))).first():
+    taken = connection.execute(select(sites.c.id).where(sites.c.zone.in_(neighbours))).first()
+    if taken or _is_used_above(connection, zone):
         problems["domain"] = Problem(
             "registered", "{value} is registered already.", value=wanted.domain
         )
@@ -172,6 +176,7 @@ def keep_contents(
     :param expected: the revision of the site that the writer has seen; None: whatever it is.
     :raises SiteNotFound: there is none with this name key.
     :raises RevisionChanged: the site has another revision.
+    :raises Conflict: a host is to be proxied that another site's zone answers for.
     """
     revision = lock(connection)
     before = by_name(connection, key)
@@ -181,6 +186,7 @@ def keep_contents(
         raise RevisionChanged
     if contents == before.contents:
         return before, False
+    _check_hosts(connection, replace(before, contents=contents))
     _advance(connection, revision)
     connection.execute(
         update_rows(sites)
@@ -208,6 +214,42 @@ def step_keys(connection: Connection, key: str, step: KeyStep, keys: ZoneKeys) -
         .values(revision=revision, signing=signing.pack())
     )
     return replace(before, revision=revision, signing=signing)
+
+
+def _is_used_above(connection: Connection, zone: str) -> bool:
+    """Return whether a zone around ``zone`` leads or answers for it, or for a name below it.
+
+    The closest zone answers: a new one would take these names from their owner.
+    """
+    for site in _around(connection, zone):
+        if any(f".{host}".endswith(f".{zone}") for host in site.hosts):
+            return True
+        labels = tuple(zone.removesuffix(site.zone).rstrip(".").encode("ascii").split(b"."))
+        if any(
+            owner_labels(record.owner)[-len(labels) :] == labels for record in site.contents.records
+        ):
+            return True
+    return False
+
+
+def _check_hosts(connection: Connection, site: Site) -> None:
+    """Refuse hosts at or below a zone of another site within this one: nobody would ask us here."""
+    hosts = {
+        host[start:]: host
+        for host in site.hosts
+        for start in _label_starts(host.removesuffix(site.zone))
+    }
+    taken = connection.execute(
+        select(sites.c.zone).where(sites.c.zone.in_(hosts), sites.c.id != site.id)
+    ).scalar()
+    if taken is not None:
+        problem = Problem("registered", "{value} is registered already.", value=taken)
+        raise Conflict({"proxied": problem})
+
+
+def _label_starts(relative: str) -> list[int]:
+    """Return where the labels of "a.b." begin."""
+    return [place for place in range(len(relative)) if place == 0 or relative[place - 1] == "."]
 
 
 def remove(connection: Connection, key: str) -> int:
@@ -268,10 +310,19 @@ def by_name(connection: Connection, key: str) -> Site | None:
 
 
 def by_host(connection: Connection, host: str) -> Site | None:
-    """Return the site whose zone is ``host``, or whose ``www`` is."""
-    zones = {host, host.removeprefix("www.")}
-    row = connection.execute(_SITE.where(sites.c.zone.in_(zones))).first()
-    return None if row is None else _site(row)
+    """Return the site that serves ``host``: the closest zone around it, if the host is proxied."""
+    closest = max(_around(connection, host), key=lambda site: len(site.zone), default=None)
+    return closest if closest is not None and host in closest.hosts else None
+
+
+def _around(connection: Connection, host: str) -> list[Site]:
+    """Return the sites whose zones ``host`` is in."""
+    labels = host.split(".")
+    # No name has more labels; a longer one is nobody's, and would be a query of any size.
+    if len(labels) > MAX_LABELS:
+        return []
+    zones = [".".join(labels[start:]) for start in range(len(labels))]
+    return [_site(row) for row in connection.execute(_SITE.where(sites.c.zone.in_(zones)))]
 
 
 def page(connection: Connection, cohort: str | None, after: str | None, limit: int) -> list[Site]:
