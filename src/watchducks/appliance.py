@@ -278,7 +278,15 @@ class Appliance:
         from watchducks.analytics.queries import Analytics
         from watchducks.console.app import Console
 
-        console = Console(self._settings, registry, Analytics(store), self, reactor=self._reactor)
+        threads = await self._pool("zones", ONE_THREAD)
+        console = Console(
+            self._settings,
+            registry,
+            Analytics(store),
+            self,
+            threads=threads,
+            reactor=self._reactor,
+        )
         await self._run("the console", console)
 
 

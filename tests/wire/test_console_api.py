@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -260,3 +261,93 @@ async def test_wrong_questions_for_figures(driver: Driver) -> None:
     assert_problem(driver.api("GET", "/api/v1/sites/no/traffic"), 404, "no-site")
     driver.analytics.away = True
     assert_problem(driver.api("GET", f"{base}/traffic"), 503, "unavailable")
+
+
+# --- records --------------------------------------------------------------------------------------
+
+RECORDS = "/api/v1/sites/ducks/records"
+MX = {"name": "@", "type": "MX", "ttl": 300, "value": "10 mail.ducks.example."}
+
+
+def test_a_new_zone_holds_nothing_but_what_we_make(driver: Driver) -> None:
+    driver.api("POST", "/api/v1/sites", GOOD)
+    reply = driver.api("GET", RECORDS)
+    assert reply.json == {
+        "site": "ducks",
+        "zone": "ducks.example",
+        "proxied": ["@", "www"],
+        "records": [],
+        "revision": 1,
+    }
+    assert reply.headers["etag"] == '"1"'
+    assert_problem(driver.api("GET", "/api/v1/sites/geese/records"), 404, "no-site")
+
+
+def test_an_owner_replaces_the_records(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    txt = {"name": "ducks.example", "type": "txt", "value": "v=spf1 mx -all"}
+    second = {"name": "www", "type": "A", "value": "203.0.113.9"}
+    document = {"records": [txt, MX, second], "proxied": ["@", "www", "shop"]}
+    reply = driver.api("PUT", RECORDS, document, token)
+    assert reply.json == {
+        "site": "ducks",
+        "zone": "ducks.example",
+        "proxied": ["@", "www", "shop"],
+        "records": [
+            MX,
+            {"name": "@", "type": "TXT", "ttl": 3600, "value": '"v=spf1 mx -all"'},
+        ],
+        "revision": 2,
+        "notes": [
+            {
+                "record": "records[2] (www)",
+                "code": "made-by-us",
+                "message": "www is proxied, so its addresses are ours; this one is not kept.",
+            }
+        ],
+    }
+    assert reply.headers["etag"] == '"2"'
+    # What was read can be sent back, and the hosts stay if they are not named.
+    read = driver.api("GET", RECORDS).json
+    del read["site"]
+    assert driver.api("PUT", RECORDS, read, token).json["records"] == read["records"]
+    emptied = driver.api("PUT", RECORDS, {"records": []}, token).json
+    assert (emptied["records"], emptied["proxied"]) == ([], ["@", "www", "shop"])
+
+
+def test_records_are_changed_by_the_owner_only(driver: Driver) -> None:
+    driver.api("POST", "/api/v1/sites", GOOD)
+    assert_problem(driver.api("PUT", RECORDS, {"records": []}), 401, "unauthorized")
+    assert_problem(driver.api("PUT", RECORDS, {"records": []}, "wd_no"), 403, "forbidden")
+
+
+def test_wrong_records_are_all_told(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    records = [MX, {**MX, "value": "mail"}, {**MX, "ttl": "1h", "type": "MX"}]
+    document = assert_problem(
+        driver.api("PUT", RECORDS, {"records": records}, token), 422, "invalid-fields"
+    )
+    assert {field: error["code"] for field, error in document["errors"].items()} == {
+        "records[1].value": "record-value",
+        "records[2].ttl": "ttl",
+    }
+    assert driver.api("GET", RECORDS).json["revision"] == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [("*", 200), ('"1"', 200), ('"7", "1"', 200), ('"2"', 412), ('W/"1"', 412), ("1", 412)],
+)
+def test_a_change_may_name_what_it_is_based_on(driver: Driver, condition: str, status: int) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        "If-Match": condition,
+    }
+    reply = driver.ask("PUT", RECORDS, json.dumps({"records": [MX]}).encode(), headers)
+    assert reply.status == status
+    if status == 412:
+        assert_problem(reply, 412, "revision")
+    late = driver.api("PUT", RECORDS, {"records": [], "revision": 9}, token)
+    assert_problem(late, 412, "revision")

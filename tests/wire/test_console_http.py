@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -16,11 +17,16 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from tests.unit.console.driver import HTML, Driver, parse_reply, settings
-from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeSites
+from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeSites, FakeThreads
 from watchducks.background import StartupError
 from watchducks.console.answers import to_json
 from watchducks.console.app import Console
-from watchducks.console.http import LINGER_SECONDS, MAX_BODY_BYTES
+from watchducks.console.http import (
+    LINGER_SECONDS,
+    MAX_BODY_BYTES,
+    MAX_LARGE_BODIES,
+    MAX_RECORDS_BYTES,
+)
 
 GET = b"GET %b HTTP/1.1\r\nHost: console.example\r\n%b\r\n"
 
@@ -137,6 +143,41 @@ def test_a_body_just_small_enough_is_read() -> None:
     assert Driver().ask("POST", "/api/v1/sites", body, headers).status == 422
 
 
+def put(path: bytes, octets: int) -> bytes:
+    head = b"PUT %b HTTP/1.1\r\nHost: console.example\r\nContent-Length: %d\r\n\r\n"
+    return head % (path, octets)
+
+
+RECORDS = b"/api/v1/sites/ducks/records"
+
+
+def test_only_records_may_be_large() -> None:
+    driver = Driver()
+    body = b" " * MAX_RECORDS_BYTES
+    assert driver.raw(put(RECORDS, len(body)) + body, step=50_000).status == 401
+    assert driver.raw(put(RECORDS, len(body) + 1)).status == 413
+    assert driver.raw(put(b"/api/v1/sites/ducks?/records", MAX_BODY_BYTES + 1)).status == 413
+
+
+def test_large_requests_at_the_same_time_are_bounded() -> None:
+    driver = Driver()
+    for _ in range(2):
+        large = [driver.connect() for _ in range(MAX_LARGE_BODIES)]
+        for protocol, _ in large:
+            protocol.dataReceived(put(RECORDS, MAX_BODY_BYTES + 1))
+        refused = driver.raw(put(RECORDS, MAX_BODY_BYTES + 1))
+        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        # One that is done, and those that leave, make room.
+        protocol, transport = large.pop()
+        protocol.dataReceived(b" " * (MAX_BODY_BYTES + 1))
+        assert parse_reply(transport.value()).status == 401
+        driver.connect()[0].dataReceived(put(RECORDS, MAX_BODY_BYTES + 1))
+        assert driver.raw(put(RECORDS, MAX_BODY_BYTES + 1)).status == 503
+        for protocol in list(driver.console.site.large):
+            cast(Any, protocol.channel).connectionLost(Failure(ConnectionDone()))
+        assert not driver.console.site.large
+
+
 def test_an_idle_connection_is_closed_and_a_lost_one_leaves_nothing() -> None:
     driver = Driver()
     idle, transport = driver.connect()
@@ -220,6 +261,7 @@ def make_console(*endpoints: str) -> Console:
         FakeSites(),
         FakeAnalytics(),
         FakeReadiness(),
+        threads=FakeThreads(),
         reactor=reactor,
     )
 

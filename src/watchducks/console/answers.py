@@ -19,7 +19,7 @@ from watchducks.background import Overloaded
 from watchducks.console.headers import accepts_gzip, header
 from watchducks.console.languages import Language, Languages, mark
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.registry.registry import Conflict, SiteNotFound
+from watchducks.registry.registry import Conflict, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
 
 # Below this a gzip header costs more than it saves.
@@ -43,6 +43,7 @@ _TITLES: Final = {
     404: mark("Not found"),
     405: mark("Method not allowed"),
     409: mark("Conflict"),
+    412: mark("Changed meanwhile"),
     413: mark("Too large"),
     415: mark("Unsupported content type"),
     421: mark("Wrong host"),
@@ -108,6 +109,11 @@ def as_refusal(error: BaseException | None) -> Refusal | None:
         return Refusal(409, taken, errors=error.problems)
     if isinstance(error, SiteNotFound):
         return not_found()
+    if isinstance(error, RevisionChanged):
+        changed = mark(
+            "The site has changed since you read it. Load it again and repeat your change."
+        )
+        return Refusal(412, Problem("revision", changed))
     if isinstance(error, InvalidFields):
         problem = Problem("invalid-fields", mark("Correct the marked fields and send again."))
         return Refusal(422, problem, errors=error.problems)

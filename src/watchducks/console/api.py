@@ -17,11 +17,13 @@ from watchducks.console.figures import KINDS, Figures, rfc3339
 from watchducks.console.headers import header
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import Sites
-from watchducks.console.languages import mark
+from watchducks.console.languages import Languages, mark
 from watchducks.console.registrations import Registrations
+from watchducks.console.zones import Zones
 from watchducks.model.names import display_domain
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
+from watchducks.registry.registry import RevisionChanged
 
 # A page of a list: what fits on a screen, and the most a program may ask for at once.
 DEFAULT_PAGE: Final = 100
@@ -47,8 +49,12 @@ class Api:
         nameservers: Sequence[str],
         answers: Answers,
         now: Callable[[], float],
+        zones: Zones,
+        languages: Languages,
     ) -> None:
         self._sites = sites
+        self._zones = zones
+        self._languages = languages
         self._registrations = registrations
         self._figures = figures
         self._nameservers = list(nameservers)
@@ -113,6 +119,39 @@ class Api:
         await self._authorise(request, name)
         site = await self._sites.step_keys(name, wanted_step(read_json_object(request)))
         return self._answers.json(request, dnssec_document(site, self._now()))
+
+    # --- records --------------------------------------------------------------------------------
+
+    @app.route("/api/v1/sites/<name>/records", methods=["GET"])
+    async def records(self, request: ConsoleRequest, name: str) -> bytes:
+        """Show the records of a site's zone, but for those that we make."""
+        site = await self._site(name)
+        document = await self._zones.document(site)
+        return self._answers.json(request, document, headers={"ETag": _entity_tag(site)})
+
+    @app.route("/api/v1/sites/<name>/records", methods=["PUT"])
+    async def replace_records(self, request: ConsoleRequest, name: str) -> bytes:
+        """Replace all of them; needs the site's owner's token, or an admin's. ``notes`` of the
+        answer say what was left out, or is worth a look."""
+        await self._authorise(request, name)
+        site = await self._site(name)
+        if not _matches(header(request, b"if-match"), _entity_tag(site)):
+            raise RevisionChanged
+        fields = read_json_object(request)
+        site, assembled = await self._zones.replace(site, fields)
+        language = self._languages.of(request)
+        document = {
+            **await self._zones.document(site),
+            "notes": [
+                {
+                    "record": note.place,
+                    "code": note.problem.code,
+                    "message": language.problem(note.problem),
+                }
+                for note in assembled.notes
+            ],
+        }
+        return self._answers.json(request, document, headers={"ETag": _entity_tag(site)})
 
     @app.route("/api/v1/cohorts", methods=["GET"])
     async def cohorts(self, request: ConsoleRequest) -> bytes:
@@ -197,6 +236,16 @@ def bearer_token(authorization: str) -> str:
         problem = Problem("unauthorized", mark("Send the site's token as Authorization: Bearer."))
         raise Refusal(401, problem, headers={"WWW-Authenticate": 'Bearer realm="watchducks"'})
     return token.strip()
+
+
+def _entity_tag(site: Site) -> str:
+    return f'"{site.revision}"'
+
+
+def _matches(condition: str, tag: str) -> bool:
+    """Return whether an If-Match field allows the change (RFC 9110 section 13.1.1)."""
+    tags = [one.strip() for one in condition.split(",")]
+    return not condition or tags == ["*"] or tag in tags
 
 
 def _limit(text: str | None) -> int:

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.resource import IResource
 
-from watchducks.background import StartupError
+from watchducks.background import StartupError, Threads
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.assets import PREFIX, Assets, Bundle
@@ -26,6 +26,7 @@ from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import Registrations
 from watchducks.console.rendering import Templates
 from watchducks.console.sessions import SignedSessions
+from watchducks.console.zones import Zones
 from watchducks.registry.registration import Policy
 from watchducks.settings import Settings
 
@@ -63,6 +64,7 @@ class Console:
     :param sites: the registry.
     :param analytics: what was measured.
     :param readiness: answers ``/readyz``.
+    :param threads: for reading and printing the records of zones.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
     """
 
@@ -73,6 +75,7 @@ class Console:
         analytics: SiteFigures,
         readiness: Readiness,
         *,
+        threads: Threads,
         reactor: Any,
     ) -> None:
         self._reactor = reactor
@@ -84,6 +87,7 @@ class Console:
         policy = Policy(settings.own_addresses, settings.security.allow_private_origins)
         registrations = Registrations(sites, policy)
         figures = Figures(analytics, clock=reactor)
+        zones = Zones(sites, threads)
         pages = Pages(
             sites=sites,
             registrations=registrations,
@@ -103,6 +107,8 @@ class Console:
             nameservers=settings.nameserver.names,
             answers=answers,
             now=reactor.seconds,
+            zones=zones,
+            languages=languages,
         )
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         self._pages, self._api = pages, api

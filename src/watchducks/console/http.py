@@ -21,9 +21,15 @@ from watchducks.console.answers import Answers, Refusal, not_found
 from watchducks.console.headers import header
 from watchducks.model.problems import Problem
 
-# The largest body is a registration: five short fields. 64 KiB leaves room for a form filled with
-# nonsense to be answered politely, and stays far below the size at which Twisted would use a file.
+# But for a zone's records, the largest body is a registration: five short fields. 64 KiB leaves
+# room for a form filled with nonsense to be answered politely.
 MAX_BODY_BYTES: Final = 64 * 1024
+# The records of a zone as JSON take up to four times what they take in the registry (256 KiB), and
+# so does a zone file in a form, where each blank and semicolon is escaped.
+MAX_RECORDS_BYTES: Final = 1024 * 1024
+RECORDS_PATHS: Final = (b"/records", b"/records/import")
+# Bodies that large at the same time, in all: 16 MiB.
+MAX_LARGE_BODIES: Final = 16
 # How long the rest of a refused body is read and thrown away. Closing at once would make the
 # kernel reset the connection, and the client would never see the 413.
 LINGER_SECONDS: Final = 2.0
@@ -70,28 +76,45 @@ class ConsoleRequest(server.Request):
     def gotLength(self, length: int | None) -> None:
         """The headers are read. :param length: of the body, or None when it comes in chunks."""
         self.content = BytesIO()
-        if length is not None and length > MAX_BODY_BYTES:
-            self._refuse_body()
+        self._admit(length or 0)
 
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused or self.content is None:
             return
-        if self.content.tell() + len(data) > MAX_BODY_BYTES:
-            self._refuse_body()
-            return
-        self.content.write(data)
+        if self._admit(self.content.tell() + len(data)):
+            self.content.write(data)
 
-    def _refuse_body(self) -> None:
-        """Answer 413 now, and forget what still comes."""
-        self._refused = True
+    def _admit(self, octets: int) -> bool:
+        """Return whether the body may have so many octets; if not, it is refused."""
+        if octets <= MAX_BODY_BYTES:
+            return True
         self.site = cast(Any, self.channel).site
+        # Twisted tells the request its path only when the body is there.
+        path = cast(Any, self.channel)._path.partition(b"?")[0]  # noqa: SLF001
+        limit = MAX_RECORDS_BYTES if path.endswith(RECORDS_PATHS) else MAX_BODY_BYTES
+        if octets > limit:
+            problem = Problem(
+                "body-too-large", "The request is larger than {limit} bytes.", limit=limit
+            )
+            self._refuse_body(Refusal(http.REQUEST_ENTITY_TOO_LARGE, problem))
+            return False
+        if self not in self.site.large and len(self.site.large) >= MAX_LARGE_BODIES:
+            problem = Problem("busy", "Too many large requests at once; try again soon.")
+            self._refuse_body(
+                Refusal(http.SERVICE_UNAVAILABLE, problem, headers={"Retry-After": "5"})
+            )
+            return False
+        self.site.large.add(self)
+        return True
+
+    def _refuse_body(self, refusal: Refusal) -> None:
+        """Answer now, and forget what still comes."""
+        self._refused = True
+        self.site.large.discard(self)
+        self.content = BytesIO()
         self.clientproto = b"HTTP/1.1"
         self._prepare_headers()
         self.setHeader(b"Connection", b"close")  # type: ignore[no-untyped-call]
-        problem = Problem(
-            "body-too-large", "The request is larger than {limit} bytes.", limit=MAX_BODY_BYTES
-        )
-        refusal = Refusal(http.REQUEST_ENTITY_TOO_LARGE, problem)
         self.write(self.site.answers.refuse(self, refusal))  # type: ignore[no-untyped-call]
         self._linger = self.site.reactor.callLater(LINGER_SECONDS, self.channel.loseConnection)
 
@@ -104,6 +127,7 @@ class ConsoleRequest(server.Request):
 
     def connectionLost(self, reason: Failure) -> None:
         self._stop_lingering()
+        cast(Any, self.channel).site.large.discard(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def _stop_lingering(self) -> None:
@@ -123,8 +147,12 @@ class ConsoleRequest(server.Request):
         self._prepare_headers()
         self.site.busy.add(self)
         # On a connection that is lost this Deferred fails, which is nobody's concern here.
-        _ = self.notifyFinish().addBoth(lambda _: self.site.busy.discard(self))
+        _ = self.notifyFinish().addBoth(lambda _: self._done())
         self.render(self.site.resource)  # type: ignore[no-untyped-call]
+
+    def _done(self) -> None:
+        self.site.busy.discard(self)
+        self.site.large.discard(self)
 
     def getRequestHostname(self) -> bytes:
         """Return the console's own name: what a visitor claims never gets into a link."""
@@ -179,6 +207,8 @@ class ConsoleSite(server.Site):
         self.answers = answers
         # Requests under way, for a stop that lets them finish.
         self.busy: set[ConsoleRequest] = set()
+        # Those whose body is larger than MAX_BODY_BYTES.
+        self.large: set[ConsoleRequest] = set()
         parts = urlsplit(url)
         self.host = (parts.hostname or "localhost").encode("idna").decode("ascii")
         # Behind a proxy that terminates TLS we are asked by http, and cookies are still Secure.

@@ -15,6 +15,7 @@ from watchducks.analytics.results import (
     Visitors,
 )
 from watchducks.model.sites import Registration, Site
+from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep
 from watchducks.registry.registration import SiteChanges
 
@@ -33,6 +34,13 @@ class Sites(Protocol):
 
     async def step_keys(self, name: str, step: KeyStep) -> Site:
         """Take one step of the keys of its zone. :raises InvalidFields: it is not the time."""
+
+    async def keep_contents(
+        self, name: str, contents: ZoneContents, revision: int | None = None
+    ) -> Site:
+        """Replace what a site's zone holds. :raises SiteNotFound: there is none.
+        :raises RevisionChanged: the site has another revision. :raises Conflict: a host is taken.
+        """
 
     async def remove(self, name: str) -> None:
         """Forget a site. :raises SiteNotFound: there is none."""

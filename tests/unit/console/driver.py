@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeSites
+from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeSites, FakeThreads
 from watchducks.console.app import Console
 from watchducks.registry.registration import Policy, validate
 from watchducks.settings import parse
@@ -93,7 +93,12 @@ class Driver:
         self.analytics = FakeAnalytics()
         self.readiness = FakeReadiness()
         self.console = Console(
-            settings(**console), self.sites, self.analytics, self.readiness, reactor=self.clock
+            settings(**console),
+            self.sites,
+            self.analytics,
+            self.readiness,
+            threads=FakeThreads(),
+            reactor=self.clock,
         )
         self.cookies: dict[str, str] = {}
 
@@ -128,7 +133,7 @@ class Driver:
     ) -> Reply:
         """Make one request."""
         lines = {"Host": host, **(headers or {})}
-        if body or method in ("POST", "PATCH"):
+        if body or method in ("POST", "PATCH", "PUT"):
             lines["Content-Length"] = str(len(body))
         if self.cookies:
             lines["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())

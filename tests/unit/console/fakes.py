@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -26,10 +27,14 @@ from watchducks.analytics.results import (
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Registration, Site, SiteState
+from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
-from watchducks.registry.registry import Conflict, SiteNotFound
+from watchducks.registry.registry import Conflict, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CREATED = 1_795_000_000
 
@@ -111,6 +116,19 @@ class FakeSites:
         if site is None:
             raise SiteNotFound(name)
         changed = replace(site, signing=self.keys.stepped(site, step))
+        self.by_key[name_key(name)] = changed
+        return changed
+
+    async def keep_contents(
+        self, name: str, contents: ZoneContents, revision: int | None = None
+    ) -> Site:
+        self._check()
+        site = self.by_key.get(name_key(name))
+        if site is None:
+            raise SiteNotFound(name)
+        if revision is not None and site.revision != revision:
+            raise RevisionChanged
+        changed = replace(site, contents=contents, revision=site.revision + 1)
         self.by_key[name_key(name)] = changed
         return changed
 
@@ -260,3 +278,10 @@ class FakeReadiness:
 
     def checks(self) -> Mapping[str, bool]:
         return self.parts
+
+
+class FakeThreads:
+    """Does at once what threads would do later."""
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
