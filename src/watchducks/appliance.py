@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from watchducks import garbage
 from watchducks.background import Part, StartupError, ThreadPool
 from watchducks.model.rows import RowSink
 from watchducks.registry.feed import SiteFeed
@@ -92,6 +93,7 @@ class Appliance:
                 await self._start_the_console(registry, log_store)
         if "nameserver" in roles:
             await self._start_the_name_server(feed)
+        garbage.settle()
         self._checks["started"] = lambda: True
         self._log.info("ready")
 

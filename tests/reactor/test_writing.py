@@ -126,12 +126,15 @@ def test_only_bytes_are_written(either: Turning, wrong: Any) -> None:
 def test_writing_after_the_loss_is_ignored(either: Turning) -> None:
     protocol, peer = either.connect()
     transport = protocol.transport
+    transport.write(b"in time")
+    assert either.receive(peer, 7) == b"in time"
     peer.close()
     either.until(lambda: protocol.lost)
     transport.write(b"too late")
     transport.writeSequence([b"too", b"late"])
     either.turn()
     assert not either.errors
+    assert not transport._tempDataBuffer  # nor kept for as long as somebody holds the transport
 
 
 # --- producers ---

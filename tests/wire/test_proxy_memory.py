@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+
+from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from tests.wire.world import GET, OK, World
@@ -159,3 +162,30 @@ def test_a_plain_connection_closes_as_one_whatever_its_peer_says_of_the_visitors
     # What he still sends is read: closing with it unread would take the answer from him.
     assert world.transport.half_closed
     assert not world.transport.disconnecting
+
+
+def test_connections_and_their_exchanges_leave_no_cycles() -> None:
+    """Or they would pile up: Python looks for cycles rarely (:mod:`watchducks.garbage`)."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        world = World()
+        for _ in range(3):
+            world.receive(GET)
+            world.origins[0][0].dataReceived(OK)
+        world.receive(GET)
+        world.origins[0][0].dataReceived(OK[:-1])
+        for protocol, _ in (*world.origins, (world.visitor, None)):
+            protocol.connectionLost(Failure(ConnectionDone()))
+        world.visitor.transport = world.transport = None
+        protocol = None
+        world.origins.clear()
+        del world.visitor
+        gc.collect()
+        left = [type(one).__name__ for one in gc.garbage if "watchducks" in type(one).__module__]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left

@@ -97,7 +97,8 @@ class TlsEngine:
 _lib: Any = getattr(SSL, "_lib", None)
 _ffi: Any = getattr(SSL, "_ffi", None)
 _NEEDED: Final = (
-    *("SSL_read", "SSL_write", "SSL_get_error", "SSL_ERROR_WANT_READ"),
+    *("SSL_do_handshake", "SSL_read", "SSL_write"),
+    *("SSL_get_error", "SSL_ERROR_WANT_READ", "SSL_ERROR_ZERO_RETURN"),
     *("BIO_read", "BIO_write", "ERR_clear_error"),
 )
 
@@ -130,6 +131,15 @@ class DirectEngine(TlsEngine):
         self._into = handles._into_ssl  # noqa: SLF001
         self._from = handles._from_ssl  # noqa: SLF001
 
+    def handshake(self) -> bool:
+        ssl = self._ssl
+        result = _ssl_do_handshake(ssl)
+        if result == 1:
+            return True
+        if _ssl_get_error(ssl, result) == _WANT_READ:
+            return False
+        return super().handshake()  # fails once more, in pyOpenSSL's words
+
     def feed(self, data: bytes) -> None:
         if _bio_write(self._into, data, len(data)) != len(data):
             raise MemoryError
@@ -140,8 +150,11 @@ class DirectEngine(TlsEngine):
         if count > 0:
             data: bytes = _view[:count]
             return data
-        if _ssl_get_error(ssl, count) == _WANT_READ:
+        error = _ssl_get_error(ssl, count)
+        if error == _WANT_READ:
             return b""
+        if error == _ZERO_RETURN:
+            raise PeerClosed
         return super().read()  # fails or ends once more, in pyOpenSSL's words
 
     def encrypt(self, data: bytes) -> bytes:
@@ -178,7 +191,8 @@ class DirectEngine(TlsEngine):
 if direct_is_possible():
     _ssl_read, _ssl_write = _lib.SSL_read, _lib.SSL_write
     _bio_read, _bio_write = _lib.BIO_read, _lib.BIO_write
-    _ssl_get_error, _WANT_READ = _lib.SSL_get_error, _lib.SSL_ERROR_WANT_READ
+    _ssl_do_handshake, _ssl_get_error = _lib.SSL_do_handshake, _lib.SSL_get_error
+    _WANT_READ, _ZERO_RETURN = _lib.SSL_ERROR_WANT_READ, _lib.SSL_ERROR_ZERO_RETURN
     _buffer = _ffi.new("char[]", _BUFFER_BYTES)
     _view: Any = _ffi.buffer(_buffer)
     best_engine: type[TlsEngine] = DirectEngine

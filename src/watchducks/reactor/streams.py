@@ -28,6 +28,7 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python import log  # noqa: TID251 -- errors are logged as the stock reactor logs them
+from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
     from watchducks.reactor.loop import FastEPollReactor
@@ -47,6 +48,8 @@ class ShortCutStream(tcp.Connection):
 
     # Whether the stock code has this connection registered as a writer, and owns the buffers.
     _stock_writing = False
+    # Whether a write is known to be nothing but bytes to send; False: _may_collect() can tell.
+    _collects = False
     # Whether a send of ours failed. The stock code will find out, too, and closes the connection.
     _broken = False
     # Whether the loop will call flush().
@@ -100,10 +103,12 @@ class ShortCutStream(tcp.Connection):
     def _may_collect(self) -> bool:
         """Whether a write is nothing but bytes to send: no state of the stock code depends on it.
 
-        Repeated in :meth:`write`, where a call would be a tenth of the work.
+        Asked once, until something happens that could change it: each write would ask for eight
+        attributes, which is a fifth of what it costs.
         """
         return not (
             self._stock_writing
+            or self.TLS
             or not self.connected
             or self.disconnecting
             or self._writeDisconnecting
@@ -111,13 +116,10 @@ class ShortCutStream(tcp.Connection):
         )
 
     def write(self, data: bytes) -> None:
+        if not self._collects:
+            self._collects = self._may_collect()
         if (
-            self._stock_writing
-            or self.TLS  # asked each time: startTLS() may come after somebody kept `write`
-            or not self.connected
-            or self.disconnecting
-            or self._writeDisconnecting
-            or (self.producer is not None and (self.producerPaused or not self.streamingProducer))
+            not self._collects
             or type(data) is not bytes
             # Too much for the buffer: a producer has to be paused.
             or (length := self._tempDataLen + len(data)) > self.bufferSize
@@ -143,7 +145,7 @@ class ShortCutStream(tcp.Connection):
         self._collecting = False
         if self._aborting or not self._tempDataLen or not self.connected or self._stock_writing:
             return
-        if not self._may_collect():
+        if not self._collects:
             # Changed since the write. The stock code knows what has to follow it.
             self.startWriting()
             return
@@ -176,11 +178,26 @@ class ShortCutStream(tcp.Connection):
 
     def startWriting(self) -> None:
         self._stock_writing = True
+        self._collects = False
         super().startWriting()
 
     def stopWriting(self) -> None:
         self._stock_writing = False
         super().stopWriting()
+
+    # From then on a write is not what it was. (Closing and half-closing begin with startWriting.)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._collects = False
+        super().connectionLost(reason)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001
+        self._collects = False
+        super().registerProducer(producer, streaming)
+
+    def startTLS(self, *args: Any, **kwargs: Any) -> None:
+        self._collects = False
+        super().startTLS(*args, **kwargs)
 
 
 class StreamServer(ShortCutStream, tcp.Server):
