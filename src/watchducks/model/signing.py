@@ -48,7 +48,8 @@ DNSKEY_TTL_SECONDS: Final = 3_600
 # registry is known to give more than two.
 DS_TTL_SECONDS: Final = 172_800
 # How late one of our name servers may act: those that reach the registry follow within seconds, and
-# each may give an answer that it has at hand for another hour.
+# give answers that they have ready for ten minutes. The rest is for one that is cut off from the
+# registry for an hour or so while its owner is at work.
 PROPAGATION_SECONDS: Final = 7_200
 
 # Version of the packed form; what a later version wrote is not guessed at.

@@ -93,12 +93,21 @@ class ZoneKeys:
                 return confirm(before, now, self._longest_ttl(site))
             if before.phase is not Phase.SIGNED:
                 raise NotNow
-            return roll(before, self.make(site.zone), now)
+            return roll(before, self._successor(site), now)
         except NotNow:
             problem = Problem(
                 "not-now", "This does not fit the phase “{phase}”.", phase=before.phase.name.lower()
             )
             raise InvalidFields({"step": problem}) from None
+
+    def _successor(self, site: Site) -> ZoneKey:
+        """Return a new key that differs from the present one in its tag as well: the parent's DS
+        then says by its number whose it is."""
+        present = {key.tag for key in site.signing.keys}
+        while True:  # once in 65,536 rollovers it is made twice
+            key = self.make(site.zone)
+            if key.tag not in present:
+                return key
 
     def _longest_ttl(self, site: Site) -> int:
         """Return for how long, in seconds, an answer of the site's zone may be remembered."""

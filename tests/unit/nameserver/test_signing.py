@@ -56,6 +56,8 @@ inner         600 NS    ns.inner
 inner         600 DS    4711 13 2 00112233445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF
 ns.inner      600 A     198.51.100.53
 plain         600 NS    ns1.watchducks.example.
+beside        600 NS    ns.inner
+beside        600 NS    mail
 """
 
 
@@ -72,12 +74,12 @@ class SignedZone:
             site(ZONE, held=held, signing=signing), site("plain.example"), now=self.clock.seconds
         )
         self.held = held
-        signatures = Signatures(self.seals, clock=self.clock, per_second=per_second)
+        self.signatures = Signatures(self.seals, clock=self.clock, per_second=per_second)
         self.responder = Responder(
             self.zones,
             self.verdicts,
             clock=self.clock,
-            signer=Signer(self.zones, self.verdicts, signatures),
+            signer=Signer(self.zones, self.verdicts, self.signatures),
         )
 
     def later(self, seconds: float) -> None:
@@ -288,6 +290,26 @@ def test_a_referral_to_an_unsigned_zone(zone: SignedZone) -> None:
     assert not response.flags & dns.flags.AA
     assert proof(response) == ("plain.example.com.", numbers("NS"))
     assert zone.trusted(response) == ["plain.example.com. NSEC"]
+
+
+def test_addresses_beside_a_referral_are_signed_if_they_are_ours(zone: SignedZone) -> None:
+    response = zone.ask("host.beside")
+    assert {rrset.name.to_text() for rrset in response.additional} == {
+        *("ns.inner.example.com.", "mail.example.com.")
+    }
+    assert zone.trusted(response) == [
+        *("beside.example.com. NSEC", "mail.example.com. A", "mail.example.com. AAAA")
+    ]
+
+
+def test_names_without_end_do_not_push_out_the_signatures_of_others(zone: SignedZone) -> None:
+    zone.ask("nothing")  # signs the SOA, which stands in the zone
+    kept = len(zone.signatures._kept)
+    for number in range(20):
+        assert zone.ask(f"random{number}").authority
+        assert zone.ask(f"made{number}.wild", "TXT").answer
+    assert len(zone.signatures._kept) == kept
+    assert len(zone.signatures._proofs) >= 40
 
 
 def test_failover_answers_are_signed(zone: SignedZone) -> None:
