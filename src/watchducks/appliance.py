@@ -30,6 +30,7 @@ from watchducks.stores.sql import SqlStore
 if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
     from watchducks.lookups.assembly import Lookups
+    from watchducks.nameserver.counts import Counts
 
 # Twisted's reactors provide a dozen interfaces, and no one type names them all.
 Reactor = Any
@@ -83,8 +84,9 @@ class Appliance:
         cache = open_cache(settings.cache.url, reactor=self._reactor)
         await self._run("the cache", cache)
         registry, feed = await self._start_the_registry(cache)
+        logs: tuple[Schema, LogStore] | None = None
         if "proxy" in roles or "console" in roles:
-            schema, log_store = await self._start_the_log_store()
+            logs = schema, log_store = await self._start_the_log_store()
             if "proxy" in roles:
                 rows = await self._start_the_journal(log_store, schema)
                 await self._start_the_proxy(rows, registry, feed, cache)
@@ -92,7 +94,13 @@ class Appliance:
                 await self._start_the_scans(registry)
                 await self._start_the_console(registry, log_store)
         if "nameserver" in roles:
-            await self._start_the_name_server(feed)
+            from watchducks.nameserver.counts import Counts
+
+            # A name server alone counts only for a log store that somebody else can ask.
+            counts = Counts() if logs or not settings.logs.url.startswith("chdb:") else None
+            await self._start_the_name_server(feed, counts)
+            if counts is not None:
+                await self._start_the_counts(counts, logs)
         garbage.settle()
         self._checks["started"] = lambda: True
         self._log.info("ready")
@@ -137,14 +145,14 @@ class Appliance:
         self._checks["registry"] = lambda: feed.reachable
         return registry, feed
 
-    async def _start_the_log_store(self) -> tuple[Schema, LogStore]:
+    async def _start_the_log_store(self, *, required: bool = True) -> tuple[Schema, LogStore]:
         from watchducks.analytics.schema import Schema
         from watchducks.stores.logs import THREADS, open_log_store
 
         pool = await self._pool("logs", THREADS)
         store = open_log_store(self._settings.logs.url, pool=pool, reactor=self._reactor)
         directory = self._settings.node.data_dir / "journal"
-        schema = Schema(store, directory, clock=self._reactor, now=time.time)
+        schema = Schema(store, directory, clock=self._reactor, now=time.time, required=required)
         await self._run("the log store", schema)
         self._checks["logs"] = lambda: schema.ready
         return schema, store
@@ -206,7 +214,26 @@ class Appliance:
         )
         await self._run("the proxy", proxy)
 
-    async def _start_the_name_server(self, feed: SiteFeed) -> None:
+    async def _start_the_counts(self, counts: Counts, logs: tuple[Schema, LogStore] | None) -> None:
+        """Begin to store counts of DNS; questions are answered already, and need none of it.
+
+        :param logs: None: the name server is alone, and the log store is still to be opened.
+        """
+        from watchducks.analytics.dns import DnsCounts
+        from watchducks.nameserver.counts import CountReporter
+
+        if logs is None:
+            try:
+                logs = await self._start_the_log_store(required=False)
+            except StartupError as error:
+                self._log.error("DNS is not counted: {error}", error=str(error))
+                return
+        schema, store = logs
+        sink = DnsCounts(store, schema)
+        reporter = CountReporter(counts, sink, clock=self._reactor, now=time.time)
+        await self._run("the counts of DNS", reporter)
+
+    async def _start_the_name_server(self, feed: SiteFeed, counts: Counts | None) -> None:
         from watchducks.health.prober import Health
         from watchducks.health.reference import TcpReferences
         from watchducks.lookups.resolver import find_resolvers
@@ -257,6 +284,7 @@ class Appliance:
                 Cookies(secret, now=time.time), nsid=nsid, idle_seconds=TCP_IDLE_SECONDS
             ),
             limit=RateLimit(per_second, clock=self._reactor) if per_second else None,
+            counts=counts,
             identity=Identity(nsid) if nsid else None,
             signer=Signer(zones, health, signatures),
         )

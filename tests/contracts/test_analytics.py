@@ -16,15 +16,16 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.contracts.log_stores import KINDS, log_store, log_store_url, row
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
+from watchducks.analytics.dns import DnsCounts
 from watchducks.analytics.periods import DAY, HOUR, Period
 from watchducks.analytics.queries import Analytics
-from watchducks.analytics.results import ReferrerTraffic
-from watchducks.analytics.schema import Schema
+from watchducks.analytics.results import DnsNetwork, ReferrerTraffic
+from watchducks.analytics.schema import MIGRATIONS, Schema
 from watchducks.background import StartupError
 from watchducks.journal.enrich import days_of, enrich
 from watchducks.journal.records import FILE_HEADER, Encoder, decode
 from watchducks.model.rows import Row
-from watchducks.stores.interfaces import LogStore
+from watchducks.stores.interfaces import LogStore, StoreUnavailable
 
 CLOCK: Any = reactor
 
@@ -220,7 +221,7 @@ async def test_many_hosts_migrate_at_once_and_again(url: str, tmp_path: Path) ->
         for _ in range(2):
             await gatherResults([host(number) for number in range(4)])
         versions = await store.query("SELECT DISTINCT version FROM schema_versions")
-        assert versions == [(1,)]
+        assert sorted(versions) == [(migration.number,) for migration in MIGRATIONS]
         await insert(store, [row(START)])
         assert await store.query("SELECT count() FROM requests") == [(1,)]
 
@@ -251,3 +252,44 @@ async def test_a_first_start_without_the_store_is_an_error_and_a_later_one_is_no
 
         await eventually(CLOCK, ready, "the schema", 20)
         await schema.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_dns(url: str, tmp_path: Path) -> None:
+    async with log_store(url, reactor) as store:
+        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time)
+        counts = DnsCounts(store, schema)
+        one = ("example.com", "A", "NOERROR", "192.0.2.0/24", 1)
+        with pytest.raises(StoreUnavailable):
+            await counts.store(START, [one], "early")
+        await schema.start()
+        await counts.store(
+            START,
+            [
+                ("example.com", "A", "NOERROR", "192.0.2.0/24", 5),
+                ("example.com", "A", "NOERROR", "2001:db8::/48", 7),
+                ("example.com", "AAAA", "NXDOMAIN", "192.0.2.0/24", 3),
+                ("example.org", "A", "NOERROR", "192.0.2.0/24", 100),
+            ],
+            "first",
+        )
+        await counts.store(START + HOUR, [("example.com", "A", "NXDOMAIN", "", 1)], "second")
+        for outside in (START - 1, START + DAY):
+            await counts.store(outside, [one], f"outside-{outside}")
+
+        dns = await Analytics(store).dns("example.com", PERIOD)
+        assert dns.questions == 16
+        assert list(dns.types.items()) == [("A", 13), ("AAAA", 3)]
+        assert list(dns.rcodes.items()) == [("NOERROR", 12), ("NXDOMAIN", 4)]
+        assert dns.networks == (
+            DnsNetwork("192.0.2.0/24", 8),
+            DnsNetwork("2001:db8::/48", 7),
+            DnsNetwork("", 1),
+        )
+        first, second, *rest = dns.points
+        assert (first.time, first.questions) == (START, 15)
+        assert first.types == {"A": 12, "AAAA": 3}
+        assert second.rcodes == {"NXDOMAIN": 1}
+        assert [point.questions for point in rest] == [0] * 22
+        nobody = await Analytics(store).dns("example.net", PERIOD)
+        assert (nobody.questions, nobody.types, nobody.networks) == (0, {}, ())

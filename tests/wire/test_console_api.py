@@ -234,6 +234,10 @@ async def test_figures(driver: Driver) -> None:
     assert driver.api("GET", f"{base}/visitors?range=month").json["total"] > 0
     assert driver.api("GET", f"{base}/paths").json["paths"][0]["path"] == "/"
     assert driver.api("GET", f"{base}/referrers").json["referrers"][0]["host"] == "news.example"
+    dns = driver.api("GET", f"{base}/dns?range=day").json
+    assert (dns["site"], dns["zone"], dns["questions"]) == ("ducks", "ducks.example", 2400)
+    assert dns["points"][0]["types"] == {"A": 100}
+    assert dns["networks"] == [{"network": "192.0.2.0/24", "questions": 2400}]
     custom = f"{base}/traffic?range=custom&from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
     assert driver.api("GET", custom).json["from"] == "2026-11-01T00:00:00Z"
 
@@ -261,6 +265,10 @@ async def test_wrong_questions_for_figures(driver: Driver) -> None:
     assert_problem(driver.api("GET", "/api/v1/sites/no/traffic"), 404, "no-site")
     driver.analytics.away = True
     assert_problem(driver.api("GET", f"{base}/traffic"), 503, "unavailable")
+    assert_problem(driver.api("GET", f"{base}/dns"), 503, "unavailable")
+    assert_problem(driver.api("GET", "/api/v1/sites/no/dns"), 404, "no-site")
+    reply = driver.api("GET", f"{base}/dns?range=century")
+    assert "range" in assert_problem(reply, 422, "invalid-fields")["errors"]
 
 
 # --- records --------------------------------------------------------------------------------------

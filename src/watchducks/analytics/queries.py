@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from watchducks.analytics.periods import Period
 from watchducks.analytics.results import (
+    Dns,
+    DnsNetwork,
+    DnsPoint,
     Latency,
     LatencyPoint,
     PathLatency,
@@ -262,6 +266,47 @@ class Analytics:
         )
         return tuple(
             ReferrerTraffic(str(host), int(count), int(visitors)) for host, count, visitors in rows
+        )
+
+    async def dns(self, zone: str, period: Period, networks: int = 10) -> Dns:
+        """Return the DNS questions about a zone over time, and where the most came from.
+
+        :param zone: its registrable name, as the site has it.
+        """
+        places: dict[str, Value] = {
+            "zone": zone,
+            "start": period.start,
+            "end": period.until,
+            "bucket": period.bucket,
+        }
+        where = f"zone = %(zone)s AND {_WHERE}"
+        rows = await self._store.query(
+            f"SELECT {_BUCKET} AS b, type, rcode, sum(questions) FROM dns_questions"
+            f" WHERE {where} GROUP BY b, type, rcode",
+            places,
+        )
+        types = [Counter[str]() for _ in period.times]
+        rcodes = [Counter[str]() for _ in period.times]
+        for bucket, type_, rcode, count in rows:
+            types[int(bucket)][str(type_)] += int(count)
+            rcodes[int(bucket)][str(rcode)] += int(count)
+        found = await self._store.query(
+            f"SELECT network, sum(questions) AS n FROM dns_questions WHERE {where}"
+            f" GROUP BY network ORDER BY n DESC, network LIMIT {min(networks, MOST_ROWS)}",
+            places,
+        )
+        of_types, of_rcodes = sum(types, Counter[str]()), sum(rcodes, Counter[str]())
+        return Dns(
+            tuple(
+                DnsPoint(
+                    time, sum(types[bucket].values()), dict(types[bucket]), dict(rcodes[bucket])
+                )
+                for bucket, time in enumerate(period.times)
+            ),
+            sum(of_types.values()),
+            dict(of_types.most_common()),
+            dict(of_rcodes.most_common()),
+            tuple(DnsNetwork(str(network), int(count)) for network, count in found),
         )
 
     async def _query(self, sql: str, site_id: int, period: Period) -> list[tuple[Value, ...]]:

@@ -7,6 +7,7 @@ period, in order, and zero stands for "no data" (whether we were watching at all
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -157,6 +158,38 @@ class ReferrerTraffic:
     host: str
     requests: int
     visitors: int
+
+
+@dataclass(frozen=True, slots=True)
+class DnsPoint:
+    """Questions in one bucket: all, by type ("AAAA") and by response code ("NXDOMAIN")."""
+
+    time: int
+    questions: int
+    types: Mapping[str, int]
+    rcodes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DnsNetwork:
+    """Questions from one network of resolvers; "": of those that were not told apart."""
+
+    network: str
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """Questions about a zone, counted by the name servers once a minute.
+
+    :ivar types: the most frequent first; so are ``rcodes`` and ``networks``.
+    """
+
+    points: tuple[DnsPoint, ...]
+    questions: int
+    types: Mapping[str, int]
+    rcodes: Mapping[str, int]
+    networks: tuple[DnsNetwork, ...]
 
 
 def change(now: float | None, before: float | None) -> float | None:

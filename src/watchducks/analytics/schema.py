@@ -81,8 +81,25 @@ def _requests(version: Version) -> list[str]:
     ]
 
 
+def _dns_questions(version: Version) -> list[str]:
+    """Counts of DNS questions: as large as a zone is popular, and a month of them is one part."""
+    extras = f" TTL time + INTERVAL {RAW_DAYS} DAY" if version >= HAS_TTL else ""
+    if version >= HAS_DEDUPLICATION:
+        extras += f" SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+    return [
+        "CREATE TABLE IF NOT EXISTS dns_questions ("
+        " time DateTime('UTC'),"
+        " zone String,"
+        " type LowCardinality(String),"
+        " rcode LowCardinality(String),"
+        " network String,"
+        " questions UInt64"
+        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (zone, time)" + extras
+    ]
+
+
 # Forward only: a number that was released never changes and never goes.
-MIGRATIONS = (Migration(1, _requests),)
+MIGRATIONS = (Migration(1, _requests), Migration(2, _dns_questions))
 
 _VERSIONS = (
     "CREATE TABLE IF NOT EXISTS schema_versions (version UInt32, applied DateTime('UTC'))"
@@ -105,14 +122,17 @@ class Schema:
         *,
         clock: IReactorTime,
         now: Callable[[], float],
+        required: bool = True,
     ) -> None:
         """:param state_directory: ``data_dir/journal``: remembers that the store was once reached.
 
         :param now: POSIX seconds.
+        :param required: False: an outage at the first start is none of our business.
         """
         self._store = store
         self._marker = state_directory / "log-store-was-ready"
         self._now = now
+        self._required = required
         self._repeating = Repeating(
             self._retry, RETRY_SECONDS, clock=clock, log=self._log, name="preparing the log store"
         )
@@ -130,7 +150,7 @@ class Schema:
         try:
             await self.apply()
         except StoreUnavailable as error:
-            if not self._marker.exists():
+            if self._required and not self._marker.exists():
                 await self._store.stop()
                 raise StartupError(f"logs.url: cannot reach the log store: {error}") from None
             self._log.warn("the log store is not there, rows wait: {error}", error=str(error))

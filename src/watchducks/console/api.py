@@ -178,6 +178,18 @@ class Api:
         document = await self._figures.document(kind, site.id, chosen)
         return self._answers.json(request, {"site": site.name, **document})
 
+    @app.route("/api/v1/sites/<name>/dns", methods=["GET"])
+    async def dns(self, request: ConsoleRequest, name: str) -> bytes:
+        """Show the DNS questions about a site's zone over a period."""
+        chosen = self._figures.period(
+            argument(request, b"range"),
+            argument(request, b"from"),
+            argument(request, b"to"),
+        )
+        site = await self._site(name)
+        document = await self._figures.dns_document(site.zone, chosen)
+        return self._answers.json(request, {"site": site.name, "zone": site.zone, **document})
+
     # --------------------------------------------------------------------------------------------
 
     @app.handle_errors(Exception)

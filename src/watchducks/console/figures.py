@@ -64,16 +64,17 @@ class Figures:
             await self._analytics.paths(site_id, chosen, PAGE_PATHS),
         )
 
+    async def dns_document(self, zone: str, chosen: Period) -> dict[str, Any]:
+        """Return the JSON document of the DNS questions about a zone."""
+        dns = asdict(await self._analytics.dns(zone, chosen))
+        return {**_head(chosen), **dns}
+
     async def document(self, kind: str, site_id: int, chosen: Period) -> dict[str, Any]:
         """Return the JSON document of one kind of figures, one of :data:`KINDS`.
 
         ``time`` of a point is the beginning of its bucket in POSIX seconds.
         """
-        head = {
-            "from": rfc3339(chosen.start),
-            "to": rfc3339(chosen.end),
-            "bucket_seconds": chosen.bucket,
-        }
+        head = _head(chosen)
         if kind == "paths":
             paths = await self._analytics.paths(site_id, chosen, MOST_PATHS)
             return {**head, "paths": [asdict(path) for path in paths]}
@@ -97,6 +98,14 @@ class Figures:
             "total_before": visitors.visitors_before,
             "total_change": visitors.visitors_change,
         }
+
+
+def _head(chosen: Period) -> dict[str, Any]:
+    return {
+        "from": rfc3339(chosen.start),
+        "to": rfc3339(chosen.end),
+        "bucket_seconds": chosen.bucket,
+    }
 
 
 def rfc3339(posix_seconds: float) -> str:

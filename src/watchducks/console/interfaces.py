@@ -7,6 +7,7 @@ from typing import Protocol
 
 from watchducks.analytics.periods import Period
 from watchducks.analytics.results import (
+    Dns,
     Latency,
     PathTraffic,
     ReferrerTraffic,
@@ -96,6 +97,9 @@ class SiteFigures(Protocol):
         self, site_id: int, period: Period, limit: int = 10
     ) -> tuple[ReferrerTraffic, ...]:
         """Return the hosts whose pages led here."""
+
+    async def dns(self, zone: str, period: Period) -> Dns:
+        """Return the DNS questions about a zone."""
 
     async def requests_by_site(self, site_ids: Sequence[int], period: Period) -> dict[int, int]:
         """Return site id -> requests; silent sites are left out."""

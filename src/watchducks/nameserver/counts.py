@@ -159,6 +159,7 @@ class CountReporter:
         self._now = now
         # What was taken and is not stored yet, with its time and its name.
         self._waiting: tuple[int, list[Counted], str] | None = None
+        # The first time is at once: what was counted while the parts started.
         self._repeating = Repeating(
             self.report, REPORT_SECONDS, clock=clock, log=self._log, name="storing counts of DNS"
         )
@@ -192,7 +193,7 @@ class CountReporter:
             self._log.debug("counts of DNS wait for the log store: {error}", error=str(error))
             return
         except StoreRefused as error:
-            self._log.error("counts of DNS are lost: {error}", error=str(error))
+            self._log.error("a minute's counts of DNS are lost: {error}", error=str(error))
         self._waiting = None
 
 

@@ -11,6 +11,9 @@ from twisted.internet.defer import Deferred
 
 from watchducks.analytics.periods import Period
 from watchducks.analytics.results import (
+    Dns,
+    DnsNetwork,
+    DnsPoint,
     Latency,
     LatencyPoint,
     PathLatency,
@@ -264,6 +267,16 @@ class FakeAnalytics:
         self, site_id: int, period: Period, limit: int = 10
     ) -> tuple[ReferrerTraffic, ...]:
         return (ReferrerTraffic("news.example", 120, 80),)[:limit] if self.scale else ()
+
+    async def dns(self, zone: str, period: Period) -> Dns:
+        self._level(0)  # fails if it is away
+        types = {"A": self.scale} if self.scale else {}
+        points = tuple(
+            DnsPoint(time, self.scale, types, {"NOERROR": self.scale}) for time in period.times
+        )
+        total = self.scale * len(points)
+        networks = (DnsNetwork("192.0.2.0/24", total),)
+        return Dns(points, total, {"A": total}, {"NOERROR": total}, networks)
 
     async def requests_by_site(self, site_ids: Sequence[int], period: Period) -> dict[int, int]:
         total = sum(self._requests(period))
