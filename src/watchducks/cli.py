@@ -31,6 +31,8 @@ from watchducks.settings import Settings, SettingsError
 
 # The console answers from memory or one query; longer than this, something is wrong with it.
 API_SECONDS = 10.0
+# What the API accepts of a zone file (watchducks.lookups.zonefile), in octets.
+MAX_FILE_OCTETS = 512 * 1024
 
 
 # What the commands about a zone's keys ask the API for; None: only to be shown.
@@ -113,6 +115,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     change.add_argument("name")
     change.add_argument("values", nargs="+", type=_assignment, metavar="KEY=VALUE")
+    importing = actions.add_parser(
+        "import-zone",
+        parents=[remote],
+        help="import a zone file",
+        description="Import a zone file (BIND's format). Its records replace those of the same name"
+        " and type; what is added (+), removed (-) and worth a look (!) is printed.",
+    )
+    importing.add_argument("name")
+    importing.add_argument("file", type=Path, metavar="FILE", help="- reads standard input")
+    importing.add_argument(
+        "--replace", action="store_true", help="remove the records that the file does not have"
+    )
+    importing.add_argument(
+        "--dry-run", action="store_true", help="only say what would change; keep nothing"
+    )
     for action, text in (
         ("show", "show a site"),
         ("remove", "remove a site"),
@@ -182,10 +199,11 @@ async def _token(reactor: Any, settings: Settings) -> int:
 async def _remote(options: argparse.Namespace) -> int:
     url = (options.url or settings_module.find(options.config).console.url).rstrip("/")
     if options.command == "status":
-        code, body = await _ask("GET", f"{url}/readyz", options)
-        say(json.dumps(body) if options.json else _lines(body))
-        return 0 if code == 200 else 1
+        return await _status(f"{url}/readyz", options)
     sites = f"{url}/api/v1/sites"
+    site = f"{sites}/{_segment(getattr(options, 'name', ''))}"
+    if options.action == "import-zone":
+        return await _import_zone(f"{site}/records/import", options)
     if options.action == "add":
         fields = ("name", "domain", "origin", "email", "cohort")
         body = await _done(
@@ -194,27 +212,69 @@ async def _remote(options: argparse.Namespace) -> int:
     elif options.action == "list":
         body = await _all_sites(sites, options)
     elif options.action == "set":
-        body = await _done(
-            "PATCH", f"{sites}/{_segment(options.name)}", options, dict(options.values)
-        )
+        body = await _done("PATCH", site, options, dict(options.values))
     elif options.action in _KEY_STEPS:
-        body = await _key_step(f"{sites}/{_segment(options.name)}/dnssec", options)
+        body = await _key_step(f"{site}/dnssec", options)
     elif options.action == "show":
-        body = await _done("GET", f"{sites}/{_segment(options.name)}", options)
+        body = await _done("GET", site, options)
     else:
-        body = await _done("DELETE", f"{sites}/{_segment(options.name)}", options)
+        body = await _done("DELETE", site, options)
+    text = json.dumps(body, ensure_ascii=False) if options.json else _printed(options, body)
+    if text:  # of no sites there is nothing to say
+        say(text)
+    return 0
+
+
+def _printed(options: argparse.Namespace, body: Any) -> str:
+    """Return the API's answer as people read it."""
+    if options.action == "list":
+        keys = ("name", "domain", "origin", "cohort", "state")
+        return "\n".join("\t".join(str(site[key]) for key in keys) for site in body["sites"])
+    if options.action in _KEY_STEPS:
+        return _dnssec_lines(body)
+    return _lines(body) if body else f"{options.name} is removed."
+
+
+async def _status(url: str, options: argparse.Namespace) -> int:
+    code, body = await _ask("GET", url, options)
+    say(json.dumps(body) if options.json else _lines(body))
+    return 0 if code == 200 else 1
+
+
+async def _import_zone(url: str, options: argparse.Namespace) -> int:
+    """Import a zone file and print what that changed, as a diff does."""
+    wanted = {
+        "zonefile": _zone_file(options.file),
+        "replace": options.replace,
+        "dry_run": options.dry_run,
+    }
+    body = await _done("POST", url, options, wanted)
     if options.json:
         say(json.dumps(body, ensure_ascii=False))
-    elif options.action == "list":
-        for site in body["sites"]:
-            say(
-                "\t".join(str(site[key]) for key in ("name", "domain", "origin", "cohort", "state"))
-            )
-    elif options.action in _KEY_STEPS:
-        say(_dnssec_lines(body))
-    else:
-        say(_lines(body) if body else f"{options.name} is removed.")
+        return 0
+    for sign, records in (("-", body["removed"]), ("+", body["added"])):
+        for record in records:
+            say(f"{sign} {record['name']}\t{record['ttl']}\t{record['type']}\t{record['value']}")
+    for note in body["notes"]:
+        say(f"! {note['record']}: {note['message']}")
+    counts = f"{len(body['added'])} added, {len(body['removed'])} removed"
+    say(f"{counts}, {len(body['notes'])} notes." + ("" if body["kept"] else " Nothing is kept."))
     return 0
+
+
+def _zone_file(path: Path) -> str:
+    """Return a zone file's text. Comments in old files are often in another encoding than UTF-8."""
+    try:
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(MAX_FILE_OCTETS + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_OCTETS + 1)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from error
+    if len(data) > MAX_FILE_OCTETS:
+        raise CommandError(f"{path} is larger than {MAX_FILE_OCTETS} bytes")
+    return data.decode("utf-8", "replace")
 
 
 async def _key_step(url: str, options: argparse.Namespace) -> Any:

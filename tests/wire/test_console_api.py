@@ -359,3 +359,61 @@ def test_a_change_may_name_what_it_is_based_on(driver: Driver, condition: str, s
         assert_problem(reply, 412, "revision")
     late = driver.api("PUT", RECORDS, {"records": [], "revision": 9}, token)
     assert_problem(late, 412, "revision")
+
+
+ZONE_FILE = "$TTL 300\n@ SOA ns1 h 1 2 3 4 5\n@ MX 10 mail\nwww A 203.0.113.9\nmail A 203.0.113.8\n"
+A = {"name": "mail", "type": "A", "ttl": 300, "value": "203.0.113.8"}
+
+
+def test_a_zone_file_is_imported(driver: Driver) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    other = {"name": "@", "type": "TXT", "ttl": 5, "value": '"x"'}
+    old = {**MX, "value": "5 old.ducks.example."}
+    driver.api("PUT", RECORDS, {"records": [old, other]}, token)
+    wanted = {"zonefile": ZONE_FILE, "dry_run": True}
+    reply = driver.api("POST", f"{RECORDS}/import", wanted, token)
+    assert reply.json == {
+        "site": "ducks",
+        "zone": "ducks.example",
+        "added": [MX, A],
+        "removed": [old],
+        "notes": [
+            {
+                "record": "line 2",
+                "code": "server-made",
+                "message": "SOA: our name servers make it themselves.",
+            },
+            {
+                "record": "line 4 (www)",
+                "code": "made-by-us",
+                "message": "www is proxied, so its addresses are ours; this one is not kept.",
+            },
+        ],
+        "kept": False,
+        "revision": 2,
+    }
+    assert driver.api("GET", RECORDS).json["revision"] == 2
+    kept = driver.api("POST", f"{RECORDS}/import", {**wanted, "dry_run": False}, token).json
+    assert (kept["kept"], kept["revision"]) == (True, 3)
+    assert driver.api("GET", RECORDS).json["records"] == [MX, other, A]
+    replaced = driver.api("POST", f"{RECORDS}/import", {**wanted, "replace": "yes"}, token).json
+    assert (replaced["added"], replaced["removed"]) == ([], [other])
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "code"),
+    [
+        ({}, "zonefile", "missing"),
+        ({"zonefile": 5}, "zonefile", "missing"),
+        ({"zonefile": "@ A"}, "zonefile", "zone-file"),
+        ({"zonefile": "", "replace": 5}, "replace", "boolean"),
+        ({"zonefile": "", "x": 5}, "x", "unknown-field"),
+    ],
+)
+def test_wrong_imports(driver: Driver, body: object, field: str, code: str) -> None:
+    token = driver.api("POST", "/api/v1/sites", GOOD).json["token"]
+    document = assert_problem(
+        driver.api("POST", f"{RECORDS}/import", body, token), 422, "invalid-fields"
+    )
+    assert document["errors"][field]["code"] == code
+    assert_problem(driver.api("POST", f"{RECORDS}/import", body), 401, "unauthorized")

@@ -19,10 +19,11 @@ from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import Sites
 from watchducks.console.languages import Languages, mark
 from watchducks.console.registrations import Registrations
-from watchducks.console.zones import Zones
+from watchducks.console.zones import ImportRequest, Zones
 from watchducks.model.names import display_domain
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
+from watchducks.registry.records import Note
 from watchducks.registry.registry import RevisionChanged
 
 # A page of a list: what fits on a screen, and the most a program may ask for at once.
@@ -139,19 +140,44 @@ class Api:
             raise RevisionChanged
         fields = read_json_object(request)
         site, assembled = await self._zones.replace(site, fields)
-        language = self._languages.of(request)
         document = {
             **await self._zones.document(site),
-            "notes": [
-                {
-                    "record": note.place,
-                    "code": note.problem.code,
-                    "message": language.problem(note.problem),
-                }
-                for note in assembled.notes
-            ],
+            "notes": self._notes(request, assembled.notes),
         }
         return self._answers.json(request, document, headers={"ETag": _entity_tag(site)})
+
+    @app.route("/api/v1/sites/<name>/records/import", methods=["POST"])
+    async def import_records(self, request: ConsoleRequest, name: str) -> bytes:
+        """Import a zone file (``zonefile``): its records replace those of the same name and type,
+        or all (``replace``); with ``dry_run`` the answer only says what would change."""
+        await self._authorise(request, name)
+        site = await self._site(name)
+        if not _matches(header(request, b"if-match"), _entity_tag(site)):
+            raise RevisionChanged
+        wanted = ImportRequest.read(read_json_object(request))
+        found = await self._zones.importing(site, wanted.zonefile, replace=wanted.replace)
+        if not wanted.dry_run:
+            site = await self._zones.keep(site, found.contents)
+        document = {
+            "site": site.name,
+            "zone": site.zone,
+            **await self._zones.difference_document(found.difference),
+            "notes": self._notes(request, found.notes),
+            "kept": not wanted.dry_run,
+            "revision": site.revision,
+        }
+        return self._answers.json(request, document, headers={"ETag": _entity_tag(site)})
+
+    def _notes(self, request: ConsoleRequest, notes: Sequence[Note]) -> list[dict[str, str]]:
+        language = self._languages.of(request)
+        return [
+            {
+                "record": note.place,
+                "code": note.problem.code,
+                "message": language.problem(note.problem),
+            }
+            for note in notes
+        ]
 
     @app.route("/api/v1/cohorts", methods=["GET"])
     async def cohorts(self, request: ConsoleRequest) -> bytes:

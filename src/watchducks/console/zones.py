@@ -16,6 +16,7 @@ from watchducks.lookups.zonefile import read_zone_file
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import Site
 from watchducks.model.zones import ZoneContents
+from watchducks.registry.choices import yes_or_no
 from watchducks.registry.records import (
     Assembled,
     Candidate,
@@ -40,6 +41,41 @@ class Import:
     notes: Sequence[Note]
 
 
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What the API is asked to import.
+
+    :ivar replace: records that the file does not have are removed.
+    :ivar dry_run: nothing is kept.
+    """
+
+    zonefile: str
+    replace: bool = False
+    dry_run: bool = False
+
+    @classmethod
+    def read(cls, fields: Mapping[str, object]) -> ImportRequest:
+        """Return what ``fields`` ask for. :raises InvalidFields: with every problem."""
+        problems: dict[str, Problem] = {}
+        choices = {"replace": False, "dry_run": False}
+        for field, value in fields.items():
+            try:
+                if field in choices:
+                    choices[field] = yes_or_no(value)
+                elif field != "zonefile":
+                    name = field[:64].encode("ascii", "backslashreplace").decode()
+                    raise Problem("unknown-field", "There is no field {field}.", field=name)
+            except Problem as problem:
+                problems[field] = problem
+                break
+        text = fields.get("zonefile")
+        if not isinstance(text, str):
+            problems["zonefile"] = Problem("missing", "This field is required.")
+        elif not problems:
+            return cls(text, **choices)
+        raise InvalidFields(problems)
+
+
 class Zones:
     """Reads and changes what zones hold.
 
@@ -53,6 +89,10 @@ class Zones:
     async def document(self, site: Site) -> dict[str, Any]:
         """Return the zone as the API has it."""
         return await self._threads.run(_document, site)
+
+    async def difference_document(self, difference: Difference) -> dict[str, Any]:
+        """Return a difference as the API has it."""
+        return await self._threads.run(_difference_document, difference)
 
     async def replace(self, site: Site, fields: Mapping[str, object]) -> tuple[Site, Assembled]:
         """Replace all of a zone by what ``fields`` ask for; ``site`` is what the writer has seen.
@@ -80,11 +120,11 @@ class Zones:
         :param replace: records that the file does not have are removed.
         :raises InvalidFields: under ``zonefile``, the file cannot be read or used.
         """
-        return await self._threads.run(prepare_import, site, text, replace=replace)
+        return await self._threads.run(_prepare_import, site, text, replace=replace)
 
 
-def prepare_import(site: Site, text: str, *, replace: bool) -> Import:
-    """See :meth:`Zones.importing`. Blocks; the command uses it, too."""
+def _prepare_import(site: Site, text: str, *, replace: bool) -> Import:
+    """See :meth:`Zones.importing`. Blocks."""
     try:
         file = read_zone_file(text, site.zone)
         found = assemble(
@@ -114,6 +154,13 @@ def prepare_import(site: Site, text: str, *, replace: bool) -> Import:
 def _line(note: Note) -> int:
     digits = "".join(filter(str.isdigit, note.place.partition("(")[0]))
     return int(digits or "0")
+
+
+def _difference_document(difference: Difference) -> dict[str, Any]:
+    return {
+        "added": [document_of(record) for record in difference.added],
+        "removed": [document_of(record) for record in difference.removed],
+    }
 
 
 def _document(site: Site) -> dict[str, Any]:
