@@ -98,7 +98,7 @@ class Appliance:
 
             # A name server alone counts only for a log store that somebody else can ask.
             counts = Counts() if logs or not settings.logs.url.startswith("chdb:") else None
-            await self._start_the_name_server(feed, counts)
+            await self._start_the_name_server(registry, feed, counts)
             if counts is not None:
                 await self._start_the_counts(counts, logs)
         garbage.settle()
@@ -233,14 +233,18 @@ class Appliance:
         reporter = CountReporter(counts, sink, clock=self._reactor, now=time.time)
         await self._run("the counts of DNS", reporter)
 
-    async def _start_the_name_server(self, feed: SiteFeed, counts: Counts | None) -> None:
+    async def _start_the_name_server(
+        self, registry: Registry, feed: SiteFeed, counts: Counts | None
+    ) -> None:
         from watchducks.health.prober import Health
         from watchducks.health.reference import TcpReferences
+        from watchducks.lookups.missing import MissingNames
         from watchducks.lookups.resolver import find_resolvers
         from watchducks.nameserver.cookies import Cookies, kept_secret
         from watchducks.nameserver.guard import RateLimit
         from watchducks.nameserver.identity import Identity
         from watchducks.nameserver.listener import TCP_IDLE_SECONDS, NameServer
+        from watchducks.nameserver.misses import Misses
         from watchducks.nameserver.options import Options
         from watchducks.nameserver.signatures import Signatures
         from watchducks.nameserver.signing import Signer
@@ -275,6 +279,12 @@ class Appliance:
         )
         await self._run("the key file", key_file)
         signatures = Signatures(self._sealer, clock=self._reactor)
+        public = self._lookups()
+        misses = Misses(clock=self._reactor)
+        missing = MissingNames(
+            misses, registry, public.directory, public.client, clock=self._reactor
+        )
+        await self._run("the search for missing names", missing)
         server = NameServer(
             settings.nameserver.listen,
             zones,
@@ -287,6 +297,7 @@ class Appliance:
             counts=counts,
             identity=Identity(nsid) if nsid else None,
             signer=Signer(zones, health, signatures),
+            misses=misses,
         )
         await self._run("the name server", server)
 

@@ -10,12 +10,14 @@ from dns import rdatatype
 from dns.name import Name
 
 from watchducks.lookups.message import Found
+from watchducks.model.presentation import MAX_TTL, is_accepted, type_text
 from watchducks.model.scans import Note
-from watchducks.model.zones import MAX_ZONE_OCTETS, MAX_ZONE_RECORDS, Record
+from watchducks.model.zones import APEX, MAX_ZONE_OCTETS, MAX_ZONE_RECORDS, Record
 
 # What a zone's new servers make by themselves, and what only its old signer could.
-_SIGNING: Final = frozenset(
+_MADE_BY_SERVERS: Final = frozenset(
     {
+        rdatatype.SOA,
         rdatatype.RRSIG,
         rdatatype.NSEC,
         rdatatype.NSEC3,
@@ -28,23 +30,23 @@ _SIGNING: Final = frozenset(
         rdatatype.NXT,
     }
 )
+# Names, servers or types that one note lists.
+MAX_LISTED: Final = 5
 _ONLY_BELOW_THE_APEX: Final = frozenset({rdatatype.NS, rdatatype.DS, rdatatype.CNAME})
-# A TTL that no resolver honours: most forget after a day, all after a week.
-MAX_TTL: Final = 7 * 86_400
+
+
+def belongs(found: Found, apex: Name) -> bool:
+    """Whether a record is of the zone ``apex``, and none that its servers make themselves."""
+    if not found.owner.is_subdomain(apex) or found.type in _MADE_BY_SERVERS:
+        return False
+    return found.owner != apex or found.type not in _ONLY_BELOW_THE_APEX
 
 
 def record_of(found: Found, apex: Name) -> Record | None:
-    """Return what to keep of a record; None if it is none of the zone ``apex``, or not to be kept.
-
-    Hostile records end here: those of other zones, of types that are no data (RFC 6895 section 3.1:
-    128 to 255), and those that cannot be written as they were read.
-    """
+    """Return what to keep of a record that belongs to ``apex``; None if it cannot be written as it
+    was read, or if no zone may have it."""
     owner, type_ = found.owner, found.type
-    if not owner.is_subdomain(apex) or type_ in _SIGNING or type_ == rdatatype.SOA:
-        return None
-    if owner == apex and type_ in _ONLY_BELOW_THE_APEX:
-        return None
-    if rdatatype.is_metatype(rdatatype.RdataType.make(type_)) or type_ == 0:
+    if not is_accepted(type_):
         return None
     try:
         rdata = found.rdata.to_digestable()
@@ -59,6 +61,12 @@ def relative(owner: Name, apex: Name) -> bytes:
     return b"".join(bytes((len(label),)) + label.lower() for label in labels)
 
 
+def owner_of_host(host: str) -> bytes:
+    """Return the same of a host as :class:`~watchducks.model.zones.ZoneContents` writes it."""
+    labels = [] if host == APEX else host.encode("ascii").split(b".")
+    return b"".join(bytes((len(label),)) + label for label in labels)
+
+
 class Collection:
     """The records found so far, each once, and no more than a zone may hold.
 
@@ -70,12 +78,16 @@ class Collection:
         self._records: dict[tuple[bytes, int, bytes], Record] = {}
         self._octets = 0
         self._full = False
+        self._refused: set[int] = set()
 
     def add(self, found: Iterable[Found]) -> None:
         """Keep what belongs into the zone. Of two TTLs of one RRset the first is kept."""
         for one in found:
+            if not belongs(one, self._apex):
+                continue
             record = record_of(one, self._apex)
             if record is None:
+                self._refused.add(one.type)
                 continue
             key = (record.owner, record.type, record.rdata)
             if key in self._records:
@@ -99,12 +111,22 @@ class Collection:
 
     def notes(self) -> list[Note]:
         """Return what to say about what was left out."""
-        if not self._full:
-            return []
-        return [
-            Note(
-                "too-many-records",
-                "The zone is larger than we keep: only {records} of its records were read.",
-                {"records": len(self._records)},
+        notes = []
+        if self._refused:
+            types = ", ".join(map(type_text, sorted(self._refused)[:MAX_LISTED]))
+            notes.append(
+                Note(
+                    "refused-types",
+                    "There are records that cannot be kept, of type {types}.",
+                    {"types": types},
+                )
             )
-        ]
+        if self._full:
+            notes.append(
+                Note(
+                    "too-many-records",
+                    "The zone is larger than we keep: only {records} of its records were read.",
+                    {"records": len(self._records)},
+                )
+            )
+        return notes

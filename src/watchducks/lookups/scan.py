@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from watchducks.lookups import usual
 from watchducks.lookups.asking import Asking
 from watchducks.lookups.client import LookupFailed, Server
-from watchducks.lookups.found import Collection
+from watchducks.lookups.found import MAX_LISTED, Collection
 from watchducks.lookups.message import Found
 from watchducks.lookups.panel import Asks, Panel
 from watchducks.lookups.servers import Delegation, Directory, Zone
@@ -30,8 +30,6 @@ SCAN_SECONDS: Final = 8.0
 TRANSFER_SECONDS: Final = 3.0
 # Servers that are asked for a transfer; all of a zone's servers allow it, or none, nearly always.
 MAX_TRANSFERS: Final = 4
-# Names and servers that one note lists.
-MAX_LISTED: Final = 5
 
 
 class Scanner:

@@ -33,6 +33,7 @@ from watchducks.nameserver.counts import Counts
 from watchducks.nameserver.datagrams import MAX_QUERY_OCTETS, Answering, QuestionSocket
 from watchducks.nameserver.guard import RateLimit
 from watchducks.nameserver.identity import Identity
+from watchducks.nameserver.misses import Misses
 from watchducks.nameserver.options import Options
 from watchducks.nameserver.responder import Responder
 from watchducks.nameserver.signing import Signer
@@ -252,6 +253,7 @@ class NameServer:
         counts: Counts | None = None,
         identity: Identity | None = None,
         signer: Signer | None = None,
+        misses: Misses | None = None,
     ) -> None:
         """:param reactor: provides IReactorTCP, IReactorFDSet and IReactorTime.
 
@@ -268,6 +270,7 @@ class NameServer:
             counts=counts,
             identity=identity,
             signer=signer,
+            misses=misses,
         )
         self._streams = QuestionStreams(self._responder, clock=reactor)
         self._ports: list[IListeningPort | QuestionSocket] = []

@@ -39,6 +39,7 @@ from watchducks.nameserver.guard import (
     network_of,
 )
 from watchducks.nameserver.identity import Identity
+from watchducks.nameserver.misses import Misses
 from watchducks.nameserver.options import NOTHING, Options
 from watchducks.nameserver.replies import (
     MAX_CACHED_OCTETS,
@@ -85,6 +86,7 @@ class Responder:
         counts: Counts | None = None,
         identity: Identity | None = None,
         signer: Signer | None = None,
+        misses: Misses | None = None,
     ) -> None:
         """
         :param options: None: they are ignored, and everyone is taken to be where he says he is.
@@ -92,10 +94,12 @@ class Responder:
         :param counts: None: nothing is counted.
         :param identity: None: nobody is told which server this is.
         :param signer: None: no zone is signed.
+        :param misses: None: nobody wants to know which names are asked for in vain.
         """
         self._zones = zones
         self._verdicts = verdicts
         self._signer = signer
+        self._misses = misses
         self._clock = clock
         self._options = options
         self._limit = limit
@@ -195,6 +199,8 @@ class Responder:
 
     def _answer(self, query: Query, *, datagram: bool) -> Answer:
         answered = answer(self._zones, self._verdicts, query.question)
+        if answered.rcode == dns.ENAME and answered.zone is not None and self._misses is not None:
+            self._misses.note(answered.zone.apex, answered.last)
         if self._signer is None:
             return answered
         return self._signer.sign(query, answered, datagram=datagram)
