@@ -240,6 +240,7 @@ class Appliance:
         from watchducks.health.reference import TcpReferences
         from watchducks.lookups.missing import MissingNames
         from watchducks.lookups.resolver import find_resolvers
+        from watchducks.nameserver.alias import Aliases
         from watchducks.nameserver.cookies import Cookies, kept_secret
         from watchducks.nameserver.guard import RateLimit
         from watchducks.nameserver.identity import Identity
@@ -258,6 +259,9 @@ class Appliance:
             sender=settings.mail.sender,
         )
         feed.follow(zones.apply)
+        aliases = Aliases(zones, self._lookups().resolver, clock=self._reactor)
+        feed.follow(aliases.apply)
+        await self._run("the aliases", aliases)
         resolvers = find_resolvers(settings.node.resolvers)
         health = Health(
             settings.nameserver.health,

@@ -233,7 +233,7 @@ def _addresses(view: _View, held: Addresses, type_: int) -> RRset | None:
         if proxies:
             return _of_family(proxies, type_, ttl)
     known = None if held.alias is None else view.zones.alias(held.alias)
-    if known is not None:
+    if known or (known is not None and not held.proxied):
         found = known.get(type_)
         return found if isinstance(found, RRset) else None
     if not held.proxied:

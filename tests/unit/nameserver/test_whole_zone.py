@@ -387,6 +387,8 @@ def test_a_proxied_alias_is_the_proxies_then_the_other_name_then_the_origin() ->
     assert answered(asker.ask("example.com")) == [f"example.com. {TTL} IN A 198.51.100.7"]
     zones.learn(target, [ipaddress.ip_address("192.0.2.200")], 45)
     assert answered(asker.ask("example.com")) == ["example.com. 45 IN A 192.0.2.200"]
+    zones.learn(target, [], 45)
+    assert answered(asker.ask("example.com")) == [f"example.com. {TTL} IN A 198.51.100.7"]
 
 
 # --- types that are no questions ----------------------------------------------------------------
