@@ -28,6 +28,8 @@ from watchducks.nameserver.wire import Malformed
 
 CLIENT_OCTETS: Final = 8
 SERVER_OCTETS: Final = 16
+# Code and length, in front of an option's data.
+OPTION_HEAD_OCTETS: Final = 4
 # What others' server cookies may have (RFC 7873 section 4): they are not ours, but well-formed.
 MIN_OTHER_OCTETS: Final = 8
 MAX_OTHER_OCTETS: Final = 32
@@ -35,6 +37,11 @@ MAX_OTHER_OCTETS: Final = 32
 LIFE_SECONDS: Final = 3_600
 RENEW_SECONDS: Final = 1_800
 AHEAD_SECONDS: Final = 300
+# A resolver shows us the same cookie each time, so what was said to it is said again for so long
+# without working it out, which costs more than an answer. Nothing gets older than it may by more.
+REPEAT_SECONDS: Final = 60
+# Some 250 octets each, so 2.5 MB; when it is full it begins anew.
+MAX_REPEATED: Final = 10_000
 # Each key is used for the cookies made on one day (RFC 7873 section 7.1 asks for some 26 hours).
 # Keys come from the secret and the day: they change without anything being stored or agreed on.
 KEY_SECONDS: Final = 86_400
@@ -54,6 +61,8 @@ class Cookies:
         self._now = now
         # Those of the last two days that were needed; a client can name days as it likes.
         self._keys: dict[int, bytes] = {}
+        self._said: dict[tuple[bytes, str], tuple[bytes, bool]] = {}
+        self._forget_at = 0.0
 
     def respond(self, option: bytes, host: str) -> tuple[bytes, bool]:
         """Return the COOKIE option to respond with, and whether the client showed a valid cookie.
@@ -62,7 +71,19 @@ class Cookies:
         :param host: the client's address.
         :raises Malformed: it has an impossible length.
         """
-        now = int(self._now())
+        now = self._now()
+        if not 0 <= self._forget_at - now <= REPEAT_SECONDS:  # over, or the clock was set back
+            self._said.clear()
+            self._forget_at = now + REPEAT_SECONDS
+        said = self._said.get((option, host))
+        if said is None:
+            said = self._judged(option, host, int(now))
+            if len(self._said) >= MAX_REPEATED:
+                self._said.clear()
+            self._said[option, host] = said
+        return said
+
+    def _judged(self, option: bytes, host: str, now: int) -> tuple[bytes, bool]:
         client, shown = option[:CLIENT_OCTETS], option[CLIENT_OCTETS:]
         if len(client) < CLIENT_OCTETS or (
             shown and not MIN_OTHER_OCTETS <= len(shown) <= MAX_OTHER_OCTETS

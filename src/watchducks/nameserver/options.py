@@ -26,14 +26,17 @@ NOTHING: Final = Extra(b"", known=False)
 
 
 class Options:
-    """Answers the options we know; all others are ignored (RFC 6891 section 6.1.2)."""
+    """Answers the options we know; all others are ignored (RFC 6891 section 6.1.2).
+
+    :ivar cookies: for those who know that there is a cookie and nothing else.
+    """
 
     def __init__(self, cookies: Cookies, *, nsid: str, idle_seconds: float) -> None:
         """
         :param nsid: what tells this server from the others; "": it is not told.
         :param idle_seconds: how long a TCP connection may be idle.
         """
-        self._cookies = cookies
+        self.cookies = cookies
         self._nsid = write_option(NSID, nsid.encode()) if nsid else b""
         # In units of 100 ms.
         self._keepalive = write_option(TCP_KEEPALIVE, int(idle_seconds * 10).to_bytes(2, "big"))
@@ -49,7 +52,7 @@ class Options:
         extra, known = b"", False
         cookie = found.get(COOKIE)
         if cookie is not None:
-            extra, known = self._cookies.respond(cookie, host)
+            extra, known = self.cookies.respond(cookie, host)
         if NSID in found:
             extra += self._nsid
         if TCP_KEEPALIVE in found and not datagram:

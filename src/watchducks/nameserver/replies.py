@@ -22,8 +22,9 @@ MAX_CACHED_REPLIES: Final = 20_000
 # whoever asks for random names fills this one and pushes nothing out of the other. Resolvers ask
 # again for few of those: the AAAA of the names in use, and the mistakes of a zone's visitors.
 MAX_CACHED_OTHERS: Final = 5_000
-# Datagrams that come again octet for octet, but for the id: those of resolvers without cookies and
-# without random letter case. Some 250 octets each, so 1 MB; most questions are for few names.
+# Datagrams that come again octet for octet, but for id and cookie: those of resolvers without
+# random letter case. Some 250 octets each, so 1 MB each with cookies and without; most questions
+# are for few names.
 MAX_EXACT: Final = 5_000
 # Larger ones go by TCP, where a cache saves the smaller part; this keeps an entry's size in bounds.
 MAX_CACHED_OCTETS: Final = wire.MAX_UDP_OCTETS
@@ -33,6 +34,9 @@ MAX_CACHE_SECONDS: Final = 600.0
 
 _ONE_QUESTION: Final = bytes((0, 1, 0, 0, 0, 0, 0, 0))
 _ONE_QUESTION_AND_OPT: Final = bytes((0, 1, 0, 0, 0, 0, 0, 1))
+# How an option with a cookie begins (RFC 7873): a client's alone, and with ours.
+_CLIENT_COOKIE: Final = bytes((0, 10, 0, 8))
+_BOTH_COOKIES: Final = bytes((0, 10, 0, 24))
 # The root as owner, and the type: how an OPT record begins.
 _OPT_START: Final = bytes((0, 0, dns.OPT))
 
@@ -67,23 +71,34 @@ class Ready:
 
 
 class Exact(NamedTuple):
-    """The response to one datagram but for its id, which comes before ``response``."""
+    """The response to one datagram but for its id, which comes before ``response``, and for its
+    cookie, which comes after."""
 
     response: bytes
     ready: Ready
+
+
+def cookie_octets(data: bytes) -> int:
+    """Return how many octets of a cookie a datagram seems to end with: 0, or those of a client
+    cookie without or with a server cookie of ours."""
+    if data[-12:-8] == _CLIENT_COOKIE:
+        return 8
+    return 24 if data[-28:-24] == _BOTH_COOKIES else 0
 
 
 class ReplyCache:
     """What was answered, until a zone or a verdict changes.
 
     :ivar replies: of names that exist. :ivar others: of all others. Both by :func:`cache_key`.
-    :ivar exact: by the octets of the datagram behind its id.
+    :ivar exact: by the octets of the datagram behind its id, for those without EDNS options.
+    :ivar cookie: by the same without the cookie, for those with a cookie and nothing else.
     """
 
     def __init__(self) -> None:
         self.replies: dict[bytes, Ready] = {}
         self.others: dict[bytes, Ready] = {}
         self.exact: dict[bytes, Exact] = {}
+        self.cookie: dict[bytes, Exact] = {}
         self._zones_revision = -1
         self._verdicts_revision = -1
         self._forget_at = 0.0
@@ -99,6 +114,7 @@ class ReplyCache:
         self.replies.clear()
         self.others.clear()
         self.exact.clear()
+        self.cookie.clear()
         self._zones_revision = zones_revision
         self._verdicts_revision = verdicts_revision
         self._forget_at = now + MAX_CACHE_SECONDS
@@ -110,14 +126,25 @@ class ReplyCache:
         else:
             _remember(self.others, MAX_CACHED_OTHERS, key, ready)
 
-    def remember_exact(self, query: bytes, key: bytes, response: bytes, ready: Ready) -> None:
-        """Remember the response to a datagram without options whose cache key is ``key``.
+    def remember_exact(
+        self, query: bytes, options: bytes, key: bytes, response: bytes, ready: Ready
+    ) -> None:
+        """Remember the response to a datagram whose cache key is ``key``, if it may come again.
 
-        Random letter case does not come again, and is left out.
+        Random letter case does not come again, nor do options other than a cookie.
+
+        :param options: those of the query.
         """
-        name = query[wire.HEADER_OCTETS : query.find(0, wire.HEADER_OCTETS)]
-        if key.startswith(name):
+        end = query.find(0, wire.HEADER_OCTETS)
+        if not key.startswith(query[wire.HEADER_OCTETS : end]):
+            return
+        if not options:
             _remember(self.exact, MAX_EXACT, query[2:], Exact(response[2:], ready))
+            return
+        octets = cookie_octets(options)
+        if octets and len(options) == octets + 4:
+            # The response ends with both cookies.
+            _remember(self.cookie, MAX_EXACT, query[2:-octets], Exact(response[2:-24], ready))
 
 
 def make_ready(reply: Reply, query: Query, zone: bytes, *, spare: bool) -> Ready:

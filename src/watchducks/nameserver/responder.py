@@ -29,6 +29,7 @@ from twisted.names import dns
 from watchducks.model.verdicts import Verdicts
 from watchducks.nameserver import wire
 from watchducks.nameserver.answer import Answer, answer
+from watchducks.nameserver.cookies import CLIENT_OCTETS, OPTION_HEAD_OCTETS
 from watchducks.nameserver.counts import Counts, Subject
 from watchducks.nameserver.guard import (
     MAX_AMPLIFICATION,
@@ -43,9 +44,11 @@ from watchducks.nameserver.misses import Misses
 from watchducks.nameserver.options import NOTHING, Options
 from watchducks.nameserver.replies import (
     MAX_CACHED_OCTETS,
+    Exact,
     Ready,
     ReplyCache,
     cache_key,
+    cookie_octets,
     make_ready,
 )
 from watchducks.nameserver.signatures import CannotSign, TooManySignatures
@@ -131,15 +134,17 @@ class Responder:
     def _cached(self, data: bytes, host: str, *, datagram: bool) -> bytes | None:
         cache = self._cache
         cache.keep_up(self._zones.revision, self._verdicts.revision, self._clock.seconds())
-        exact = cache.exact.get(data[2:]) if datagram else None
-        if exact is not None:
-            verdict = self._account(exact.ready, network_of(host), known=False)
-            if verdict is Verdict.SEND:
-                return data[:2] + exact.response
-            if verdict is Verdict.DROP:
-                return None
-            end = data.find(0, wire.HEADER_OCTETS) + 5
-            return exact.ready.render(data, end, cut=True)
+        if datagram:
+            exact = cache.exact.get(data[2:])
+            if exact is not None:
+                return self._again(data, exact, b"", host, known=False)
+            octets = cookie_octets(data)
+            exact = cache.cookie.get(data[2:-octets]) if octets else None
+            if exact is not None and self._options is not None:
+                option, known = self._options.cookies.respond(data[-octets:], host)
+                # One that is not ours, or old, makes the asker a stranger: other limits are his.
+                if known or octets == CLIENT_OCTETS:
+                    return self._again(data, exact, option, host, known=known)
         key = cache_key(data)
         ready = None
         if key is not None:
@@ -153,9 +158,26 @@ class Responder:
             octets = data[end + 3] << 8 | data[end + 4]
             options = data[end + wire.OPT_OCTETS :]
         response = self._sent(data, end, octets, options, ready, host, datagram=datagram)
-        if datagram and not options and response is not None and not response[2] & wire.TC:
-            cache.remember_exact(data, key, response, ready)
+        heard = not options or self._options is not None
+        if datagram and heard and response is not None and not response[2] & wire.TC:
+            cache.remember_exact(data, options, key, response, ready)
         return response
+
+    def _again(
+        self, data: bytes, exact: Exact, cookie: bytes, host: str, *, known: bool
+    ) -> bytes | None:
+        """Return the response to a datagram that came before.
+
+        :param cookie: the option to be sent; b"": none.
+        """
+        verdict = self._account(exact.ready, network_of(host), known=known)
+        if verdict is Verdict.SEND:
+            return data[:2] + exact.response + cookie[OPTION_HEAD_OCTETS:]
+        if verdict is Verdict.DROP:
+            return None
+        end = data.find(0, wire.HEADER_OCTETS) + 5
+        response = exact.ready.render(data, end, cut=True)
+        return _with_options(response, cookie) if cookie else response
 
     def _answered(
         self, data: bytes, key: bytes | None, host: str, *, datagram: bool
@@ -243,10 +265,7 @@ class Responder:
                 ready = self._smaller(data, most - len(extra.options), ready)
             cut = len(ready.sections) > room
         response = ready.render(data, end, cut=cut)
-        if extra.options:
-            # The OPT is the last record, and the length of its data the last two octets.
-            return response[:-2] + len(extra.options).to_bytes(2, "big") + extra.options
-        return response
+        return _with_options(response, extra.options) if extra.options else response
 
     def _account(self, ready: Ready, network: Network, *, known: bool) -> Verdict:
         """Count the question, and return what becomes of its response.
@@ -288,6 +307,11 @@ class Responder:
             self._log.failure("{count} questions were answered with SERVFAIL", count=self._failures)
             self._reported = now
             self._failures = 0
+
+
+def _with_options(response: bytes, options: bytes) -> bytes:
+    # The OPT is the last record, and the length of its data the last two octets.
+    return response[:-2] + len(options).to_bytes(2, "big") + options
 
 
 _ERRORS: Final = Kind(_OUTSIDE, b"error")

@@ -14,7 +14,9 @@ from watchducks.nameserver.cookies import (
     AHEAD_SECONDS,
     KEY_SECONDS,
     LIFE_SECONDS,
+    MAX_REPEATED,
     RENEW_SECONDS,
+    REPEAT_SECONDS,
     Cookies,
     kept_secret,
     server_cookie,
@@ -164,3 +166,23 @@ def test_without_a_disk_there_is_a_secret_all_the_same(tmp_path: Path) -> None:
     with capturedLogs() as events:
         assert len(kept_secret(tmp_path / "nameserver" / "cookie-secret", LOG)) == 32
     assert len(events) == 2
+
+
+def test_what_was_said_is_said_again_for_a_minute_and_no_longer() -> None:
+    time = Time()
+    cookies = Cookies(SECRET, now=time)
+    first = cookies.respond(CLIENT, HOST)
+    time.now += REPEAT_SECONDS
+    assert cookies.respond(CLIENT, HOST) == first
+    time.now += 1
+    second = cookies.respond(CLIENT, HOST)
+    assert second != first
+    time.now -= 10_000  # the clock was wrong
+    assert cookies.respond(CLIENT, HOST) not in (first, second)
+
+
+def test_clients_cannot_make_it_remember_without_end() -> None:
+    cookies = Cookies(SECRET, now=Time())
+    for number in range(MAX_REPEATED + 5):
+        cookies.respond(number.to_bytes(8, "big"), HOST)
+    assert len(cookies._said) == 5

@@ -90,12 +90,69 @@ def test_every_answer_has_a_cookie_for_who_has_one_also_from_the_cache(name: str
         cookie = cookie_of(response)
         assert (cookie[:8], len(cookie)) == (CLIENT_COOKIE, 24)
         assert guarded.responder._options is not None
-        assert guarded.responder._options._cookies.respond(cookie, HOST)[1]
+        assert guarded.responder._options.cookies.respond(cookie, HOST)[1]
         plain = guarded.ask(query(name))
         assert plain is not None
         assert plain.options == ()
         assert plain.answer == response.answer
         assert plain.authority == response.authority
+
+
+@pytest.mark.parametrize("per_second", [0, 2])
+def test_cookies_that_come_again_are_judged_again(per_second: int) -> None:
+    """Fast and slow: a cookie's first question is worked out, the others have less to do."""
+    guarded = Guarded(per_second=per_second)
+    guarded.verdicts.set(*MANY[:30])  # more than four times the question
+    cookie = guarded.cookie()
+    other = guarded.cookie(STRANGER)
+    for _ in range(4):
+        whole = guarded.ask(query(cookie=cookie))
+        assert whole is not None
+        assert len(rdatas(whole.answer)) == 30
+        assert cookie_of(whole) == cookie
+        guarded.clock.advance(1)
+        for stolen in (other, cookie[:-1] + bytes((cookie[-1] ^ 1,))):
+            cut = guarded.ask(query(cookie=stolen))
+            assert cut is not None
+            assert cut.flags & dns.flags.TC
+            assert len(cookie_of(cut)) == 24
+        guarded.clock.advance(1)
+        guarded.ask(query("example.com", cookie=cookie), STRANGER)
+        guarded.ask(query("nope.example.com", cookie=CLIENT_COOKIE[::-1]))
+        fresh = guarded.ask(query("nope.example.com", cookie=CLIENT_COOKIE))
+        assert fresh is not None
+        assert cookie_of(fresh)[:8] == CLIENT_COOKIE
+        assert fresh.rcode() == dns.rcode.NXDOMAIN
+        assert len(guarded.responder._cache.cookie) == 2
+    guarded.clock.advance(3_601)
+    old = guarded.ask(query(cookie=cookie))
+    assert old is not None
+    assert old.flags & dns.flags.TC
+    assert cookie_of(old) != cookie
+
+
+def test_what_is_cut_for_its_rate_has_a_cookie_also_from_the_cache() -> None:
+    guarded = Guarded(per_second=1)
+    for _ in range(3):
+        guarded.clock.advance(1)
+        guarded.ask(query(cookie=CLIENT_COOKIE))
+    assert guarded.responder._cache.cookie
+    assert outcomes(guarded, query(cookie=CLIENT_COOKIE), 2) == "dc"
+    guarded.ask(query(cookie=CLIENT_COOKIE))
+    cut = guarded.ask(query(cookie=CLIENT_COOKIE))
+    assert cut is not None
+    assert (len(cookie_of(cut)), cut.answer) == (24, [])
+
+
+def test_a_cookie_that_is_cut_off_is_no_cookie_that_came_before() -> None:
+    guarded = Guarded()
+    packet = query(cookie=CLIENT_COOKIE).to_wire()
+    for _ in range(3):
+        guarded.responder.respond(packet, HOST, datagram=True)
+    for wrong in (packet[:-8], packet[:-1], packet + b"x", packet[:-12]):
+        response = guarded.responder.respond(wrong, HOST, datagram=True)
+        assert response is not None
+        assert response[3] & 15 == dns.rcode.FORMERR
 
 
 def test_a_cookie_of_an_impossible_length_is_a_format_error() -> None:
