@@ -237,6 +237,28 @@ def test_a_body_that_drips_is_given_up_and_one_that_flows_slowly_is_not() -> Non
             assert 20 * 300 < world.rows[0].request_bytes < 30 * 300
 
 
+def test_bodies_that_do_not_come_leave_room_for_those_who_only_ask() -> None:
+    world = Http2World(Limits(origin_exchanges=6, origin_uploads=3))
+    for stream_id in (1, 3, 5, 7):
+        world.client.send_headers(stream_id, POST)
+        world.exchange()
+        if stream_id < 7:
+            world.connect_origin()
+    assert [(row.status, row.reason) for row in world.rows] == [(503, "overloaded")]
+    world.client.send_headers(9, REQUEST, end_stream=True)
+    world.exchange()
+    world.connect_origin()
+    assert len(world.rows) == 1
+    # Whose body has come, or never will, makes room for another.
+    world.client.end_stream(1)
+    world.client.reset_stream(3)
+    world.exchange()
+    for stream_id in (11, 13, 15):
+        world.client.send_headers(stream_id, POST)
+        world.exchange()
+    assert [row.reason for row in world.rows] == ["overloaded", "visitor-left", "overloaded"]
+
+
 def test_a_visitor_is_not_blamed_for_an_origin_that_is_slow_to_take_his_body() -> None:
     world = Http2World(Limits(request_body_idle_seconds=10, origin_stalled_seconds=100))
     world.client.send_headers(1, POST)

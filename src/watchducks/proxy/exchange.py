@@ -72,6 +72,7 @@ class Exchange:
         "_route",
         "_status",
         "_tunnel",
+        "_uploading",
         "_visitor",
         "_wall_began",
     )
@@ -98,6 +99,7 @@ class Exchange:
         self._connection: OriginConnection | None = None
         self._looking_up = False
         self._leasing: OriginPool | None = None
+        self._uploading: OriginPool | None = None
         self._left: Reason | None = None
         self._over = False
         self._begun = False
@@ -171,6 +173,11 @@ class Exchange:
 
     def _connect(self, route: Route) -> None:
         pool = self._context.pools.of(route, self._visitor.scheme)
+        if self._request.length:
+            if not pool.begin_upload(self):
+                self._refuse(Reason.OVERLOADED)
+                return
+            self._uploading = pool
         if not self._retried:
             connection = pool.take(replayable=self._request.replayable)
             if connection is not None:
@@ -299,6 +306,8 @@ class Exchange:
     def request_end(self, trailers: Trailers = ()) -> None:
         """The request's body is complete, or the visitor sends no more through the tunnel. Not
         called for a request without a body."""
+        if self._uploading is not None:
+            self._uploading.end_upload(self)
         if self._connection is not None:
             self._connection.end_body(trailers_to_pass(trailers) if trailers else ())
 
@@ -395,6 +404,8 @@ class Exchange:
         if self._over:
             return
         self._over = True
+        if self._uploading is not None:
+            self._uploading.end_upload(self)
         if route is not None:
             self._context.sink.record(
                 Row(

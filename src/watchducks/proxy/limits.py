@@ -75,6 +75,9 @@ class Limits:
     pooled_total: int = 2048
     # Exchanges with one origin at the same time: a dead one then holds at most so many visitors.
     origin_exchanges: int = 512
+    # Of these, those whose request's body is still to come: a visitor decides how long that takes.
+    # Half, so that whoever wants to read can. A form comes whole, and counts for a moment.
+    origin_uploads: int = 256
     # Connections to one origin that are being made at the same time. A healthy one takes 64 in one
     # round trip; one that drops packets then holds these and the line, not all its exchanges.
     origin_connecting: int = 64

@@ -7,6 +7,8 @@ One :class:`OriginPool` for each (scheme, address, port, identity). Its rules:
   them wait for a connection to be made; some more wait in line, briefly, for their turn or for a
   connection that another gives back, and any further are refused, so that one dead origin cannot
   hold the memory of all;
+* at most ``origin_uploads`` of them wait for more of a request's body, so that visitors who drip
+  theirs leave room for the others;
 * a pool without connections and waiters is forgotten.
 """
 
@@ -120,6 +122,7 @@ class OriginPool:
         self._connecting = 0  # of those that are busy
         self._waiting: deque[_Waiting] = deque()
         self._calling = False  # those in line, one after the other
+        self._uploads: set[object] = set()
         # TLS connections that have not brought an answer yet, so that their session is not kept.
         self._fresh: set[OriginConnection] = set()
 
@@ -149,6 +152,18 @@ class OriginPool:
         self.deadlines.clear(connection)
         self._busy += 1
         return connection
+
+    def begin_upload(self, who: object) -> bool:
+        """Count ``who`` as one whose request's body is still to come, until :meth:`end_upload`;
+        False: there are enough of them."""
+        if len(self._uploads) >= self.limits.origin_uploads:
+            return False
+        self._uploads.add(who)
+        return True
+
+    def end_upload(self, who: object) -> None:
+        """The body has come, or does not come any more."""
+        self._uploads.discard(who)
 
     async def lease(self, who: object, *, replayable: bool, new: bool = False) -> OriginConnection:
         """Return a connection, to be given back by :meth:`release`; wait for one if need be.
