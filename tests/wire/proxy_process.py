@@ -1,6 +1,9 @@
-"""A proxy in a process of its own, for tests that measure it: ``proxy_process.py ORIGIN_PORT``.
+"""A proxy in a process of its own, for tests and benchmarks that measure it:
+``proxy_process.py ORIGIN_PORT ADDRESSES``.
 
-Prints the port of its http listener once it listens, and serves until it is ended.
+Serves :data:`HOST` from the origin at 127.0.0.1, and ``N.example`` from that at 127.0.0.N, for each
+N from 1 to ADDRESSES. Prints the ports of its http and https listeners once it listens, and serves
+until it is ended.
 """
 
 from __future__ import annotations
@@ -13,11 +16,24 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(_ROOT), str(_ROOT / "src")]
 
-from twisted.internet.defer import Deferred  # noqa: E402 - found by the path above
+from watchducks.reactor import install  # noqa: E402 - found by the path above
 
-from tests.wire.proxying import HOST, FakeCertificates, FakeRoutes, Rows, route_to  # noqa: E402
+install()
+
+from twisted.internet.defer import Deferred  # noqa: E402 - after the reactor
+
+from tests.unit.certificates.authority import Authority  # noqa: E402
+from tests.wire.proxying import HOST, FakeCertificates, FakeRoutes, route_to  # noqa: E402
+from watchducks.model.rows import Row  # noqa: E402
 from watchducks.proxy.service import Proxy  # noqa: E402
 from watchducks.settings import parse  # noqa: E402
+
+
+class NoRows:
+    """A RowSink that keeps none: they are not what is measured."""
+
+    def record(self, row: Row) -> None:
+        """Forget it."""
 
 
 def main() -> None:
@@ -27,21 +43,31 @@ def main() -> None:
     reactor: Any = installed
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    routes = FakeRoutes()
-    routes.routes[HOST] = route_to(int(sys.argv[1]))
+    port = int(sys.argv[1])
+    routes, certificates = FakeRoutes(), FakeCertificates()
+    routes.routes[HOST] = route_to(port)
+    for number in range(1, 1 + int(sys.argv[2])):
+        host = f"{number}.example"
+        routes.routes[host] = route_to(
+            port, site_id=100 + number, domain=host, address=f"127.0.0.{number}"
+        )
+    certificates.hold(Authority(), HOST)
     settings = parse(
         {
             "node": {"name": "edge-test", "roles": ["proxy"], "data_dir": "/nonexistent"},
-            "proxy": {"http": ["tcp:0:interface=127.0.0.1"], "https": []},
+            "proxy": {
+                "http": ["tcp:0:interface=127.0.0.1"],
+                "https": ["tcp:0:interface=127.0.0.1"],
+            },
         }
     )
     proxy = Proxy(
-        settings, routes=routes, certificates=FakeCertificates(), sink=Rows(), reactor=reactor
+        settings, routes=routes, certificates=certificates, sink=NoRows(), reactor=reactor
     )
 
     def started(_: None) -> None:
-        address: Any = proxy.bound_addresses["http"][0]
-        sys.stdout.write(f"{address.port}\n")
+        ports: list[Any] = [proxy.bound_addresses[scheme][0] for scheme in ("http", "https")]
+        sys.stdout.write(f"{ports[0].port} {ports[1].port}\n")
         sys.stdout.flush()
 
     def failed(reason: object) -> None:

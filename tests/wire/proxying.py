@@ -241,8 +241,15 @@ class _ServerWith:
         return SSL.Connection(self._context, None)
 
 
-def route_to(port: int, *, scheme: Any = "http", site_id: int = 7, domain: str = HOST) -> Route:
-    origin = OriginAddress(scheme, ipaddress.ip_address("127.0.0.1"), port)
+def route_to(
+    port: int,
+    *,
+    scheme: Any = "http",
+    site_id: int = 7,
+    domain: str = HOST,
+    address: str = "127.0.0.1",
+) -> Route:
+    origin = OriginAddress(scheme, ipaddress.ip_address(address), port)
     return Route(site_id, "ducks", domain, origin)
 
 

@@ -1,21 +1,18 @@
-"""Who may come in, as whom, how often, and how slowly: over loopback sockets."""
+"""Who may come in, as whom, and how often: over loopback sockets."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import pytest
 import pytest_twisted
 from OpenSSL import SSL
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 
 from tests.wire.proxying import HOST, RawVisitor, Running, running, wait_for
 from tests.wire.test_proxy_tls import captured_hello, run_raw
-from tests.wire.test_tls_stress import One
 from watchducks.background import StartupError
 from watchducks.model.sites import SiteChoices
 from watchducks.proxy.limits import Limits
@@ -267,56 +264,3 @@ def _reactor() -> Any:
     from twisted.internet import reactor
 
     return reactor
-
-
-async def median_seconds(run: Running) -> float:
-    """Return how long a request on a new TLS connection takes, the handshake included."""
-    waits = []
-    for _ in range(20):
-        began = _reactor().seconds()
-        visitor = await run.visit_tls(HOST, GET)
-        await visitor.until_has(b"hello")
-        waits.append(_reactor().seconds() - began)
-        visitor.transport.abortConnection()
-    return float(sorted(waits)[len(waits) // 2])
-
-
-# How many connections hang in their handshake while others are served.
-DRIPPING = 5000
-
-
-@pytest_twisted.ensureDeferred
-async def test_five_thousand_dripping_handshakes_delay_nobody() -> None:
-    reactor = _reactor()
-    async with running(limits=Limits(client_hello_seconds=60, handshake_seconds=60)) as run:
-        run.certificates.hold(run.authority, HOST)
-        alone = await median_seconds(run)
-        hello = await captured_hello(run)
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", run.https_port)
-        dripping: list[RawVisitor] = []
-        try:
-            for number in range(DRIPPING):
-                visitor = RawVisitor()
-                await endpoint.connect(One(visitor))
-                dripping.append(visitor)
-                # Every tenth one gets as far as our answer, and leaves its own unfinished.
-                visitor.send(hello if number % 10 == 0 else hello[:20])
-            ticks = count()
-            early = [visitor for number, visitor in enumerate(dripping) if number % 10]
-
-            def drip() -> None:
-                tick = next(ticks)
-                for visitor in early[tick % 45 :: 45]:  # a hundred of them
-                    visitor.send(hello[20 + tick // 45 :][:1])
-
-            drops = LoopingCall(drip)
-            dropping = drops.start(0.05)
-            with_them = await median_seconds(run)
-            drops.stop()
-            await dropping
-            # Opening and dripping cost this process, too, and the machine may be busy.
-            assert with_them < 5 * alone + 0.25
-            assert not any(visitor.closed for visitor in dripping)
-        finally:
-            for visitor in dripping:
-                visitor.transport.abortConnection()
