@@ -18,6 +18,7 @@ from watchducks.background import Part, StartupError, ThreadPool
 from watchducks.model.rows import RowSink
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.keys import ZoneKeys
+from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
 from watchducks.registry.sealing import KeyFile, Sealer
 from watchducks.routes import RouteTable
@@ -30,6 +31,7 @@ from watchducks.stores.sql import SqlStore
 if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
     from watchducks.lookups.assembly import Lookups
+    from watchducks.lookups.parents import Parents
     from watchducks.nameserver.counts import Counts
 
 # Twisted's reactors provide a dozen interfaces, and no one type names them all.
@@ -91,8 +93,8 @@ class Appliance:
                 rows = await self._start_the_journal(log_store, schema)
                 await self._start_the_proxy(rows, registry, feed, cache)
             if "console" in roles:
-                await self._start_the_scans(registry)
-                await self._start_the_console(registry, log_store)
+                parents = await self._start_the_scans(registry, feed)
+                await self._start_the_console(registry, log_store, parents)
         if "nameserver" in roles:
             from watchducks.nameserver.counts import Counts
 
@@ -305,11 +307,17 @@ class Appliance:
         )
         await self._run("the name server", server)
 
-    async def _start_the_scans(self, registry: Registry) -> None:
+    async def _start_the_scans(self, registry: Registry, feed: SiteFeed) -> Parents:
         from watchducks.lookups.keeper import ScanKeeper
+        from watchducks.lookups.parents import Parents
 
         keeper = ScanKeeper(registry, self._lookups().scanner, clock=self._reactor)
         await self._run("the scans of new sites", keeper)
+        parents = Parents(self._lookups().directory, clock=self._reactor)
+        watch = ParentWatch(registry, parents, clock=self._reactor)
+        feed.follow(watch.apply)
+        await self._run("the watch over parents' DS", watch)
+        return parents
 
     def _lookups(self) -> Lookups:
         """Return what asks the public DNS, the same for every part."""
@@ -319,7 +327,9 @@ class Appliance:
             self._public = open_lookups(self._settings, reactor=self._reactor)
         return self._public
 
-    async def _start_the_console(self, registry: Registry, store: LogStore) -> None:
+    async def _start_the_console(
+        self, registry: Registry, store: LogStore, parents: Parents
+    ) -> None:
         from watchducks.analytics.queries import Analytics
         from watchducks.console.app import Console
 
@@ -331,6 +341,7 @@ class Appliance:
             self,
             threads=threads,
             reactor=self._reactor,
+            parents=parents,
         )
         await self._run("the console", console)
 

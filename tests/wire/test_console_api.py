@@ -112,6 +112,13 @@ def test_an_owner_signs_his_zone(driver: Driver) -> None:
         assert refused["errors"]["step"]["code"] == code
     assert driver.api("PATCH", path, {"dnssec": "off"}, token).json["dnssec"] is False
     assert driver.api("GET", keys).json["phase"] == "withdrawing"
+    # An owner who is wrong about his registrar would make his zone bogus.
+    driver.parents.ds = [ds]
+    refused = assert_problem(
+        driver.api("POST", keys, {"step": "confirm"}, token), 422, "invalid-fields"
+    )
+    assert refused["errors"]["step"] == {"code": "parent", "message": f"The parent has: {ds}."}
+    driver.parents.ds = None  # nobody knows better than he
     assert driver.api("POST", keys, {"step": "confirm"}, token).json["phase"] == "ending"
 
     wrong = assert_problem(driver.api("PATCH", path, {"dnssec": 7}, token), 422, "invalid-fields")

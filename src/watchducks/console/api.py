@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.bodies import read_json_object
-from watchducks.console.dnssec import dnssec_document, wanted_step
+from watchducks.console.dnssec import check_parent, dnssec_document, wanted_step
 from watchducks.console.figures import KINDS, Figures, rfc3339
 from watchducks.console.headers import header
 from watchducks.console.http import ConsoleRequest, argument
@@ -23,6 +23,8 @@ from watchducks.console.zones import ImportRequest, Zones
 from watchducks.model.names import display_domain
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
+from watchducks.registry.keys import KeyStep
+from watchducks.registry.parents import Parents
 from watchducks.registry.records import Note
 from watchducks.registry.registry import RevisionChanged
 
@@ -36,6 +38,7 @@ class Api:
 
     :param nameservers: what an owner enters at his registrar.
     :param now: gives POSIX seconds.
+    :param parents: to see whether what an owner confirms is so; None: owners are believed.
     """
 
     app = Klein()
@@ -52,6 +55,7 @@ class Api:
         now: Callable[[], float],
         zones: Zones,
         languages: Languages,
+        parents: Parents | None,
     ) -> None:
         self._sites = sites
         self._zones = zones
@@ -61,6 +65,7 @@ class Api:
         self._nameservers = list(nameservers)
         self._answers = answers
         self._now = now
+        self._parents = parents
 
     # --- sites ----------------------------------------------------------------------------------
 
@@ -118,7 +123,10 @@ class Api:
     async def step_keys(self, request: ConsoleRequest, name: str) -> bytes:
         """Roll the zone's keys, or confirm that the parent has the DS; needs a token."""
         await self._authorise(request, name)
-        site = await self._sites.step_keys(name, wanted_step(read_json_object(request)))
+        step = wanted_step(read_json_object(request))
+        if step is KeyStep.CONFIRM and self._parents is not None:
+            await check_parent(await self._site(name), self._parents, self._now())
+        site = await self._sites.step_keys(name, step)
         return self._answers.json(request, dnssec_document(site, self._now()))
 
     # --- records --------------------------------------------------------------------------------

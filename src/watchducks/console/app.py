@@ -27,6 +27,7 @@ from watchducks.console.registrations import Registrations
 from watchducks.console.rendering import Templates
 from watchducks.console.sessions import SignedSessions
 from watchducks.console.zones import Zones
+from watchducks.registry.parents import Parents
 from watchducks.registry.registration import Policy
 from watchducks.settings import Settings
 
@@ -77,6 +78,7 @@ class Console:
         *,
         threads: Threads,
         reactor: Any,
+        parents: Parents | None = None,
     ) -> None:
         self._reactor = reactor
         self._endpoints = settings.console.http
@@ -107,6 +109,7 @@ class Console:
             nameservers=settings.nameserver.names,
             answers=answers,
             now=reactor.seconds,
+            parents=parents,
             zones=zones,
             languages=languages,
         )

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, NamedTuple
@@ -172,6 +173,23 @@ class Signing:
     def wanted_ds(self, apex: bytes) -> tuple[Ds, ...]:
         """Return the DS set that the parent should have now; empty: none."""
         return (self.data_key.ds(apex),) if self.phase in _DS_WANTED else ()
+
+    @property
+    def waits_for_parent(self) -> bool:
+        """Whether the next phase comes when the parent has :meth:`wanted_ds`."""
+        return self.phase in (Phase.REPLACING, Phase.WITHDRAWING)
+
+    def fulfilled(self, apex: bytes, found: Sequence[str]) -> bool:
+        """Whether a parent with these DS records, as zone files write them, has what it should.
+
+        Other digests of the same key do no harm.
+        """
+        wanted = self.wanted_ds(apex)
+        # A digest may be written in pieces, and in either case.
+        fields = [text.upper().split() for text in found]
+        texts = {" ".join((*one[:3], "".join(one[3:]))) for one in fields}
+        tags = {one[0] for one in fields}
+        return tags == {str(ds.key_tag) for ds in wanted} and {str(ds) for ds in wanted} <= texts
 
     def cds(self, apex: bytes) -> tuple[bytes, ...]:
         """Return the RDATAs of the CDS records (RFC 7344; RFC 8078)."""

@@ -15,7 +15,13 @@ from urllib.parse import urlencode
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeSites, FakeThreads
+from tests.unit.console.fakes import (
+    FakeAnalytics,
+    FakeParents,
+    FakeReadiness,
+    FakeSites,
+    FakeThreads,
+)
 from watchducks.console.app import Console
 from watchducks.registry.registration import Policy, validate
 from watchducks.settings import parse
@@ -92,6 +98,7 @@ class Driver:
         self.sites = FakeSites()
         self.analytics = FakeAnalytics()
         self.readiness = FakeReadiness()
+        self.parents = FakeParents()
         self.console = Console(
             settings(**console),
             self.sites,
@@ -99,6 +106,7 @@ class Driver:
             self.readiness,
             threads=FakeThreads(),
             reactor=self.clock,
+            parents=self.parents,
         )
         self.cookies: dict[str, str] = {}
 

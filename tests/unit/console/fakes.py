@@ -298,3 +298,16 @@ class FakeThreads:
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
+
+
+class FakeParents:
+    """The parents of the sites' zones.
+
+    :ivar ds: what each of them has; None: they cannot be asked.
+    """
+
+    def __init__(self) -> None:
+        self.ds: list[str] | None = None
+
+    async def ds_of(self, zone: str) -> list[str] | None:
+        return self.ds

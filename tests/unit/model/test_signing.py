@@ -149,6 +149,34 @@ def test_nothing_is_confirmed_that_was_not_asked_for(phase: Phase) -> None:
         confirm(Signing(phase, 0, (OLD,)), NOW, TTL)
 
 
+def written(key: ZoneKey) -> str:
+    """Return its DS as tools write it: the digest in two parts, and in lower case."""
+    tag, algorithm, digest_type, digest = str(key.ds(APEX)).split()
+    return f"{tag} {algorithm} {digest_type} {digest[:40].lower()} {digest[40:].lower()}"
+
+
+def test_a_parent_has_done_its_part_when_only_the_new_keys_ds_is_left() -> None:
+    waiting = Signing(Phase.REPLACING, 0, BOTH)
+    assert waiting.waits_for_parent
+    assert waiting.fulfilled(APEX, [str(NEW.ds(APEX))])
+    assert waiting.fulfilled(APEX, [written(NEW), f"{NEW.tag} 13 4 {'ab' * 48}"])
+    for found in (
+        [],
+        [written(OLD)],
+        [written(OLD), written(NEW)],
+        [f"{NEW.tag} 13 4 {'ab' * 48}"],
+        [f"{NEW.tag} 13 2 {'ab' * 32}"],
+        [written(NEW), f"{OLD.tag} 13 4 {'ab' * 48}"],
+    ):
+        assert not waiting.fulfilled(APEX, found), found
+    leaving = Signing(Phase.WITHDRAWING, 0, (OLD,))
+    assert leaving.waits_for_parent
+    assert leaving.fulfilled(APEX, [])
+    assert not leaving.fulfilled(APEX, [written(OLD)])
+    others = set(Phase) - {Phase.REPLACING, Phase.WITHDRAWING}
+    assert not any(Signing(phase, 0, (OLD,)).waits_for_parent for phase in others)
+
+
 @given(signings)
 def test_what_is_packed_is_unpacked(signing: Signing) -> None:
     packed = signing.pack()
