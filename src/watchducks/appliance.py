@@ -30,9 +30,12 @@ from watchducks.stores.sql import SqlStore
 
 if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
+    from watchducks.health.prober import Health
     from watchducks.lookups.assembly import Lookups
     from watchducks.lookups.parents import Parents
     from watchducks.nameserver.counts import Counts
+    from watchducks.nameserver.transfers import Transfers
+    from watchducks.nameserver.zones import ZoneTable
 
 # Twisted's reactors provide a dozen interfaces, and no one type names them all.
 Reactor = Any
@@ -304,8 +307,30 @@ class Appliance:
             identity=Identity(nsid) if nsid else None,
             signer=Signer(zones, health, signatures),
             misses=misses,
+            transfers=await self._start_the_transfers(feed, zones, health),
         )
         await self._run("the name server", server)
+
+    async def _start_the_transfers(
+        self, feed: SiteFeed, zones: ZoneTable, health: Health
+    ) -> Transfers | None:
+        """Tell the listed secondaries of changes; returns what gives them the zones."""
+        from watchducks.nameserver.notify import Notifier
+        from watchducks.nameserver.transfers import Transfers
+        from watchducks.nameserver.tsig import make_key
+
+        settings = self._settings.nameserver
+        if not settings.secondaries:
+            return None
+        key = make_key(settings.transfer_key) if settings.transfer_key else None
+        notifier = Notifier(
+            settings.secondaries, key=key, zones=zones.apexes, reactor=self._reactor, now=time.time
+        )
+        feed.follow(notifier.apply)
+        health.on_change(lambda _verdict: notifier.all_changed())
+        await self._run("the notifier of secondaries", notifier)
+        addresses = [address for address, _ in settings.secondaries]
+        return Transfers(zones, health, addresses, key=key, now=time.time)
 
     async def _start_the_scans(self, registry: Registry, feed: SiteFeed) -> Parents:
         from watchducks.lookups.keeper import ScanKeeper

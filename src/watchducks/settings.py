@@ -94,6 +94,8 @@ class HealthSettings:
 class NameserverSettings:
     """:ivar rrl_per_second: response rate limit for one kind and network; 0: none.
     :ivar nsid: what tells this server from the others (RFC 5001); "": it is not told.
+    :ivar secondaries: who gets our zones by AXFR and is told of changes; with their ports.
+    :ivar transfer_key: the TSIG key that transfers and NOTIFY are signed with; "": none.
     """
 
     listen: tuple[str, ...] = _key(
@@ -104,6 +106,10 @@ class NameserverSettings:
     ttl: int = _key(accept.whole(1, 86400), default=30)
     rrl_per_second: int = _key(accept.whole(0, 1_000_000), default=200)
     nsid: str = _key(accept.server_identity, default="")
+    secondaries: tuple[tuple[Address, int], ...] = _key(
+        accept.list_of(accept.secondary), default=()
+    )
+    transfer_key: str = _secret(accept.transfer_key, "")
     health: HealthSettings = field(default_factory=HealthSettings)
 
 

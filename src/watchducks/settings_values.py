@@ -5,6 +5,7 @@ The text of the ValueError completes the sentence "accepted is ...".
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable
@@ -22,6 +23,10 @@ Check = Callable[[Any], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DNS_PORT = 53
+_TRANSFER_KEY = re.compile(
+    r"(?:hmac-sha(?:256|384|512):)?[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,3}\.?"
+    r":(?P<secret>[A-Za-z0-9+/=]{4,344})"
+)
 
 
 def text(value: Any) -> str:
@@ -146,6 +151,32 @@ def resolver(value: Any) -> tuple[Address, int]:
             " or [2001:db8::53]:53"
         ) from None
     return address, port or DNS_PORT
+
+
+def secondary(value: Any) -> tuple[Address, int]:
+    try:
+        address, port = address_and_port(text(value))
+    except ValueError:
+        raise ValueError(
+            "addresses of secondary name servers, such as 203.0.113.9, 203.0.113.9:5353"
+            " or [2001:db8::9]:53"
+        ) from None
+    return address, port or DNS_PORT
+
+
+def transfer_key(value: Any) -> str:
+    """A TSIG key, written as for dig's -y; "" for none."""
+    if value == "":
+        return ""
+    match = _TRANSFER_KEY.fullmatch(text(value))
+    try:
+        if match is None or not base64.b64decode(match["secret"], validate=True):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            '"" or [ALGORITHM:]NAME:BASE64, with hmac-sha256 (the default), -sha384 or -sha512'
+        ) from None
+    return match[0]
 
 
 def network(value: Any) -> Network:

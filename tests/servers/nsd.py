@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dns.exception
@@ -24,6 +24,7 @@ server:
   xfrdfile: "{directory}/xfrd.state"
   xfrdir: "{directory}"
   pidfile: "{directory}/nsd.pid"
+  database: ""
   server-count: 1
   round-robin: no
   minimal-responses: no
@@ -43,6 +44,21 @@ zone:
 # To anybody on loopback, without a key.
 TRANSFERS = """\
   provide-xfr: 127.0.0.0/8 NOKEY
+"""
+
+# From one primary, with a key or NOKEY.
+FOLLOWED = """\
+zone:
+  name: "{zone}"
+  request-xfr: AXFR {address}@{port} {key}
+  allow-notify: {address} {key}
+"""
+
+KEY = """\
+key:
+  name: "{name}"
+  algorithm: hmac-sha256
+  secret: "{secret}"
 """
 
 
@@ -84,6 +100,25 @@ class Nsd(ServerProcess):
         :param transfers: allow AXFR.
         """
         self._write(zones, transfers=transfers)
+        if self.running:
+            self.stop()
+            self.start()
+
+    def follow(self, zones: Sequence[str], primary_port: int, *, key: tuple[str, str]) -> None:
+        """Be a secondary for ``zones``, of the server at ``primary_port`` on the same address.
+
+        :param key: its name and base64 secret.
+        """
+        name, secret = key
+        parts = [
+            CONFIG.format(address=self.address, port=self.port, directory=self.directory),
+            KEY.format(name=name, secret=secret),
+            *(
+                FOLLOWED.format(zone=zone, address=self.address, port=primary_port, key=name)
+                for zone in zones
+            ),
+        ]
+        self._config.write_text("".join(parts))
         if self.running:
             self.stop()
             self.start()

@@ -8,7 +8,7 @@ the question                               rcode     AA  sections
 class other than IN                        REFUSED
 OPT, TSIG, NXNAME: never a question        FORMERR
 TKEY, MAILA, MAILB                         NOTIMP
-AXFR, IXFR                                 REFUSED       (a zone is nobody's to copy yet)
+AXFR, IXFR                                 REFUSED       (see transfers: TCP, secondaries)
 outside our zones                          REFUSED
 at a zone cut or below                     NOERROR       NS of the cut in authority; glue
 DS at a zone cut                           NOERROR   x   as of any other name: from the parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -52,6 +52,12 @@ _LENGTH_OCTETS: Final = 2
 _UDP: Final = re.compile(r"udp:(?P<port>[0-9]{1,5})(?::interface=(?P<interface>[^=]+))?")
 
 
+class Transferring(Protocol):
+    """What gives whole zones away: :class:`watchducks.nameserver.transfers.Transfers`."""
+
+    def begin(self, data: bytes, host: str) -> Iterator[bytes] | None: ...
+
+
 class StreamTransport(Protocol):
     """What a connection needs of its transport; Twisted's interfaces split it over three."""
 
@@ -79,6 +85,8 @@ class QuestionStream(StreamProtocol):
         self._responder = responder
         self._streams = factory
         self._host = host
+        # The messages still to be sent of a zone; questions behind it wait.
+        self._transfer: Iterator[bytes] | None = None
         self._received = b""
         self._paused = False
         self._read_closed = False
@@ -101,7 +109,7 @@ class QuestionStream(StreamProtocol):
     def _answer_all(self) -> None:
         """Answer every whole question, until the client has to read first."""
         received, start = self._received, 0
-        while not self._paused and start + _LENGTH_OCTETS <= len(received):
+        while self._go_on_transferring() and start + _LENGTH_OCTETS <= len(received):
             length = received[start] << 8 | received[start + 1]
             if length > MAX_QUERY_OCTETS:
                 self.abort()
@@ -109,19 +117,35 @@ class QuestionStream(StreamProtocol):
             end = start + _LENGTH_OCTETS + length
             if end > len(received):
                 break
-            response = self._responder.respond(
-                received[start + _LENGTH_OCTETS : end], self._host, datagram=False
-            )
+            packet, start = received[start + _LENGTH_OCTETS : end], end
+            self._transfer = self._streams.begin_transfer(packet, self._host)
+            if self._transfer is not None:
+                continue
+            response = self._responder.respond(packet, self._host, datagram=False)
             if response is None:  # not DNS: nothing that follows can be trusted to be
                 self.abort()
                 return
-            self._tcp.write(len(response).to_bytes(_LENGTH_OCTETS, "big") + response)
-            start = end
+            self._send(response)
         self._received = received[start:]
         if start and self._idle is not None:
             self._idle.reset(TCP_IDLE_SECONDS)
         if self._read_closed and not self._paused:
             self.close()
+
+    def _go_on_transferring(self) -> bool:
+        """Send what the client takes of a zone; returns whether the next question is due."""
+        while self._transfer is not None and not self._paused:
+            message = next(self._transfer, None)
+            if message is None:
+                self._transfer = None
+            else:
+                self._send(message)
+                if self._idle is not None:
+                    self._idle.reset(TCP_IDLE_SECONDS)
+        return not self._paused
+
+    def _send(self, message: bytes) -> None:
+        self._tcp.write(len(message).to_bytes(_LENGTH_OCTETS, "big") + message)
 
     def pauseProducing(self) -> None:
         """The client does not read: its responses fill the transport's buffer."""
@@ -169,8 +193,16 @@ class QuestionStreams(ServerFactory):
 
     noisy = False
 
-    def __init__(self, responder: Answering, *, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        responder: Answering,
+        *,
+        clock: IReactorTime,
+        transfers: Transferring | None = None,
+    ) -> None:
+        """:param transfers: None: no zone is given away."""
         self._responder = responder
+        self._transfers = transfers
         self.clock = clock
         self._clients: Counter[str] = Counter()
         self._open: dict[QuestionStream, str] = {}
@@ -190,6 +222,10 @@ class QuestionStreams(ServerFactory):
         self._open[stream] = client
         self._clients[client] += 1
         return stream
+
+    def begin_transfer(self, packet: bytes, host: str) -> Iterator[bytes] | None:
+        """See :meth:`watchducks.nameserver.transfers.Transfers.begin`."""
+        return None if self._transfers is None else self._transfers.begin(packet, host)
 
     def closed(self, stream: QuestionStream) -> None:
         """Forget a connection that is gone."""
@@ -254,6 +290,7 @@ class NameServer:
         identity: Identity | None = None,
         signer: Signer | None = None,
         misses: Misses | None = None,
+        transfers: Transferring | None = None,
     ) -> None:
         """:param reactor: provides IReactorTCP, IReactorFDSet and IReactorTime.
 
@@ -272,7 +309,7 @@ class NameServer:
             signer=signer,
             misses=misses,
         )
-        self._streams = QuestionStreams(self._responder, clock=reactor)
+        self._streams = QuestionStreams(self._responder, clock=reactor, transfers=transfers)
         self._ports: list[IListeningPort | QuestionSocket] = []
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,10 +34,11 @@ from watchducks.nameserver.records import (
     wire_name,
 )
 
-# SOA timers (RIPE-203's recommendation). No secondary reads them from us yet: every name server
-# follows the registry, not another name server.
-SOA_REFRESH_SECONDS: Final = 86_400
-SOA_RETRY_SECONDS: Final = 7_200
+# SOA timers. A secondary is told of each change (NOTIFY); what it misses, after a restart of ours
+# perhaps, it finds within a quarter of an hour, so that no failover lasts longer there. It gives up
+# after RIPE-203's 1,000 hours.
+SOA_REFRESH_SECONDS: Final = 900
+SOA_RETRY_SECONDS: Final = 300
 SOA_EXPIRE_SECONDS: Final = 3_600_000
 # For NS, SOA and our own servers' addresses. An hour: they change with a move of a server, which
 # is announced days ahead, and an owner who leaves us is not held for longer.
@@ -214,6 +215,21 @@ class ZoneTable:
             signer = EMPTY if node is None else node
             return {dns.NS: self._ns} | ({DS: signer[DS]} if DS in signer else {})
         return EMPTY if node is None else node
+
+    def apexes(self) -> tuple[bytes, ...]:
+        """Return the apex of every registered zone."""
+        return tuple(self._zones)
+
+    def owners(self, zone: Zone) -> Iterator[tuple[bytes, Node]]:
+        """Yield every name of ``zone`` with its records, and the glue: what a secondary gets."""
+        cuts = {below[: len(below) - len(zone.apex)] for below in self._below.get(zone.apex, ())}
+        for relative in (*zone.nodes.owners, *(cuts - zone.nodes.owners.keys())):
+            inside = relative + b"\0"
+            if cuts.isdisjoint(relative[offset:] for offset in suffix_offsets(inside) if offset):
+                node = self.node(zone, relative)
+                if node is not None:
+                    yield relative, node
+        yield from zone.nodes.glue.items()
 
     def _built(self, apex: bytes, site: Site) -> Zone:
         hosts = {
