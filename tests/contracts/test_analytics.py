@@ -22,8 +22,9 @@ from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import DnsNetwork, ReferrerTraffic
 from watchducks.analytics.schema import MIGRATIONS, Schema
 from watchducks.background import StartupError
+from watchducks.journal.encoder import Encoder
 from watchducks.journal.enrich import days_of, enrich
-from watchducks.journal.records import FILE_HEADER, Encoder, decode
+from watchducks.journal.records import FILE_HEADER, decode
 from watchducks.model.rows import Row
 from watchducks.stores.interfaces import LogStore, StoreUnavailable
 

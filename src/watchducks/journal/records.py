@@ -22,11 +22,9 @@ a visitor sent that are no UTF-8) survive the round trip ("surrogatepass").
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 from zlib import crc32
-
-from watchducks.model.rows import Row
 
 # The last byte is the version of the format; a reader refuses what it does not know.
 FILE_HEADER: Final = b"WDROWS\x00\x02"
@@ -46,22 +44,23 @@ REFERRER_CHARACTERS: Final = 2048  # only its host is kept later
 FRAME_ROWS: Final = 512
 FRAME_TEXT_BYTES: Final = 64 * 1024
 
-_HEAD: Final = struct.Struct("<III")
-_CHECKSUM: Final = struct.Struct("<I")
+HEAD: Final = struct.Struct("<III")
+CHECKSUM: Final = struct.Struct("<I")  # the head's beginning ...
+LENGTHS: Final = struct.Struct("<II")  # ... and its rest
 # time_us, duration_us, origin_us, request_bytes, response_bytes; seconds, source, path, referrer;
 # status. The rest makes a row a multiple of eight, for columns to be aligned.
 ROW: Final = struct.Struct("<5Q4IH6x")
 # A mark, then a source: its site, the lengths of its texts in characters, and the bytes of these
 # texts, which follow as one UTF-8 run; or a path or a referrer: its bytes, which follow.
-_SOURCE: Final = struct.Struct("<BI8HH")
-_TEXT: Final = struct.Struct("<BH")
-_SOURCE_MARK: Final = 1
-_PATH_MARK: Final = 2
-_REFERRER_MARK: Final = 3
+SOURCE_TEXTS: Final = struct.Struct("<BI8HH")
+TEXT: Final = struct.Struct("<BH")
+SOURCE_MARK: Final = 1
+PATH_MARK: Final = 2
+REFERRER_MARK: Final = 3
 
 _LONGEST_TEXTS: Final = (
-    _SOURCE.size
-    + 2 * _TEXT.size
+    SOURCE_TEXTS.size
+    + 2 * TEXT.size
     + 4  # bytes: the longest UTF-8 character
     * (
         4 * WORD_CHARACTERS
@@ -73,14 +72,8 @@ _LONGEST_TEXTS: Final = (
         + REFERRER_CHARACTERS
     )
 )
-# A longer frame cannot have been written by an Encoder.
-MAX_FRAME_BYTES: Final = _HEAD.size + FRAME_ROWS * ROW.size + FRAME_TEXT_BYTES + _LONGEST_TEXTS
-
-_U16: Final = 0xFFFF
-_U32: Final = 0xFFFF_FFFF
-_U64: Final = 0xFFFF_FFFF_FFFF_FFFF
-# The latest time that fits a DateTime: 2106.
-_LAST_US: Final = _U32 * 1_000_000
+# A longer frame cannot have been written by an Encoder (encoder.py).
+MAX_FRAME_BYTES: Final = HEAD.size + FRAME_ROWS * ROW.size + FRAME_TEXT_BYTES + _LONGEST_TEXTS
 
 
 class Source(NamedTuple):
@@ -95,19 +88,6 @@ class Source(NamedTuple):
     reason: str
     client: str
     user_agent: str
-
-
-class Encoded(NamedTuple):
-    """Rows as frames.
-
-    :ivar failures: rows that are left out because a field has the wrong type.
-    :ivar error: why the last of them could not be encoded.
-    """
-
-    content: bytes
-    rows: int
-    failures: int
-    error: Exception | None
 
 
 class Decoded(NamedTuple):
@@ -129,155 +109,6 @@ class Decoded(NamedTuple):
         return len(self.rows) // ROW.size
 
 
-class Encoder:
-    """Makes the frames of one segment file, which must stand in it in the order of their making.
-
-    It remembers the texts that are in the file, so it lives as long as the file is open.
-    """
-
-    def __init__(self) -> None:
-        self._sources: dict[tuple[object, ...], int] = {}
-        self._paths: dict[str, int] = {}
-        self._referrers: dict[str, int] = {}
-        self._texts: list[bytes] = []  # of the frame that is being made
-        self._texts_bytes = 0
-
-    def encode(self, rows: Iterable[Row]) -> Encoded:
-        """Return the frames of ``rows``. Texts beyond their bound are cut, numbers clamped."""
-        frames: list[bytes] = []
-        packed: list[bytes] = []
-        count = failures = 0
-        error: Exception | None = None
-        sources, paths, referrers, pack = self._sources, self._paths, self._referrers, ROW.pack
-        for row in rows:
-            (
-                time_us,
-                site_id,
-                kind,
-                scheme,
-                protocol,
-                method,
-                host,
-                path,
-                status,
-                reason,
-                client,
-                user_agent,
-                referrer,
-                request_bytes,
-                response_bytes,
-                duration_us,
-                origin_us,
-            ) = row
-            try:
-                key = (site_id, kind, scheme, protocol, method, host, reason, client, user_agent)
-                source_at = sources.get(key)
-                if source_at is None:
-                    source_at = self._new_source(Source(*key))
-                path_at = paths.get(path)
-                if path_at is None:
-                    path_at = self._new_text(path, paths, PATH_CHARACTERS, _PATH_MARK)
-                referrer_at = referrers.get(referrer)
-                if referrer_at is None:
-                    referrer_at = self._new_text(
-                        referrer, referrers, REFERRER_CHARACTERS, _REFERRER_MARK
-                    )
-                try:
-                    packed.append(
-                        pack(
-                            time_us,
-                            duration_us,
-                            origin_us,
-                            request_bytes,
-                            response_bytes,
-                            time_us // 1_000_000,
-                            source_at,
-                            path_at,
-                            referrer_at,
-                            status,
-                        )
-                    )
-                except struct.error:
-                    packed.append(_clamped(row, source_at, path_at, referrer_at))
-            except (AttributeError, TypeError, ValueError) as problem:
-                # A fault of ours in one row must not take the turn's other rows along.
-                failures += 1
-                error = problem
-                continue
-            count += 1
-            if len(packed) == FRAME_ROWS or self._texts_bytes > FRAME_TEXT_BYTES:
-                frames.append(self._frame(packed))
-                packed = []
-        if packed or self._texts:
-            frames.append(self._frame(packed))
-        return Encoded(b"".join(frames), count, failures, error)
-
-    def _frame(self, packed: Sequence[bytes]) -> bytes:
-        texts, self._texts = b"".join(self._texts), []
-        self._texts_bytes = 0
-        rows = b"".join(packed)
-        head = _HEAD.pack(0, len(texts), len(rows))[_CHECKSUM.size :]
-        checksum = crc32(rows, crc32(texts, crc32(head)))
-        return b"".join((_CHECKSUM.pack(checksum), head, texts, rows))
-
-    def _new_source(self, source: Source) -> int:
-        """Return the number of a source that was not found as it is: new, or to be cut."""
-        site_id, kind, scheme, protocol, method, host, reason, client, user_agent = source
-        cut = Source(
-            _clamp(site_id, _U32),
-            kind[:WORD_CHARACTERS],
-            scheme[:WORD_CHARACTERS],
-            protocol[:WORD_CHARACTERS],
-            method[:WORD_CHARACTERS],
-            host[:HOST_CHARACTERS],
-            reason[:REASON_CHARACTERS],
-            client[:CLIENT_CHARACTERS],
-            user_agent[:USER_AGENT_CHARACTERS],
-        )
-        known = self._sources.get(cut)
-        if known is not None:
-            return known
-        text = "".join(cut[1:]).encode("utf-8", "surrogatepass")
-        self._add(_SOURCE.pack(_SOURCE_MARK, cut.site_id, *map(len, cut[1:]), len(text)) + text)
-        self._sources[cut] = number = len(self._sources)
-        return number
-
-    def _new_text(self, text: str, known: dict[str, int], characters: int, mark: int) -> int:
-        """Return the number of a text that was not found as it is: new, or to be cut."""
-        if len(text) > characters:
-            text = text[:characters]
-            if text in known:
-                return known[text]
-        encoded = text.encode("utf-8", "surrogatepass")
-        self._add(_TEXT.pack(mark, len(encoded)) + encoded)
-        known[text] = number = len(known)
-        return number
-
-    def _add(self, text: bytes) -> None:
-        self._texts.append(text)
-        self._texts_bytes += len(text)
-
-
-def _clamped(row: Row, *texts: int) -> bytes:
-    """Return the packed row with each number as near to its own as it can be written."""
-    time_us = _clamp(row.time_us, _LAST_US)
-    return ROW.pack(
-        time_us,
-        _clamp(row.duration_us, _U64),
-        _clamp(row.origin_us, _U64),
-        _clamp(row.request_bytes, _U64),
-        _clamp(row.response_bytes, _U64),
-        time_us // 1_000_000,
-        *texts,
-        _clamp(row.status, _U16),
-    )
-
-
-def _clamp(number: int, highest: int) -> int:
-    """Return ``number``, or the nearest end of 0..highest."""
-    return min(max(int(number), 0), highest)
-
-
 def decode(content: bytes) -> Decoded:
     """Read a segment file from its beginning. Never raises, whatever ``content`` is."""
     found = Decoded([], [], [], b"", len(content))
@@ -286,15 +117,15 @@ def decode(content: bytes) -> Decoded:
     rows: list[bytes] = []
     end = len(content)
     at = len(FILE_HEADER)
-    while at + _HEAD.size <= end:
-        checksum, texts_bytes, rows_bytes = _HEAD.unpack_from(content, at)
-        rows_at = at + _HEAD.size + texts_bytes
+    while at + HEAD.size <= end:
+        checksum, texts_bytes, rows_bytes = HEAD.unpack_from(content, at)
+        rows_at = at + HEAD.size + texts_bytes
         after = rows_at + rows_bytes
         if after > end or after - at > MAX_FRAME_BYTES:
             break
-        if crc32(content[at + _CHECKSUM.size : after]) != checksum:
+        if crc32(content[at + CHECKSUM.size : after]) != checksum:
             break
-        if not _read_frame(found, content[at + _HEAD.size : rows_at], content[rows_at:after]):
+        if not _read_frame(found, content[at + HEAD.size : rows_at], content[rows_at:after]):
             break
         rows.append(content[rows_at:after])
         at = after
@@ -348,17 +179,17 @@ def _read_texts(found: Decoded, texts: bytes) -> bool:
     at, end = 0, len(texts)
     try:
         while at < end:
-            if texts[at] == _SOURCE_MARK:
-                _, site_id, *lengths, size = _SOURCE.unpack_from(texts, at)
-                at += _SOURCE.size
+            if texts[at] == SOURCE_MARK:
+                _, site_id, *lengths, size = SOURCE_TEXTS.unpack_from(texts, at)
+                at += SOURCE_TEXTS.size
                 found.sources.append(Source(site_id, *_cut(texts[at : at + size], lengths)))
             else:
-                mark, size = _TEXT.unpack_from(texts, at)
-                at += _TEXT.size
+                mark, size = TEXT.unpack_from(texts, at)
+                at += TEXT.size
                 text = texts[at : at + size].decode("utf-8", "surrogatepass")
-                if mark == _PATH_MARK:
+                if mark == PATH_MARK:
                     found.paths.append(text)
-                elif mark == _REFERRER_MARK:
+                elif mark == REFERRER_MARK:
                     found.referrers.append(text)
                 else:
                     return False

@@ -28,11 +28,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from watchducks.background import Repeating, StartupError, Threads
+from watchducks.journal.bound import SpoolBound
 from watchducks.journal.enrich import Batch, days_of, enrich
-from watchducks.journal.losses import Loss, Losses, add_losses, losses_of
-from watchducks.journal.records import MAX_FRAME_BYTES, decode, sites_and_seconds
+from watchducks.journal.losses import Losses
+from watchducks.journal.records import MAX_FRAME_BYTES, decode
 from watchducks.journal.segments import (
-    REJECTED,
     Segment,
     SegmentDirectory,
     mark_shipping,
@@ -57,9 +57,6 @@ SETTLE_SECONDS = 1.0
 
 # How long stop() goes on shipping. The rest waits on disk for the next start.
 STOP_SECONDS = 5.0
-
-# The spool's size is looked at so often; it grows beyond its bound by what comes meanwhile.
-BOUND_EVERY_SECONDS = 10.0
 
 # A day's visitor key lives this much longer than the day: a request belongs to the day in which it
 # began, and one that takes longer than an hour is a stream, not a page.
@@ -89,7 +86,6 @@ class Shipper:
     :ivar shipped: rows that the log store acknowledged.
     :ivar rejected: segments that were put aside.
     :ivar lost_bytes: bytes of segments that could not be read (torn or damaged).
-    :ivar spooled_bytes: size of the spool on disk, at most :data:`BOUND_EVERY_SECONDS` old.
     """
 
     _log = Logger()
@@ -123,7 +119,7 @@ class Shipper:
         self._pool = pool
         self._clock = clock
         self._now = now
-        self._spool_bytes = spool_bytes
+        self._bound = SpoolBound(self._segments, losses, spool_bytes, pool=pool, clock=clock)
         self._running = DeferredLock()
         self._repeating = Repeating(
             self._turn, SCAN_SECONDS, clock=clock, log=self._log, name="shipping the journal"
@@ -132,12 +128,14 @@ class Shipper:
         self._not_before = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
         self._down = False
-        self._bounded_at: float | None = None
-        self._lost_before: int | None = None  # while the spool is full: what was lost until then
         self.shipped = 0
         self.rejected = 0
         self.lost_bytes = 0
-        self.spooled_bytes = 0
+
+    @property
+    def spooled_bytes(self) -> int:
+        """Size of the spool on disk, at most ``BOUND_EVERY_SECONDS`` (bound.py) old."""
+        return self._bound.spooled_bytes
 
     async def start(self) -> None:
         """Begin to ship; what an earlier run left comes first.
@@ -198,7 +196,7 @@ class Shipper:
         """
         await self._running.acquire()
         try:
-            await self._bound()
+            await self._bound.keep(shipping=not self._down)
             if waits and self._clock.seconds() < self._not_before:
                 return
             if self._tables.ready:
@@ -229,7 +227,7 @@ class Shipper:
                 if loaded is not None:
                     await self._ship(loaded)
                 self._recovered()
-                await self._bound()
+                await self._bound.keep(shipping=True)
         finally:
             # What was prepared in vain was only read; it is read again.
             _ = ahead.addErrback(lambda _: None)
@@ -346,24 +344,6 @@ class Shipper:
         self.rejected += 1
         await self._pool.run(put_aside, segment)
 
-    async def _bound(self) -> None:
-        now = self._clock.seconds()
-        if self._bounded_at is not None and now - self._bounded_at < BOUND_EVERY_SECONDS:
-            return
-        self._bounded_at = now
-        lost = await self._pool.run(self._drop_beyond_bound)
-        if lost and self._lost_before is None:
-            self._lost_before = self._losses.rows
-            self._log.error(
-                "logs.spool_bytes: the spool is full, the oldest rows are dropped and counted"
-            )
-        elif not lost and self._lost_before is not None and not self._down:
-            rows = self._losses.rows - self._lost_before
-            self._lost_before = None
-            self._log.info("the spool has room again; {rows} rows were dropped", rows=rows)
-        self._losses.add(lost)
-        await self._losses.save(self._pool)
-
     # --- in the pool's thread -----------------------------------------------------------------
 
     def _waiting(self) -> list[Segment]:
@@ -378,20 +358,3 @@ class Shipper:
     def _destroy_keys(self) -> None:
         """Called when everything is shipped: the keys of past days have done their work."""
         self._keys.destroy_before(day_of(int(self._now() * 1e6) - KEY_GRACE_US))
-
-    def _drop_beyond_bound(self) -> dict[int, Loss]:
-        """Delete the oldest files until the spool fits; return what is lost by it."""
-        size = self._segments.size_bytes()
-        lost: dict[int, Loss] = {}
-        if size > self._spool_bytes:
-            # Rejected ones first: they are looked at or forgotten, the others are still wanted.
-            for segment in self._segments.rejected() + self._segments.waiting():
-                if size <= self._spool_bytes:
-                    break
-                if segment.path.suffix != REJECTED:
-                    decoded = decode(segment.path.read_bytes())
-                    add_losses(lost, losses_of(sites_and_seconds(decoded)))
-                segment.path.unlink()
-                size -= segment.size_bytes
-        self.spooled_bytes = size
-        return lost

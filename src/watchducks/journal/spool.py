@@ -28,8 +28,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from watchducks.background import StartupError
+from watchducks.journal.encoder import Encoder
 from watchducks.journal.losses import Loss, Losses, losses_of
-from watchducks.journal.records import FILE_HEADER, Encoder, decode, sites_and_seconds
+from watchducks.journal.records import FILE_HEADER, decode, sites_and_seconds
 from watchducks.journal.segments import SegmentDirectory
 from watchducks.model.rows import Row
 

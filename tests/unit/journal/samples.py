@@ -7,7 +7,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from hypothesis import strategies as st
 
-from watchducks.journal.records import FILE_HEADER, ROW, Encoder, decode
+from watchducks.journal.encoder import Encoder
+from watchducks.journal.records import FILE_HEADER, ROW, decode
 from watchducks.model.rows import Row
 
 P = ParamSpec("P")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.journal.samples import ROWS, file_of, read, row
+from watchducks.journal.encoder import Encoder
 from watchducks.journal.records import (
     FILE_HEADER,
     FRAME_ROWS,
@@ -16,7 +17,6 @@ from watchducks.journal.records import (
     PATH_CHARACTERS,
     ROW,
     USER_AGENT_CHARACTERS,
-    Encoder,
     decode,
     sites_and_seconds,
 )

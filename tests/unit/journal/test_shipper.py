@@ -19,10 +19,10 @@ from twisted.logger import capturedLogs, formatEvent
 
 from tests.unit.journal.samples import AtOnce, file_of, row
 from watchducks.background import StartupError
+from watchducks.journal.bound import BOUND_EVERY_SECONDS
+from watchducks.journal.encoder import Encoder
 from watchducks.journal.losses import Losses
-from watchducks.journal.records import Encoder
 from watchducks.journal.shipper import (
-    BOUND_EVERY_SECONDS,
     LONGEST_RETRY_SECONDS,
     SETTLE_SECONDS,
     STOP_SECONDS,

@@ -11,8 +11,9 @@ from twisted.internet.task import Clock
 
 from tests.unit.journal.samples import file_of, read, row
 from watchducks.background import StartupError
+from watchducks.journal.encoder import Encoder
 from watchducks.journal.losses import Loss, Losses
-from watchducks.journal.records import FILE_HEADER, Encoder
+from watchducks.journal.records import FILE_HEADER
 from watchducks.journal.segments import SegmentDirectory
 from watchducks.journal.spool import HELD_BYTES, Spool
 from watchducks.model.rows import Row

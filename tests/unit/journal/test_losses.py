@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from tests.unit.journal.samples import AtOnce
+from watchducks.journal.losses import Loss, Losses, losses_of
+
+
+def test_losses_are_counted_by_site_with_their_time() -> None:
+    assert losses_of([(1, 50), (2, 40), (1, 30), (1, 45)]) == {
+        1: Loss(3, 30, 50),
+        2: Loss(1, 40, 40),
+    }
+    assert losses_of([]) == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_they_survive_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "lost-rows.json"
+    losses = Losses(path)
+    await losses.save(AtOnce())
+    assert not path.exists(), "nothing was lost, so there is nothing to write"
+    losses.add({7: Loss(2, 10, 20)})
+    await losses.save(AtOnce())
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    again = Losses(path)
+    assert again.load()
+    again.add({7: Loss(1, 5, 6), 8: Loss(1, 1, 1)})
+    assert again.by_site() == {7: Loss(3, 5, 20), 8: Loss(1, 1, 1)}
+    assert again.rows == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_could_not_be_saved_is_saved_later(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    losses = Losses(directory / "lost-rows.json")
+    losses.add({1: Loss(1, 1, 1)})
+    await losses.save(AtOnce())
+    directory.mkdir()
+    await losses.save(AtOnce())
+    again = Losses(directory / "lost-rows.json")
+    assert again.load()
+    assert again.rows == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", '{"a": [1, 2, 3]}', '{"1": [1]}', "\0"])
+def test_a_damaged_file_has_nothing(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "lost-rows.json"
+    path.write_text(content)
+    losses = Losses(path)
+    assert not losses.load()
+    assert losses.by_site() == {}
