@@ -1,4 +1,4 @@
-"""`python -m bench.proxy` beside the real peers, as short as it gets."""
+"""The benchmarks, as short as it gets: `bench.proxy` beside the real peers, and `bench.logs`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"
 PROGRAMS = ["nginx", "haproxy", "caddy", "wrk", "h2load", "clickhouse-server"]
 
 
-def bench(*arguments: str, path: str = PATH) -> subprocess.CompletedProcess[str]:
+def bench(
+    *arguments: str, path: str = PATH, module: str = "bench.proxy"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bench.proxy", *arguments],
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -42,6 +44,17 @@ def test_short_run_measures_all_four_servers() -> None:
     assert len(figures) == 4
     assert all(1 < figure < 10_000 for figure in figures)
     assert "at most 1.6 x nginx: " in done.stdout
+
+
+@pytest.mark.timeout(120)
+def test_short_run_of_the_logs_appends_and_ships() -> None:
+    find_program("clickhouse-server")
+    done = bench("--quick", "--rows", "append", "clickhouse", module="bench.logs")
+    assert done.returncode == 0, done.stderr
+    figures = re.findall(r"^\| (?!\|).*\| (\d[\d.]*) \|$", done.stdout, re.MULTILINE)
+    assert len(figures) == 6, done.stdout
+    assert all(float(figure) > 0 for figure in figures)
+    assert "at least 50000 rows/s: " in done.stdout
 
 
 @pytest.mark.parametrize(

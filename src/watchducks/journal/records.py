@@ -114,7 +114,7 @@ def decode(content: bytes) -> Decoded:
     found = Decoded([], [], [], b"", len(content))
     if not content.startswith(FILE_HEADER):
         return found
-    rows: list[bytes] = []
+    frames: list[tuple[int, bytes]] = []  # where it begins, and its rows
     end = len(content)
     at = len(FILE_HEADER)
     while at + HEAD.size <= end:
@@ -125,11 +125,16 @@ def decode(content: bytes) -> Decoded:
             break
         if crc32(content[at + CHECKSUM.size : after]) != checksum:
             break
-        if not _read_frame(found, content[at + HEAD.size : rows_at], content[rows_at:after]):
+        if rows_bytes % ROW.size or not _read_texts(found, content[at + HEAD.size : rows_at]):
             break
-        rows.append(content[rows_at:after])
+        frames.append((at, content[rows_at:after]))
         at = after
-    return found._replace(rows=b"".join(rows), lost_bytes=end - at)
+    rows = b"".join(rows for _, rows in frames)
+    # All at once, as it takes as long for one frame as for a thousand rows. It never is so.
+    while not _are_rows(found, rows):
+        at, wrong = frames.pop()
+        rows = rows[: len(rows) - len(wrong)]
+    return found._replace(rows=rows, lost_bytes=end - at)
 
 
 Code = Literal["Q", "I", "H"]
@@ -159,23 +164,20 @@ def sites_and_seconds(decoded: Decoded) -> Iterator[tuple[int, int]]:
         yield decoded.sources[source].site_id, seconds
 
 
-def _read_frame(found: Decoded, texts: bytes, rows: bytes) -> bool:
-    """Add the frame's texts; return False if no encoder can have written texts and rows."""
-    return (
-        _read_texts(found, texts)
-        and len(rows) % ROW.size == 0
-        and all(
-            max(column(rows, *place), default=-1) < len(known)
-            for place, known in (
-                (SOURCE, found.sources),
-                (PATH, found.paths),
-                (REFERRER, found.referrers),
-            )
+def _are_rows(found: Decoded, rows: bytes) -> bool:
+    """Whether these rows refer to texts that are there."""
+    return all(
+        max(column(rows, *place).tolist(), default=-1) < len(known)
+        for place, known in (
+            (SOURCE, found.sources),
+            (PATH, found.paths),
+            (REFERRER, found.referrers),
         )
     )
 
 
 def _read_texts(found: Decoded, texts: bytes) -> bool:
+    """Add the texts; return False if no encoder can have written them."""
     at, end = 0, len(texts)
     try:
         while at < end:
