@@ -81,9 +81,10 @@ class Limits:
     # Connections to one origin that are being made at the same time. A healthy one takes 64 in one
     # round trip; one that drops packets then holds these and the line, not all its exchanges.
     origin_connecting: int = 64
-    # Visitors in line for one of these, and for how long: longer than a burst, shorter than the
-    # time in which people press reload.
-    origin_queue: int = 128
+    # Visitors in line for one of these: with them as many as may be served at once, so that a burst
+    # which finds no kept connection is served. And for how long: longer than a burst, shorter than
+    # the time in which people press reload.
+    origin_queue: int = 448
     origin_queue_seconds: float = 5.0
     # A head of an answer: large ones carry many cookies and a Content-Security-Policy.
     answer_head_bytes: int = 64 * 1024

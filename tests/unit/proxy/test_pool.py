@@ -108,6 +108,23 @@ def test_who_waits_too_long_in_line_is_told_and_forgotten() -> None:
     assert len(pools) == 0
 
 
+def test_a_burst_that_finds_no_kept_connection_is_served() -> None:
+    reactor = MemoryReactorClock()
+    limits = Limits()
+    pools = OriginPools(reactor=reactor, deadlines=Deadlines(reactor), limits=limits)
+    pool = pools.of(route("http://203.0.113.7"), "http")
+    # As many as may be served at once; one more is one too many.
+    several = [
+        Deferred.fromCoroutine(pool.lease(object(), replayable=True))
+        for _ in range(limits.origin_exchanges + 1)
+    ]
+    assert [one.called for one in several] == [False] * limits.origin_exchanges + [True]
+    for one in several:
+        _ = one.addErrback(lambda _failure: None)
+        one.cancel()
+    assert len(pools) == 0
+
+
 class Leases:
     """Exchanges with one origin, whose connections are made at once."""
 
