@@ -26,9 +26,10 @@ itself: it would not believe us.
 
 A and AAAA of a proxied name are the healthy proxies of that family. While at least one proxy is
 healthy, a family without one is NODATA: mixing a proxy's IPv4 with the origin's IPv6 would send
-half of the visitors past us. While none is healthy they are the origin's address, or the addresses
-of the name that it is an ALIAS of. Those of a name that was never found are SERVFAIL: NODATA would
-be remembered.
+half of the visitors past us. While none is healthy they are the origin's address.
+
+A and AAAA of an ALIAS are those of the name that it leads to. If that name was never found they are
+SERVFAIL: NODATA would be remembered.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from twisted.names import dns
 
 from watchducks.model.origins import Address
 from watchducks.model.verdicts import Verdicts
-from watchducks.nameserver.nodes import DS, EMPTY, Addresses, Node
+from watchducks.nameserver.nodes import DS, EMPTY, Alias, Derived, Node
 from watchducks.nameserver.records import RRset, is_below, name_at
 from watchducks.nameserver.zones import Zone, ZoneTable
 
@@ -219,26 +220,22 @@ def _rrset(view: _View, node: Node, type_: int) -> RRset | None:
     held = node.get(type_)
     if held is None or isinstance(held, RRset):
         return held
-    if isinstance(held, Addresses):
-        return _addresses(view, held, type_)
+    if held is Derived.PROXIED:
+        return _proxied(view, type_)
+    if isinstance(held, Alias):
+        known = view.zones.alias(held.target)
+        if known is None:
+            raise _AliasUnknown
+        return _rrset(view, known, type_)
     return view.zones.start_of_authority(view.zone, view.verdicts.serial)
 
 
-def _addresses(view: _View, held: Addresses, type_: int) -> RRset | None:
-    ttl, limit = view.zones.ttl, view.verdicts.ttl_limit
-    if held.proxied:
-        if limit is not None:  # the addresses may be others in a moment
-            ttl = min(ttl, limit)
-        proxies = view.verdicts.healthy_addresses()
-        if proxies:
-            return _of_family(proxies, type_, ttl)
-    known = None if held.alias is None else view.zones.alias(held.alias)
-    if known or (known is not None and not held.proxied):
-        found = known.get(type_)
-        return found if isinstance(found, RRset) else None
-    if not held.proxied:
-        raise _AliasUnknown
-    return _of_family(() if view.zone.origin is None else (view.zone.origin,), type_, ttl)
+def _proxied(view: _View, type_: int) -> RRset | None:
+    proxies = view.verdicts.healthy_addresses()
+    if proxies:
+        return _of_family(proxies, type_, view.zones.ttl)
+    origin = view.zone.origin
+    return None if origin is None else _of_family((origin,), type_, view.zones.ttl)
 
 
 def _of_family(addresses: Iterable[Address], type_: int, ttl: int) -> RRset | None:

@@ -6,9 +6,9 @@ What an owner's :class:`~watchducks.model.zones.ZoneContents` become:
 in the contents                  in the nodes
 ===============================  ===================================================================
 a record                         in its owner's node, with the others of its type
-a proxied host                   A and AAAA are worked out; its own A, AAAA, CNAME and NS are left
-                                 out, the rest is kept
-one of our own name servers      our addresses, in place of its own A, AAAA, CNAME and NS
+a proxied host                   A and AAAA are worked out; its own A, AAAA, CNAME, NS and ALIAS are
+                                 left out, the rest is kept
+one of our own name servers      our addresses, in place of the same
 ALIAS                            A and AAAA are the target's addresses, where it has none of its own
 NS below the apex                a zone cut: the node keeps NS and DS
 A, AAAA at a cut or below it     glue, which only referrals give away
@@ -36,22 +36,18 @@ DS: Final = 43
 class Derived(Enum):
     """Records that are worked out when they are asked for."""
 
+    PROXIED = "the healthy proxies, or the origin"
     START_OF_AUTHORITY = "the SOA with the present serial"
 
 
-class Addresses(NamedTuple):
-    """A and AAAA that are worked out when they are asked for.
+class Alias(NamedTuple):
+    """A and AAAA that are those of another name. :ivar target: lower-case wire name."""
 
-    :ivar proxied: they are the healthy proxies', as long as there is one.
-    :ivar alias: otherwise those of this name (lower-case wire name); None: the origin's.
-    """
-
-    proxied: bool
-    alias: bytes | None
+    target: bytes
 
 
 # The records of one owner name, by type. An owner without records is an empty non-terminal.
-Node = Mapping[int, RRset | Derived | Addresses]
+Node = Mapping[int, RRset | Derived | Alias]
 
 
 class Nodes(NamedTuple):
@@ -67,10 +63,7 @@ class Nodes(NamedTuple):
 
 
 EMPTY: Final[Node] = {}
-PROXIED: Final[Node] = {
-    dns.A: Addresses(proxied=True, alias=None),
-    dns.AAAA: Addresses(proxied=True, alias=None),
-}
+PROXIED: Final[Node] = {dns.A: Derived.PROXIED, dns.AAAA: Derived.PROXIED}
 _ADDRESS_TYPES: Final = (dns.A, dns.AAAA)
 # Beside one of these there can be no addresses of ours.
 _DISPLACED: Final = (dns.A, dns.AAAA, dns.CNAME, dns.NS)
@@ -84,30 +77,19 @@ def build_nodes(contents: ZoneContents, apex: Node, own_hosts: Mapping[bytes, No
     :param own_hosts: those of our own name servers that are in the zone, by relative name.
     :raises ValueError: a proxied host is not a name.
     """
-    owners: dict[bytes, dict[int, RRset | Derived | Addresses]] = {b"": {}}
+    owners: dict[bytes, dict[int, RRset | Derived | Alias]] = {b"": {}}
     for rrset_owner, rrset in _rrsets(contents.records):
         owners.setdefault(rrset_owner, {})[rrset.type] = rrset
-    aliases = {
-        owner: target.rdatas[0]
-        for owner, node in owners.items()
-        if isinstance(target := node.pop(ALIAS, None), RRset)
-    }
-    for owner, alias in aliases.items():
-        for type_ in _ADDRESS_TYPES:
-            owners[owner].setdefault(type_, Addresses(proxied=False, alias=alias))
+    for node in owners.values():
+        target = node.pop(ALIAS, None)
+        if isinstance(target, RRset):
+            for type_ in _ADDRESS_TYPES:
+                node.setdefault(type_, Alias(target.rdatas[0]))
     for host in contents.proxied:
-        owner = b"" if host == APEX else wire_name(host)[:-1]
-        alias_or_none = aliases.get(owner)
-        _displace(
-            owners,
-            owner,
-            PROXIED
-            if alias_or_none is None
-            else dict.fromkeys(_ADDRESS_TYPES, Addresses(proxied=True, alias=alias_or_none)),
-        )
+        _displace(owners, b"" if host == APEX else wire_name(host)[:-1], PROXIED)
     # Our own host's address wins over "proxied": without it nobody would find the server.
-    for owner, node in own_hosts.items():
-        _displace(owners, owner, node)
+    for owner, addresses in own_hosts.items():
+        _displace(owners, owner, addresses)
     owners[b""].update(apex)
     glue = _cut(owners)
     return Nodes(_shared(owners), glue)
@@ -134,7 +116,7 @@ def _rrsets(records: tuple[Record, ...]) -> list[tuple[bytes, RRset]]:
 
 
 def _displace(
-    owners: dict[bytes, dict[int, RRset | Derived | Addresses]], owner: bytes, node: Node
+    owners: dict[bytes, dict[int, RRset | Derived | Alias]], owner: bytes, node: Node
 ) -> None:
     held = owners.setdefault(owner, {})
     for type_ in _DISPLACED:
@@ -142,7 +124,7 @@ def _displace(
     held.update(node)
 
 
-def _cut(owners: dict[bytes, dict[int, RRset | Derived | Addresses]]) -> dict[bytes, Node]:
+def _cut(owners: dict[bytes, dict[int, RRset | Derived | Alias]]) -> dict[bytes, Node]:
     """Take out what is below a zone cut, or at one and not the parent's; return the glue in it."""
     cuts = {owner for owner, node in owners.items() if owner and dns.NS in node}
     glue: dict[bytes, Node] = {}
