@@ -59,6 +59,13 @@ class RecordCounter:
     def feed(self, data: bytes) -> int:
         """Return how many records end within ``data``, the next piece of the stream."""
         missing = self._missing
+        if (
+            not missing
+            and not self._header
+            and len(data) >= _RECORD_HEADER_BYTES
+            and _RECORD_HEADER_BYTES + (data[3] << 8 | data[4]) == len(data)
+        ):
+            return 1  # one record, whole: what a request usually is
         if self._header:
             data, self._header = self._header + data, b""
         at, size = missing, len(data)

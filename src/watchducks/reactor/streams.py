@@ -1,7 +1,7 @@
 """TCP connections with a short cut for reading and writing.
 
-Reading: the event loop calls :meth:`ShortCutStream._read`, which receives once and hands the bytes
-to the protocol. Writing::
+Reading: the event loop calls what :meth:`ShortCutStream._reader` returned, which receives once and
+hands the bytes to the protocol. Writing::
 
     PLAIN      write() only collects; the loop flushes once a batch, with one send
       -> STOCK   the kernel did not take all, or anything that is not a plain write: more than the
@@ -20,7 +20,7 @@ fails leaves the bytes to the stock code, which meets the same error in a turn o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from errno import ENOBUFS
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ class ShortCutStream(tcp.Connection):
         # A client that is still connecting has put doConnect there.
         if self._short_cut_fd == -1 and "doRead" not in self.__dict__:
             self._short_cut_fd = self.fileno()
-            self.reactor.add_short_cut(self._short_cut_fd, self._read)
+            self.reactor.add_short_cut(self._short_cut_fd, self._reader())
 
     def leave_short_cut(self) -> None:
         """Called by the reactor before it removes this reader."""
@@ -72,24 +72,31 @@ class ShortCutStream(tcp.Connection):
             self.reactor.remove_short_cut(self._short_cut_fd)
             self._short_cut_fd = -1
 
-    def _read(self) -> None:
-        self.reactor.log_context["system"] = self.logstr
-        try:
-            data = self.socket.recv(self.bufferSize)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.reactor.lose(self, CONNECTION_LOST, at_read=True)
-            return
-        if not data:
-            self.reactor.lose(self, self._end_of_stream(), at_read=True)
-            return
-        try:
-            self.protocol.dataReceived(data)
-        except BaseException as problem:
-            log.callWithLogger(self, log.err)
-            # Not at_read, which would let a protocol that raises ConnectionDone half-close.
-            self.reactor.lose(self, problem, at_read=False)
+    def _reader(self) -> Callable[[], None]:
+        """Return what the loop calls when there is something to read: what never changes while
+        this is a reader is looked up here."""
+        receive, most, context = self.socket.recv, self.bufferSize, self.reactor.log_context
+
+        def read() -> None:
+            context["system"] = self.logstr
+            try:
+                data = receive(most)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.reactor.lose(self, CONNECTION_LOST, at_read=True)
+                return
+            if not data:
+                self.reactor.lose(self, self._end_of_stream(), at_read=True)
+                return
+            try:
+                self.protocol.dataReceived(data)
+            except BaseException as problem:
+                log.callWithLogger(self, log.err)
+                # Not at_read, which would let a protocol that raises ConnectionDone half-close.
+                self.reactor.lose(self, problem, at_read=False)
+
+        return read
 
     def _dataReceived(self, data: bytes | None) -> Any:
         return super()._dataReceived(data) if data else self._end_of_stream()
@@ -143,11 +150,12 @@ class ShortCutStream(tcp.Connection):
     def flush(self) -> None:
         """Send what has been collected; what the kernel does not take becomes the stock code's."""
         self._collecting = False
-        if self._aborting or not self._tempDataLen or not self.connected or self._stock_writing:
+        if not self._tempDataLen or self._aborting:
             return
         if not self._collects:
             # Changed since the write. The stock code knows what has to follow it.
-            self.startWriting()
+            if self.connected and not self._stock_writing:
+                self.startWriting()
             return
         collected = self._tempDataBuffer
         data = collected[0] if len(collected) == 1 else b"".join(collected)
