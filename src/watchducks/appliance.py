@@ -103,9 +103,9 @@ class Appliance:
 
             # A name server alone counts only for a log store that somebody else can ask.
             counts = Counts() if logs or not settings.logs.url.startswith("chdb:") else None
-            await self._start_the_name_server(registry, feed, counts)
+            health = await self._start_the_name_server(registry, feed, counts)
             if counts is not None:
-                await self._start_the_counts(counts, logs)
+                await self._start_the_reports(counts, health, logs)
         garbage.settle()
         self._checks["started"] = lambda: True
         self._log.info("ready")
@@ -219,28 +219,37 @@ class Appliance:
         )
         await self._run("the proxy", proxy)
 
-    async def _start_the_counts(self, counts: Counts, logs: tuple[Schema, LogStore] | None) -> None:
-        """Begin to store counts of DNS; questions are answered already, and need none of it.
+    async def _start_the_reports(
+        self, counts: Counts, health: Health, logs: tuple[Schema, LogStore] | None
+    ) -> None:
+        """Begin to store counts of DNS and verdicts; what is answered already needs none of it.
 
         :param logs: None: the name server is alone, and the log store is still to be opened.
         """
         from watchducks.analytics.dns import DnsCounts
+        from watchducks.analytics.verdicts import VerdictHistory
         from watchducks.nameserver.counts import CountReporter
 
         if logs is None:
             try:
                 logs = await self._start_the_log_store(required=False)
             except StartupError as error:
-                self._log.error("DNS is not counted: {error}", error=str(error))
+                self._log.error("DNS is not counted, nor verdicts kept: {error}", error=str(error))
                 return
         schema, store = logs
         sink = DnsCounts(store, schema)
         reporter = CountReporter(counts, sink, clock=self._reactor, now=time.time)
         await self._run("the counts of DNS", reporter)
+        history = VerdictHistory(self._settings.node.name, store, schema, clock=self._reactor)
+        health.on_change(lambda verdict: history.record(verdict, len(health.healthy_addresses())))
+        await self._run("the history of verdicts", history)
+        # What changed before, or while another process of ours ran, ends what that one began.
+        for verdict in health.verdicts():
+            history.record(verdict, len(health.healthy_addresses()))
 
     async def _start_the_name_server(
         self, registry: Registry, feed: SiteFeed, counts: Counts | None
-    ) -> None:
+    ) -> Health:
         from watchducks.health.prober import Health
         from watchducks.health.reference import TcpReferences
         from watchducks.lookups.missing import MissingNames
@@ -310,6 +319,7 @@ class Appliance:
             transfers=await self._start_the_transfers(feed, zones, health),
         )
         await self._run("the name server", server)
+        return health
 
     async def _start_the_transfers(
         self, feed: SiteFeed, zones: ZoneTable, health: Health

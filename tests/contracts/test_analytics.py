@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,13 +20,15 @@ from tests.servers.waiting import eventually
 from watchducks.analytics.dns import DnsCounts
 from watchducks.analytics.periods import DAY, HOUR, Period
 from watchducks.analytics.queries import Analytics
-from watchducks.analytics.results import DnsNetwork, ReferrerTraffic
+from watchducks.analytics.results import DnsNetwork, Failover, ReferrerTraffic
 from watchducks.analytics.schema import MIGRATIONS, Schema
+from watchducks.analytics.verdicts import VerdictHistory
 from watchducks.background import StartupError
 from watchducks.journal.encoder import Encoder
 from watchducks.journal.enrich import days_of, enrich
 from watchducks.journal.records import FILE_HEADER, decode
 from watchducks.model.rows import Row
+from watchducks.model.verdicts import Verdict
 from watchducks.stores.interfaces import LogStore, StoreUnavailable
 
 CLOCK: Any = reactor
@@ -294,3 +297,36 @@ async def test_dns(url: str, tmp_path: Path) -> None:
         assert [point.questions for point in rest] == [0] * 22
         nobody = await Analytics(store).dns("example.net", PERIOD)
         assert (nobody.questions, nobody.types, nobody.networks) == (0, {}, ())
+
+
+@pytest_twisted.ensureDeferred
+async def test_failovers_come_from_the_name_servers_verdicts(url: str, tmp_path: Path) -> None:
+    proxy = ipaddress.ip_address("203.0.113.10")
+
+    def verdict(at: int, healthy: bool) -> Verdict:
+        return Verdict(proxy, healthy, float(at), "connection refused")
+
+    async with log_store(url, reactor) as store:
+        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time)
+        first = VerdictHistory("ns1", store, schema, clock=CLOCK)
+        second = VerdictHistory("ns2", store, schema, clock=CLOCK)
+        first.record(verdict(START + 10, healthy=False), 0)
+        await first.start()  # the tables are not there yet: it waits
+        await schema.start()
+        second.record(verdict(START + 12, healthy=False), 0)
+        second.record(verdict(START + 50, healthy=True), 1)
+        second.record(verdict(START + HOUR, healthy=False), 1)
+        await second.stop()
+        first.record(verdict(START + 40, healthy=True), 1)
+        await first.stop()
+        await first._flush()  # what came after the block that waited
+        analytics = Analytics(store)
+        assert await analytics.failovers(PERIOD) == (Failover(START + 10, START + 50),)
+        third = VerdictHistory("ns3", store, schema, clock=CLOCK)
+        third.record(verdict(START + 2 * HOUR, healthy=False), 0)
+        await third.stop()
+        assert await analytics.failovers(PERIOD) == (
+            Failover(START + 10, START + 50),
+            Failover(START + 2 * HOUR, None),
+        )
+        await schema.stop()

@@ -15,6 +15,12 @@ export interface Series {
   bars?: boolean;
 }
 
+/** A time in which nothing was observed, in POSIX seconds; without an end while it lasts. */
+export interface Gap {
+  began: number;
+  ended: number | null;
+}
+
 export interface Drawing {
   series: Series[];
   // Each series is drawn on top of the ones before it.
@@ -32,6 +38,7 @@ const css = (name: string): string =>
 export class Chart {
   readonly #plot: uPlot;
   #shown: Values[] = [];
+  #gaps: Gap[] = [];
 
   constructor(
     readonly container: HTMLElement,
@@ -46,8 +53,9 @@ export class Chart {
     });
   }
 
-  show(times: number[], series: Values[]): void {
+  show(times: number[], series: Values[], gaps: Gap[] = []): void {
     this.#shown = series;
+    this.#gaps = gaps;
     const drawn = this.drawing.stacked ? stack(series) : series;
     this.#plot.setData([times, ...drawn] as uPlot.AlignedData);
   }
@@ -102,7 +110,22 @@ export class Chart {
       // In a stack each area is filled down to the one below it, so the upper ones are drawn first.
       ...(stacked ? { bands: series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) } : {}),
       plugins: [this.#tooltip()],
+      hooks: { drawClear: [(plot) => this.#shade(plot)] },
     };
+  }
+
+  // Behind everything else: the times that were not observed.
+  #shade(plot: uPlot): void {
+    const { left, top, width, height } = plot.bbox;
+    plot.ctx.save();
+    plot.ctx.fillStyle = css("--gap");
+    for (const { began, ended } of this.#gaps) {
+      const from = Math.max(left, plot.valToPos(began, "x", true));
+      const to = ended === null ? left + width : Math.min(left + width, plot.valToPos(ended, "x", true));
+      // A short one must be seen as well.
+      if (to >= left && from <= left + width) plot.ctx.fillRect(from, top, Math.max(2, to - from), height);
+    }
+    plot.ctx.restore();
   }
 
   #tooltip(): uPlot.Plugin {

@@ -1,5 +1,5 @@
 // The site page: draws the charts and keeps every number fresh while the page is looked at.
-import { Chart, type Drawing, type Values } from "./chart";
+import { Chart, type Drawing, type Gap, type Values } from "./chart";
 import * as format from "./format";
 
 // A row can be queried some five seconds after its request; asking every second shows it within six.
@@ -120,6 +120,7 @@ class Card {
     this.#chart?.show(
       points.map((point) => point["time"] ?? 0),
       columns,
+      (figures["failovers"] as Gap[] | undefined) ?? [],
     );
     for (const element of this.section.querySelectorAll<HTMLElement>("[data-fact]")) {
       element.textContent = fact(figures, element.dataset["fact"] ?? "");

@@ -14,6 +14,7 @@ from watchducks.analytics.results import (
     Dns,
     DnsNetwork,
     DnsPoint,
+    Failover,
     Latency,
     LatencyPoint,
     PathLatency,
@@ -41,6 +42,12 @@ MOST_CODES = 50
 
 # The longest list that a page shows.
 MOST_ROWS = 100
+
+# A failover that began earlier than this before a chart's period is not shown in it.
+LONGEST_FAILOVER_SECONDS = 7 * 86_400
+
+# Changes of verdicts read for one chart: years of them, or a very bad hour.
+MOST_VERDICTS = 10_000
 
 # How many sites one question may name: the SQL text grows with them.
 MOST_SITES = 1000
@@ -268,6 +275,18 @@ class Analytics:
             ReferrerTraffic(str(host), int(count), int(visitors)) for host, count, visitors in rows
         )
 
+    async def failovers(self, period: Period) -> tuple[Failover, ...]:
+        """Return when, within ``period`` or reaching into it, some name server of ours led visitors
+        to the origins because it held every proxy for down; oldest first."""
+        rows = await self._store.query(
+            "SELECT observer, toUInt32(time) AS at, healthy_proxies FROM verdicts"
+            " WHERE time >= toDateTime(%(since)s) AND time < toDateTime(%(end)s)"
+            f" ORDER BY observer, at, healthy_proxies LIMIT {MOST_VERDICTS}",
+            {"since": period.start - LONGEST_FAILOVER_SECONDS, "end": period.until},
+        )
+        changes = [(str(observer), int(at), int(healthy)) for observer, at, healthy in rows]
+        return find_failovers(changes, period.start)
+
     async def dns(self, zone: str, period: Period, networks: int = 10) -> Dns:
         """Return the DNS questions about a zone over time, and where the most came from.
 
@@ -337,3 +356,30 @@ def _latency_point(time: int, values: Sequence[Value]) -> LatencyPoint:
     if not count:
         times = [math.nan] * 7
     return LatencyPoint(time, int(count), *(_ms(value) for value in times))
+
+
+def find_failovers(changes: Sequence[tuple[str, int, int]], start: int = 0) -> tuple[Failover, ...]:
+    """Return the times in which an observer had no healthy proxy, joined where they overlap.
+
+    :param changes: observer, time, and how many proxies were healthy from then on; by observer and
+        time.
+    :param start: what ended before is left out.
+    """
+    spans: list[tuple[int, float]] = []
+    for index, (observer, time, healthy) in enumerate(changes):
+        if healthy:
+            continue
+        following = changes[index + 1] if index + 1 < len(changes) else None
+        lasts = following is None or following[0] != observer
+        spans.append((time, math.inf if following is None or lasts else following[1]))
+    joined: list[tuple[int, float]] = []
+    for began, ended in sorted(spans):
+        if joined and began <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], ended)
+        else:
+            joined.append((began, ended))
+    return tuple(
+        Failover(began, None if ended == math.inf else int(ended))
+        for began, ended in joined
+        if ended > start
+    )

@@ -12,6 +12,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Failover:
+    """A time in which DNS led visitors to the origins, so that no traffic was seen.
+
+    :ivar began: POSIX seconds.
+    :ivar ended: POSIX seconds; None: it lasts.
+    """
+
+    began: int
+    ended: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficPoint:
     """:ivar connections: HTTPS connections that were passed through untouched."""
 

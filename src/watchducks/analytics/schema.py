@@ -98,8 +98,26 @@ def _dns_questions(version: Version) -> list[str]:
     ]
 
 
+def _verdicts(version: Version) -> list[str]:
+    """Changes of a verdict on a proxy, each as one name server saw it: a few a year, or a flood in
+    a bad hour, and kept for as long as the charts that they explain."""
+    extras = ""
+    if version >= HAS_DEDUPLICATION:
+        extras = f" SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+    return [
+        "CREATE TABLE IF NOT EXISTS verdicts ("
+        " time DateTime('UTC'),"
+        " observer LowCardinality(String),"
+        " address LowCardinality(String),"
+        " healthy UInt8,"
+        " healthy_proxies UInt16,"
+        " reason String"
+        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (observer, time)" + extras
+    ]
+
+
 # Forward only: a number that was released never changes and never goes.
-MIGRATIONS = (Migration(1, _requests), Migration(2, _dns_questions))
+MIGRATIONS = (Migration(1, _requests), Migration(2, _dns_questions), Migration(3, _verdicts))
 
 _VERSIONS = (
     "CREATE TABLE IF NOT EXISTS schema_versions (version UInt32, applied DateTime('UTC'))"

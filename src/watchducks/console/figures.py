@@ -10,7 +10,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 
 from watchducks.analytics.periods import Period, period
-from watchducks.analytics.results import Latency, PathTraffic, Status, Traffic, Visitors
+from watchducks.analytics.results import Failover, Latency, PathTraffic, Status, Traffic, Visitors
 from watchducks.console.interfaces import SiteFigures
 
 DEFAULT_RANGE: Final = "day"
@@ -30,6 +30,7 @@ class SitePage:
     latency: Latency
     status: Status
     visitors: Visitors
+    failovers: Sequence[Failover]
     paths: Sequence[PathTraffic]
 
 
@@ -61,6 +62,7 @@ class Figures:
             await self._analytics.latency(site_id, chosen),
             await self._analytics.status(site_id, chosen),
             await self._analytics.visitors(site_id, chosen),
+            await self._analytics.failovers(chosen),
             await self._analytics.paths(site_id, chosen, PAGE_PATHS),
         )
 
@@ -83,7 +85,13 @@ class Figures:
             return {**head, "referrers": [asdict(host) for host in hosts]}
         if kind == "traffic":
             totals = asdict(await self._analytics.traffic(site_id, chosen))
-            return {**head, "points": totals.pop("points"), "totals": totals}
+            failovers = [asdict(each) for each in await self._analytics.failovers(chosen)]
+            return {
+                **head,
+                "points": totals.pop("points"),
+                "totals": totals,
+                "failovers": failovers,
+            }
         if kind == "latency":
             return {**head, **asdict(await self._analytics.latency(site_id, chosen))}
         if kind == "status":

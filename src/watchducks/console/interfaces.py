@@ -8,6 +8,7 @@ from typing import Protocol
 from watchducks.analytics.periods import Period
 from watchducks.analytics.results import (
     Dns,
+    Failover,
     Latency,
     PathTraffic,
     ReferrerTraffic,
@@ -80,6 +81,9 @@ class SiteFigures(Protocol):
 
     async def traffic(self, site_id: int, period: Period) -> Traffic:
         """Return requests over time."""
+
+    async def failovers(self, period: Period) -> tuple[Failover, ...]:
+        """Return when visitors were led to the origins, and so not observed."""
 
     async def latency(self, site_id: int, period: Period) -> Latency:
         """Return response times over time."""

@@ -14,6 +14,7 @@ from watchducks.analytics.results import (
     Dns,
     DnsNetwork,
     DnsPoint,
+    Failover,
     Latency,
     LatencyPoint,
     PathLatency,
@@ -178,6 +179,7 @@ class FakeAnalytics:
     def __init__(self, scale: int = 0) -> None:
         self.scale = scale
         self.away = False
+        self.outages: tuple[Failover, ...] = ()
 
     def _level(self, time: int) -> float:
         if self.away:
@@ -203,6 +205,9 @@ class FakeAnalytics:
             round(requests / 1.12),
             0.12 if requests else None,
         )
+
+    async def failovers(self, period: Period) -> tuple[Failover, ...]:
+        return self.outages
 
     async def latency(self, site_id: int, period: Period) -> Latency:
         def point(time: int, count: int) -> LatencyPoint:

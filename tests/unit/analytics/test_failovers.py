@@ -1,0 +1,36 @@
+"""From changes of verdicts, as several name servers saw them, to times without observation."""
+
+from __future__ import annotations
+
+import pytest
+
+from watchducks.analytics.queries import find_failovers
+from watchducks.analytics.results import Failover
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ([], ()),
+        ([("a", 10, 1)], ()),
+        ([("a", 10, 0)], (Failover(10, None),)),
+        ([("a", 10, 0), ("a", 20, 1)], (Failover(10, 20),)),
+        (
+            [("a", 10, 1), ("a", 20, 0), ("a", 25, 2), ("a", 30, 0)],
+            (Failover(20, 25), Failover(30, None)),
+        ),
+        # Two name servers see one failure a moment apart.
+        ([("a", 10, 0), ("a", 20, 1), ("b", 12, 0), ("b", 22, 1)], (Failover(10, 22),)),
+        # One of them never came back; the other did.
+        ([("a", 10, 0), ("b", 12, 0), ("b", 22, 1)], (Failover(10, None),)),
+        # Another name server's first change does not end this one's failover.
+        ([("a", 10, 0), ("b", 30, 1)], (Failover(10, None),)),
+    ],
+)
+def test_failovers(changes: list[tuple[str, int, int]], found: tuple[Failover, ...]) -> None:
+    assert find_failovers(changes) == found
+
+
+def test_what_ended_before_the_chart_begins_is_not_in_it() -> None:
+    changes = [("a", 10, 0), ("a", 20, 1), ("a", 30, 0), ("a", 50, 1)]
+    assert find_failovers(changes, start=40) == (Failover(30, 50),)
