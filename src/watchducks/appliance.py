@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
     from watchducks.health.prober import Health
     from watchducks.lookups.assembly import Lookups
+    from watchducks.lookups.keeper import ScanKeeper
     from watchducks.lookups.parents import Parents
     from watchducks.nameserver.counts import Counts
     from watchducks.nameserver.transfers import Transfers
@@ -96,8 +97,8 @@ class Appliance:
                 rows = await self._start_the_journal(log_store, schema)
                 await self._start_the_proxy(rows, registry, feed, cache)
             if "console" in roles:
-                parents = await self._start_the_scans(registry, feed)
-                await self._start_the_console(registry, log_store, parents)
+                scans, parents = await self._start_the_lookups(registry, feed)
+                await self._start_the_console(registry, log_store, scans, parents)
         if "nameserver" in roles:
             from watchducks.nameserver.counts import Counts
 
@@ -342,7 +343,9 @@ class Appliance:
         addresses = [address for address, _ in settings.secondaries]
         return Transfers(zones, health, addresses, key=key, now=time.time)
 
-    async def _start_the_scans(self, registry: Registry, feed: SiteFeed) -> Parents:
+    async def _start_the_lookups(
+        self, registry: Registry, feed: SiteFeed
+    ) -> tuple[ScanKeeper, Parents]:
         from watchducks.lookups.keeper import ScanKeeper
         from watchducks.lookups.parents import Parents
 
@@ -352,7 +355,7 @@ class Appliance:
         watch = ParentWatch(registry, parents, clock=self._reactor)
         feed.follow(watch.apply)
         await self._run("the watch over parents' DS", watch)
-        return parents
+        return keeper, parents
 
     def _lookups(self) -> Lookups:
         """Return what asks the public DNS, the same for every part."""
@@ -363,7 +366,7 @@ class Appliance:
         return self._public
 
     async def _start_the_console(
-        self, registry: Registry, store: LogStore, parents: Parents
+        self, registry: Registry, store: LogStore, scans: ScanKeeper, parents: Parents
     ) -> None:
         from watchducks.analytics.queries import Analytics
         from watchducks.console.app import Console
@@ -374,6 +377,7 @@ class Appliance:
             registry,
             Analytics(store),
             self,
+            scans=scans,
             threads=threads,
             reactor=self._reactor,
             parents=parents,

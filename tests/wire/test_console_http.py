@@ -17,7 +17,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from tests.unit.console.driver import HTML, Driver, parse_reply, settings
-from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeSites, FakeThreads
+from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeScans, FakeSites, FakeThreads
 from watchducks.background import StartupError
 from watchducks.console.answers import to_json
 from watchducks.console.app import Console
@@ -261,6 +261,7 @@ def make_console(*endpoints: str) -> Console:
         FakeSites(),
         FakeAnalytics(),
         FakeReadiness(),
+        scans=FakeScans(),
         threads=FakeThreads(),
         reactor=reactor,
     )

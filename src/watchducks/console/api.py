@@ -19,6 +19,7 @@ from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import Sites
 from watchducks.console.languages import Languages, mark
 from watchducks.console.registrations import Registrations
+from watchducks.console.scans import ScanReports
 from watchducks.console.zones import ImportRequest, Zones
 from watchducks.model.names import display_domain
 from watchducks.model.problems import Problem
@@ -54,11 +55,13 @@ class Api:
         answers: Answers,
         now: Callable[[], float],
         zones: Zones,
+        scans: ScanReports,
         languages: Languages,
         parents: Parents | None,
     ) -> None:
         self._sites = sites
         self._zones = zones
+        self._scans = scans
         self._languages = languages
         self._registrations = registrations
         self._figures = figures
@@ -186,6 +189,30 @@ class Api:
             }
             for note in notes
         ]
+
+    @app.route("/api/v1/sites/<name>/records/offers", methods=["GET"])
+    async def offers(self, request: ConsoleRequest, name: str) -> bytes:
+        """Show the owner records that visitors ask for and that only his old name servers have."""
+        await self._authorise(request, name)
+        return self._answers.json(request, await self._scans.offers(await self._site(name)))
+
+    # --- scans ----------------------------------------------------------------------------------
+
+    @app.route("/api/v1/sites/<name>/scan", methods=["GET"])
+    async def scan(self, request: ConsoleRequest, name: str) -> bytes:
+        """Show the owner what the zone held before it was ours, and what would change."""
+        await self._authorise(request, name)
+        site, language = await self._site(name), self._languages.of(request)
+        document = await self._scans.document(site, language, self._now())
+        return self._answers.json(request, document)
+
+    @app.route("/api/v1/sites/<name>/scan", methods=["POST"])
+    async def scan_again(self, request: ConsoleRequest, name: str) -> bytes:
+        """Look through the present DNS again, soon: 202; needs a token."""
+        await self._authorise(request, name)
+        site = await self._site(name)
+        self._scans.request(site)
+        return self._answers.json(request, {"site": site.name, "zone": site.zone}, 202)
 
     @app.route("/api/v1/cohorts", methods=["GET"])
     async def cohorts(self, request: ConsoleRequest) -> bytes:

@@ -19,12 +19,13 @@ from watchducks.console.api import Api
 from watchducks.console.assets import PREFIX, Assets, Bundle
 from watchducks.console.figures import Figures
 from watchducks.console.http import ConsoleSite, Front
-from watchducks.console.interfaces import Readiness, SiteFigures, Sites
+from watchducks.console.interfaces import Readiness, Scans, SiteFigures, Sites
 from watchducks.console.languages import Languages
 from watchducks.console.pages import Pages
 from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import Registrations
 from watchducks.console.rendering import Templates
+from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import SignedSessions
 from watchducks.console.zones import Zones
 from watchducks.registry.parents import Parents
@@ -65,6 +66,7 @@ class Console:
     :param sites: the registry.
     :param analytics: what was measured.
     :param readiness: answers ``/readyz``.
+    :param scans: what zones held before they were ours.
     :param threads: for reading and printing the records of zones.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
     """
@@ -76,6 +78,7 @@ class Console:
         analytics: SiteFigures,
         readiness: Readiness,
         *,
+        scans: Scans,
         threads: Threads,
         reactor: Any,
         parents: Parents | None = None,
@@ -111,6 +114,9 @@ class Console:
             now=reactor.seconds,
             parents=parents,
             zones=zones,
+            scans=ScanReports(
+                scans, settings.proxy.addresses, ttl=settings.nameserver.ttl, threads=threads
+            ),
             languages=languages,
         )
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.

@@ -16,6 +16,7 @@ from watchducks.analytics.results import (
     Traffic,
     Visitors,
 )
+from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep
@@ -63,6 +64,16 @@ class Sites(Protocol):
 
     async def authorise(self, site_name: str, token: str) -> bool:
         """Return whether ``token`` may change the site."""
+
+
+class Scans(Protocol):
+    """What zones held before they were ours: :class:`watchducks.lookups.keeper.ScanKeeper`."""
+
+    async def scan(self, site_id: int) -> KeptScan | None:
+        """Return the scan of a site; None: it is not made yet. :raises StoreUnavailable:"""
+
+    def request(self, site_id: int, zone: str) -> None:
+        """Scan a site's zone again, soon. :raises Overloaded: too many wait already."""
 
 
 class Readiness(Protocol):

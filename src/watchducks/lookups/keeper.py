@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from watchducks.background import Overloaded, Repeating
 from watchducks.lookups.together import attempt_all
-from watchducks.model.scans import Scan
+from watchducks.model.scans import KeptScan, Scan
 from watchducks.stores.interfaces import StoreUnavailable
 
 # A registration in this process is noticed at once; this is for those of other hosts.
@@ -37,6 +37,9 @@ class ScanStore(Protocol):
 
     async def keep_scan(self, site_id: int, scan: Scan) -> bool:
         """Keep a scan; False: the site has left."""
+
+    async def scan(self, site_id: int) -> KeptScan | None:
+        """Return what was kept."""
 
     def on_write(self, listener: Callable[[int], None]) -> None:
         """Call ``listener`` after each write of this process."""
@@ -78,6 +81,13 @@ class ScanKeeper:
     async def stop(self) -> None:
         """Cancel the scans under way; they are made after the next start."""
         await self._repeating.stop()
+
+    async def scan(self, site_id: int) -> KeptScan | None:
+        """Return the scan of a site; None: it is not made yet.
+
+        :raises StoreUnavailable: nobody can tell.
+        """
+        return await self._store.scan(site_id)
 
     def request(self, site_id: int, zone: str) -> None:
         """Scan a site's zone again, soon. Asking again before it began changes nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -110,3 +110,21 @@ class KeptScan:
     made: int
     scan: Scan
     offers: tuple[Record, ...] = ()
+
+
+def hindrance(zone: str, ds: Iterable[str], own: Iterable[str]) -> Note | None:
+    """Return why the name servers of ``zone`` must not be changed yet, or None if they may.
+
+    :param ds: the DS records at the parent, as zone files write their data.
+    :param own: the DS records of our own keys, likewise.
+    """
+    theirs = {" ".join(text.split()).casefold() for text in ds}
+    if not theirs or theirs & {text.casefold() for text in own}:
+        return None
+    return Note(
+        "ds-present",
+        "The parent of {zone} has a DS record of the old name servers' keys: with other name"
+        " servers the domain is lost to many visitors. Have DNSSEC switched off at the registrar,"
+        " and wait for a day after the DS record is gone.",
+        {"zone": zone},
+    )

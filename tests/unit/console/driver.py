@@ -19,6 +19,7 @@ from tests.unit.console.fakes import (
     FakeAnalytics,
     FakeParents,
     FakeReadiness,
+    FakeScans,
     FakeSites,
     FakeThreads,
 )
@@ -99,11 +100,13 @@ class Driver:
         self.analytics = FakeAnalytics()
         self.readiness = FakeReadiness()
         self.parents = FakeParents()
+        self.scans = FakeScans()
         self.console = Console(
             settings(**console),
             self.sites,
             self.analytics,
             self.readiness,
+            scans=self.scans,
             threads=FakeThreads(),
             reactor=self.clock,
             parents=self.parents,

@@ -30,6 +30,7 @@ from watchducks.analytics.results import (
 )
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
+from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site, SiteState
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep, ZoneKeys
@@ -286,6 +287,26 @@ class FakeAnalytics:
     async def requests_by_site(self, site_ids: Sequence[int], period: Period) -> dict[int, int]:
         total = sum(self._requests(period))
         return {site_id: total // site_id for site_id in site_ids} if total else {}
+
+
+class FakeScans:
+    """Scans in memory.
+
+    :ivar requested: sites that were to be scanned again. :ivar problem: what requests raise.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[int, KeptScan] = {}
+        self.requested: list[tuple[int, str]] = []
+        self.problem: Exception | None = None
+
+    async def scan(self, site_id: int) -> KeptScan | None:
+        return self.kept.get(site_id)
+
+    def request(self, site_id: int, zone: str) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.requested.append((site_id, zone))
 
 
 class FakeReadiness:

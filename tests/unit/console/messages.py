@@ -55,7 +55,7 @@ def _of_sources() -> Iterator[str]:
 
 
 def _of_call(node: ast.Call, function: str) -> Iterator[str]:
-    places = {"mark": 0, "Problem": 1}
+    places = {"mark": 0, "Problem": 1, "Note": 1}
     place = places.get(function)
     if place is not None and len(node.args) > place:
         text = node.args[place]

@@ -16,7 +16,7 @@ from watchducks.lookups.keeper import (
     RECENT_SECONDS,
     ScanKeeper,
 )
-from watchducks.model.scans import Scan
+from watchducks.model.scans import KeptScan, Scan
 from watchducks.stores.interfaces import StoreUnavailable
 
 NOW = 1_000_000_000.0
@@ -46,6 +46,9 @@ class FakeStore:
             raise StoreUnavailable("away")
         self.kept.append((site_id, scan))
         return True
+
+    async def scan(self, site_id: int) -> KeptScan | None:
+        return next((KeptScan(0, scan) for id_, scan in self.kept if id_ == site_id), None)
 
     def on_write(self, listener: Callable[[int], None]) -> None:
         self._listeners.append(listener)
