@@ -93,6 +93,7 @@ def forged(query: dns.message.Message) -> list[bytes]:
     """What is not the answer, in many ways."""
     good = answer(query, "@ 60 A 192.0.2.66")
     other = dns.message.make_query("www.lake.example", "A", id=query.id)
+    plain = dns.message.make_query("www.pond.example", "A", id=query.id)
     return [
         b"",
         good[:11],
@@ -103,6 +104,7 @@ def forged(query: dns.message.Message) -> list[bytes]:
         good[:4] + b"\0\0" + good[6:],  # no question
         good[:6] + b"\0\x09" + good[8:],  # nine answers, of which one is there
         good[:-1],
+        answer(plain, "@ 60 A 192.0.2.66")[:-1],  # cut off within the address
         good.replace(b"\3www", b"\xc0\x0cw"),  # a name that points to itself
         bytes(1300),
     ]

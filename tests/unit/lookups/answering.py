@@ -25,6 +25,7 @@ class FakeClient:
     :ivar records: what the servers hold; a name that is not there is NXDOMAIN.
     :ivar silent: servers that do not answer.
     :ivar transfers: whether they allow transfers.
+    :ivar lame: with which code they answer without authority, if they do.
     :ivar asked: (server, name, type), in order.
     """
 
@@ -33,15 +34,17 @@ class FakeClient:
         self.silent: set[Server] = set()
         self.transfers = False
         self.asked: list[tuple[Server, Name, int]] = []
-        self.lame = False
+        self.lame: rcode.Rcode | None = None
 
     async def ask(self, server: Server, name: Name, type_: int) -> Response:
         """Answer as an authoritative server without wildcards."""
         self.asked.append((server, name, type_))
         if server in self.silent:
             raise LookupFailed(f"{server} did not answer")
-        if self.lame:
-            return Response(rcode.REFUSED, authoritative=False, truncated=False)
+        if self.lame is not None:
+            return Response(
+                self.lame, authoritative=False, truncated=False, answer=tuple(self.records)
+            )
         there = [one for one in self.records if one.owner == name]
         fitting = tuple(one for one in there if one.type in (type_, rdatatype.CNAME))
         below = any(one.owner.is_subdomain(name) for one in self.records)

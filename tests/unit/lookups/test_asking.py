@@ -150,9 +150,11 @@ def test_when_no_server_is_left_that_is_said_at_once() -> None:
         result(panel.ask(ZONE, rdatatype.A))
 
 
-def test_a_server_that_does_not_hold_the_zone_counts_as_failing() -> None:
-    client = FakeClient()
-    client.lame = True
+@pytest.mark.parametrize("code", [rcode.REFUSED, rcode.SERVFAIL, rcode.NOERROR])
+def test_a_server_that_does_not_hold_the_zone_counts_as_failing(code: rcode.Rcode) -> None:
+    """Refusing is one way; answering from a cache, without authority, another."""
+    client = FakeClient(found("pond.example", "A", "192.0.2.66"))
+    client.lame = code
     panel = Panel([ONE], ZONE, client)
     with pytest.raises(LookupFailed, match=r"192\.0\.2\.1 does not answer for pond\.example"):
         result(panel.ask(ZONE, rdatatype.A))
