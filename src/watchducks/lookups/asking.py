@@ -57,6 +57,7 @@ class Asking:
         self._answers: dict[Name, Answers] = {}
         self._cuts: dict[Name, list[Found]] = {}
         self._wild = {self._name(f"{token}.{parent}"): parent for parent in WILDCARD_PARENTS}
+        self._under_way = 0
         self.unanswered: dict[Name, str] = {}
         for name in self._wild:
             self._add(name, usual.WILDCARD_TYPES)
@@ -65,8 +66,8 @@ class Asking:
 
     @property
     def left(self) -> int:
-        """How many names have not been asked for yet."""
-        return len(self._waiting)
+        """How many names have not been asked for, or not been answered, yet."""
+        return len(self._waiting) + self._under_way
 
     async def run(self) -> None:
         """Ask for everything. What was found until a cancellation stays."""
@@ -101,10 +102,12 @@ class Asking:
     async def _work(self) -> None:
         while self._waiting:
             name, types = self._waiting.popleft()
+            self._under_way += 1
             try:
                 await self._ask(name, types)
             except LookupFailed as error:
                 self.unanswered[name] = str(error)
+            self._under_way -= 1
 
     async def _ask(self, name: Name, types: Sequence[int]) -> None:
         """Ask for each type, unless the first answer shows that more would tell nothing."""

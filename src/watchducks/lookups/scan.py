@@ -45,11 +45,13 @@ class Scanner:
         *,
         own_names: Several[str],
         clock: IReactorTime,
+        seconds: float = SCAN_SECONDS,
     ) -> None:
         self._directory = directory
         self._client = client
         self._own_names = frozenset(own_names)
         self._clock = clock
+        self._seconds = seconds
 
     async def scan(self, zone: str) -> Scan:
         """Return what ``zone`` (lower case, A-labels) holds at its present name servers."""
@@ -97,7 +99,7 @@ class Scanner:
     async def _scan(
         self, zone: Name, present: Zone, addresses: Sequence[Server], served: str
     ) -> Scan:
-        until = self._clock.seconds() + SCAN_SECONDS
+        until = self._clock.seconds() + self._seconds
         records = Collection(zone)
         notes: list[Note] = []
         transferred = await self._transfer(present, addresses)
@@ -108,7 +110,7 @@ class Scanner:
             try:
                 await within(seconds, asking.run(), "asking for records", clock=self._clock)
             except LookupFailed:
-                notes.append(_out_of_time(asking.left))
+                notes.append(_out_of_time(self._seconds, asking.left))
             found = list(asking.found())
             notes += _unanswered(asking, panel)
         else:
@@ -152,11 +154,11 @@ def _not_found(reason: str) -> Note:
     )
 
 
-def _out_of_time(names: int) -> Note:
+def _out_of_time(seconds: float, names: int) -> Note:
     return Note(
         "out-of-time",
         "Not everything could be asked within {seconds} seconds: {names} names are left out.",
-        {"seconds": int(SCAN_SECONDS), "names": names},
+        {"seconds": f"{seconds:g}", "names": names},
     )
 
 
