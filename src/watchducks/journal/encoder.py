@@ -133,9 +133,11 @@ class Encoder:
         return Encoded(b"".join(frames), count, failures, error)
 
     def _frame(self, packed: Sequence[bytes]) -> bytes:
-        texts, self._texts, self._texts_bytes = b"".join(self._texts), [], 0
+        texts = b""
+        if self._texts:
+            texts, self._texts, self._texts_bytes = b"".join(self._texts), [], 0
         rows = b"".join(packed)
-        body = b"".join((LENGTHS.pack(len(texts), len(rows)), texts, rows))
+        body = LENGTHS.pack(len(texts), len(rows)) + texts + rows
         return CHECKSUM.pack(crc32(body)) + body
 
     def _new_source(self, source: Source) -> int:
