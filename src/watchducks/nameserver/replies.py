@@ -147,11 +147,14 @@ class ReplyCache:
             _remember(self.cookie, MAX_EXACT, query[2:-octets], Exact(response[2:-24], ready))
 
 
-def make_ready(reply: Reply, query: Query, zone: bytes, *, spare: bool) -> Ready:
+def make_ready(
+    reply: Reply, query: Query, zone: bytes, *, spare: bool, absent: bool = False
+) -> Ready:
     """Make a reply ready to be sent and kept.
 
     :param zone: the apex of the zone it comes from; b"": none of ours.
     :param spare: see :class:`Ready`.
+    :param absent: there is no such name, which a signed reply says with NOERROR; counted as such.
     """
     first, rcode = reply.flags
     opt = reply.sections[-wire.OPT_OCTETS :] if query.edns is not None else b""
@@ -167,7 +170,7 @@ def make_ready(reply: Reply, query: Query, zone: bytes, *, spare: bool) -> Ready
         opt,
         spare,
         Kind(zone, outcome),
-        Subject(zone, query.question.type, rcode),
+        Subject(zone, query.question.type, dns.ENAME if absent else rcode),
     )
 
 

@@ -207,7 +207,8 @@ class Responder:
         answered = self._answer(query, datagram=datagram)
         zone = _OUTSIDE if answered.zone is None else answered.zone.apex
         reply = wire.encode(query, answered, wire.MAX_TCP_OCTETS - MAX_OPTIONS_OCTETS)
-        ready = make_ready(reply, query, zone, spare=bool(answered.additional))
+        absent = answered.authoritative and answered.zone is not None and answered.node is None
+        ready = make_ready(reply, query, zone, spare=bool(answered.additional), absent=absent)
         if (
             key is not None
             # A label may hold a zero octet; then the key does not end where the name does.

@@ -45,7 +45,7 @@ def rrsig(
     inception: int,
     expiration: int,
 ) -> bytes:
-    """Return the RDATA of the RRSIG over ``rrset`` at ``owner``; some 25 microseconds of CPU.
+    """Return the RDATA of the RRSIG over ``rrset`` at ``owner``; some 30 microseconds of CPU.
 
     A name that a wildcard made is signed as if it stood in the zone (RFC 9824 section 3.4).
 

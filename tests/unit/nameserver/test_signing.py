@@ -29,6 +29,8 @@ from tests.unit.nameserver.fakes import (
 )
 from tests.unit.nameserver.keys import GlassSeals, zone_key
 from watchducks.model.signing import Phase, Signing, apex_name
+from watchducks.nameserver.counts import Counts, Subject
+from watchducks.nameserver.guard import Network
 from watchducks.nameserver.responder import Responder
 from watchducks.nameserver.signatures import LIFETIME_SECONDS, REUSED_SECONDS, Signatures
 from watchducks.nameserver.signing import Signer
@@ -64,7 +66,9 @@ beside        600 NS    mail
 class SignedZone:
     """example.com, signed, and a resolver that believes nothing that it cannot check."""
 
-    def __init__(self, signing: Signing = SIGNED, per_second: int = 1_000) -> None:
+    def __init__(
+        self, signing: Signing = SIGNED, per_second: int = 1_000, counts: Counts | None = None
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
         self.seals = GlassSeals()
@@ -79,6 +83,7 @@ class SignedZone:
             self.zones,
             self.verdicts,
             clock=self.clock,
+            counts=counts,
             signer=Signer(self.zones, self.verdicts, self.signatures),
         )
 
@@ -239,6 +244,20 @@ def test_nxdomain_is_restored_for_who_understands_the_proof(zone: SignedZone) ->
     assert zone.ask("no.such.name", do=False, co=True).rcode() == dns.rcode.NXDOMAIN
     assert not zone.ask("no.such.name", do=False, co=True).ednsflags & CO
     assert zone.ask("www", co=True).ednsflags & CO
+
+
+def test_a_name_that_is_not_there_is_counted_as_such() -> None:
+    counted = []
+
+    class Counting(Counts):
+        def add(self, subject: Subject, network: Network) -> None:
+            counted.append((subject.type, subject.rcode))
+
+    zone = SignedZone(counts=Counting())
+    zone.ask("no.such.name", "A")
+    zone.ask("no.such.name", "A", do=False)
+    zone.ask("mail", "TXT")
+    assert counted == [(1, dns.rcode.NXDOMAIN), (1, dns.rcode.NXDOMAIN), (16, dns.rcode.NOERROR)]
 
 
 @pytest.mark.parametrize(
