@@ -1,6 +1,7 @@
 // What every page loads: style, copy buttons, and validation while somebody types.
 import "./style.css";
 import "./duck.svg";
+import { readFileInto } from "./files";
 import { validateWhileTyping } from "./validation";
 
 function enableCopyButtons(): void {
@@ -20,4 +21,8 @@ function enableCopyButtons(): void {
 enableCopyButtons();
 for (const form of document.querySelectorAll<HTMLFormElement>("form[data-live-validation]")) {
   validateWhileTyping(form, form.dataset["liveValidation"] ?? "");
+}
+for (const field of document.querySelectorAll<HTMLElement>("[data-file-into]")) {
+  const target = document.getElementById(field.dataset["fileInto"] ?? "");
+  if (target instanceof HTMLTextAreaElement) readFileInto(field, target);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -18,9 +19,13 @@ from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.assets import PREFIX, Assets, Bundle
 from watchducks.console.figures import Figures
+from watchducks.console.forms import Forms
+from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleSite, Front
 from watchducks.console.interfaces import Readiness, Scans, SiteFigures, Sites
 from watchducks.console.languages import Languages
+from watchducks.console.owner_pages import OwnerPages
+from watchducks.console.owners import Owners
 from watchducks.console.pages import Pages
 from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import Registrations
@@ -42,6 +47,10 @@ _DRAIN_STEP_SECONDS: Final = 0.05
 # Somebody typing makes about three checks a second; a form filled by a browser checks five at once.
 CHECKS_PER_SECOND: Final = 5.0
 CHECKS_BURST: Final = 20
+
+
+# What an owner changes; everything else of a site is for everybody.
+_OWNER_PATH: Final = re.compile(rb"/sites/[^/]+/(?:records|settings)(?:/.*)?")
 
 
 class _Connections(WrappingFactory):
@@ -93,17 +102,33 @@ class Console:
         registrations = Registrations(sites, policy)
         figures = Figures(analytics, clock=reactor)
         zones = Zones(sites, threads)
+        sessions, frame = SignedSessions(reactor), Frame(templates, languages, answers)
+        forms, owners = Forms(sessions), Owners(sites)
+        checks = RateLimit(CHECKS_PER_SECOND, CHECKS_BURST, reactor)
         pages = Pages(
             sites=sites,
             registrations=registrations,
             figures=figures,
             readiness=readiness,
             nameservers=settings.nameserver.names,
-            templates=templates,
+            frame=frame,
             languages=languages,
             answers=answers,
-            sessions=SignedSessions(reactor),
-            checks=RateLimit(CHECKS_PER_SECOND, CHECKS_BURST, reactor),
+            sessions=sessions,
+            forms=forms,
+            owners=owners,
+            checks=checks,
+        )
+        owner_pages = OwnerPages(
+            sites=sites,
+            registrations=registrations,
+            zones=zones,
+            owners=owners,
+            forms=forms,
+            frame=frame,
+            languages=languages,
+            answers=answers,
+            attempts=checks,
         )
         api = Api(
             sites=sites,
@@ -120,14 +145,17 @@ class Console:
             languages=languages,
         )
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
-        self._pages, self._api = pages, api
+        self._pages, self._owner_pages, self._api = pages, owner_pages, api
         assets = Assets(bundle, answers)
         page_routes, api_routes = pages.app.resource(), api.app.resource()
+        owner_routes = owner_pages.app.resource()
 
         def choose(path: bytes) -> IResource:
             if path.startswith(PREFIX.encode("ascii")):
                 return assets
-            return api_routes if path.startswith(b"/api/") else page_routes
+            if path.startswith(b"/api/"):
+                return api_routes
+            return owner_routes if _OWNER_PATH.fullmatch(path) else page_routes
 
         self.site = ConsoleSite(
             Front(answers, choose), answers, settings.console.url, reactor=reactor

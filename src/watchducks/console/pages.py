@@ -13,23 +13,16 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from watchducks.analytics.periods import DAY
-from watchducks.console.answers import (
-    HTML,
-    Answer,
-    Answers,
-    Refusal,
-    as_refusal,
-    no_site,
-    to_bytes,
-)
+from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.forms import Forms, csrf_field, form_route
+from watchducks.console.frame import Frame, told, visitor
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import Readiness, Sites
-from watchducks.console.languages import COOKIE, COOKIE_SECONDS, NAMES, Languages, mark
+from watchducks.console.languages import Languages, mark
+from watchducks.console.owners import Owners
 from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import LABELS, Registrations
-from watchducks.console.rendering import Templates
 from watchducks.console.sessions import Session, SignedSessions
 from watchducks.console.views import WORDS, cards
 from watchducks.model.problems import InvalidFields, Problem
@@ -72,10 +65,12 @@ class Pages:
         figures: Figures,
         readiness: Readiness,
         nameservers: Sequence[str],
-        templates: Templates,
+        frame: Frame,
         languages: Languages,
         answers: Answers,
         sessions: SignedSessions,
+        forms: Forms,
+        owners: Owners,
         checks: RateLimit,
     ) -> None:
         self._sites = sites
@@ -83,11 +78,12 @@ class Pages:
         self._figures = figures
         self._readiness = readiness
         self._nameservers = tuple(nameservers)
-        self._templates = templates
+        self._frame = frame
         self._languages = languages
         self._answers = answers
         self._sessions = sessions
-        self._forms = Forms(sessions)
+        self._forms = forms
+        self._owners = owners
         self._checks = checks
 
     # --- overview -------------------------------------------------------------------------------
@@ -155,12 +151,10 @@ class Pages:
         try:
             site, token = await self._registrations.register(fields)
         except (InvalidFields, StoreUnavailable) as error:
-            return await self._form(request, session, fields, *_told(error))
+            return await self._form(request, session, fields, *told(error))
         self._sessions.leave_note(session, _NOTE + site.name, token)
-        location = f"/sites/{quote(site.name, safe='')}?registered=yes"
-        return self._answers.send(
-            request, Answer(b"", HTML, 303, {"Location": location, "Cache-Control": "no-store"})
-        )
+        self._owners.remember(session, site.id, token)
+        return self._frame.redirect(request, f"/sites/{quote(site.name, safe='')}?registered=yes")
 
     async def _form(
         self,
@@ -192,7 +186,7 @@ class Pages:
     @app.route("/register/check", methods=["GET"])
     async def check(self, request: ConsoleRequest) -> bytes:
         """Say whether one field's value would be accepted, for the script of the form."""
-        if not self._checks.allows(_visitor(request)):
+        if not self._checks.allows(visitor(request)):
             problem = Problem("too-many", mark("Too many requests; try again in a second."))
             raise Refusal(429, problem, headers={"Retry-After": "1"})
         problem_found = await self._registrations.check(
@@ -281,47 +275,8 @@ class Pages:
         secret: bool = False,
         **values: Any,
     ) -> bytes:
-        """Send a page. ``secret``: it holds a token, so it is neither cached nor compressed."""
         language = self._languages.of(request)
-        if argument(request, b"lang") == language.code:
-            request.addCookie(COOKIE, language.code, max_age=str(COOKIE_SECONDS))
-        text = self._templates.render(
-            language,
-            template,
-            language_links=language_links(request),
-            state_names={
-                state.value: language.gettext(name) for state, name in STATE_NAMES.items()
-            },
-            **values,
+        names = {state.value: language.gettext(name) for state, name in STATE_NAMES.items()}
+        return self._frame.page(
+            request, template, status=status, secret=secret, state_names=names, **values
         )
-        headers = {"Cache-Control": "no-store"} if secret else {}
-        return self._answers.send(
-            request, Answer(to_bytes(text), HTML, status, headers, compress=not secret)
-        )
-
-
-def _visitor(request: ConsoleRequest) -> str:
-    """Return what tells visitors apart: the address; all who come by a local socket are one."""
-    address = request.getClientAddress()  # type: ignore[no-untyped-call]
-    return str(getattr(address, "host", ""))
-
-
-def _told(error: BaseException) -> tuple[Mapping[str, Problem], Refusal]:
-    """Return what a form shows of ``error``: beside its fields, and above them all."""
-    if isinstance(error, InvalidFields):
-        # To a person, what is taken is one more value that is not accepted.
-        error = InvalidFields(error.problems)
-    refusal = as_refusal(error)
-    assert refusal is not None
-    return refusal.errors, refusal
-
-
-def language_links(request: ConsoleRequest) -> Mapping[str, str]:
-    """Return language code -> this very page in that language."""
-    kept = {
-        name.decode("utf-8"): values[-1].decode("utf-8")
-        for name, values in request.args.items()
-        if name == b"range"
-    }
-    path = request.path.decode("ascii", "replace")
-    return {code: f"{path}?{urlencode({**kept, 'lang': code})}" for code in NAMES}

@@ -168,13 +168,13 @@ class Driver:
         headers["Content-Type"] = "application/json"
         return self.ask(method, path, json.dumps(document).encode(), headers)
 
-    def csrf(self) -> dict[str, str]:
+    def csrf(self, page: str = "/register") -> dict[str, str]:
         """Load the form, as a browser would, and return its hidden field."""
-        found = re.search(r'name="(__[^"]*)"[^>]*value="([^"]*)"', self.get("/register").text)
+        found = re.search(r'name="(__[^"]*)"[^>]*value="([^"]*)"', self.get(page).text)
         assert found
         return {found[1]: found[2]}
 
-    def submit(self, fields: Mapping[str, str]) -> Reply:
-        """Send the registration form with exactly these fields."""
+    def submit(self, fields: Mapping[str, str], page: str = "/register") -> Reply:
+        """Send the form of a page with exactly these fields."""
         headers = {**HTML, "Content-Type": "application/x-www-form-urlencoded"}
-        return self.ask("POST", "/register", urlencode(fields).encode(), headers)
+        return self.ask("POST", page, urlencode(fields).encode(), headers)

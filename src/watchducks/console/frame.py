@@ -1,0 +1,76 @@
+"""The frame of every page: rendered in the visitor's language, with the headers that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from watchducks.console.answers import HTML, Answer, Answers, Refusal, as_refusal, to_bytes
+from watchducks.console.http import ConsoleRequest, argument
+from watchducks.console.languages import COOKIE, COOKIE_SECONDS, NAMES, Languages
+from watchducks.console.rendering import Templates
+from watchducks.model.problems import InvalidFields, Problem
+
+
+class Frame:
+    """Sends pages."""
+
+    def __init__(self, templates: Templates, languages: Languages, answers: Answers) -> None:
+        self._templates = templates
+        self._languages = languages
+        self._answers = answers
+
+    def page(
+        self,
+        request: ConsoleRequest,
+        template: str,
+        *,
+        status: int = 200,
+        secret: bool = False,
+        **values: Any,
+    ) -> bytes:
+        """Send a page. ``secret``: it holds a token, so it is neither cached nor compressed."""
+        language = self._languages.of(request)
+        if argument(request, b"lang") == language.code:
+            request.addCookie(COOKIE, language.code, max_age=str(COOKIE_SECONDS))
+        text = self._templates.render(
+            language, template, language_links=language_links(request), **values
+        )
+        headers = {"Cache-Control": "no-store"} if secret else {}
+        return self._answers.send(
+            request, Answer(to_bytes(text), HTML, status, headers, compress=not secret)
+        )
+
+    def redirect(self, request: ConsoleRequest, location: str) -> bytes:
+        """Send the browser to another page of ours after a form."""
+        return self._answers.send(
+            request, Answer(b"", HTML, 303, {"Location": location, "Cache-Control": "no-store"})
+        )
+
+
+def visitor(request: ConsoleRequest) -> str:
+    """Return what tells visitors apart: the address; all who come by a local socket are one."""
+    address = request.getClientAddress()  # type: ignore[no-untyped-call]
+    return str(getattr(address, "host", ""))
+
+
+def told(error: BaseException) -> tuple[Mapping[str, Problem], Refusal]:
+    """Return what a form shows of ``error``: beside its fields, and above them all."""
+    if isinstance(error, InvalidFields):
+        # To a person, what is taken is one more value that is not accepted.
+        error = InvalidFields(error.problems)
+    refusal = as_refusal(error)
+    assert refusal is not None
+    return refusal.errors, refusal
+
+
+def language_links(request: ConsoleRequest) -> Mapping[str, str]:
+    """Return language code -> this very page in that language."""
+    kept = {
+        name.decode("utf-8"): values[-1].decode("utf-8")
+        for name, values in request.args.items()
+        if name == b"range"
+    }
+    path = request.path.decode("ascii", "replace")
+    return {code: f"{path}?{urlencode({**kept, 'lang': code})}" for code in NAMES}

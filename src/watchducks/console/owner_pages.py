@@ -1,0 +1,370 @@
+"""The pages on which an owner changes his site: its records and its settings.
+
+Everyone may read a zone's records, as the API has it; the forms appear for who has shown the
+owner's token in this session. Each form names the revision that its page was made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from klein import Field, Klein, RequestComponent, Requirer
+from klein.interfaces import ISession
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+
+from watchducks.console.answers import Answers, Refusal, no_site
+from watchducks.console.forms import Forms, csrf_field, form_route
+from watchducks.console.frame import Frame, told, visitor
+from watchducks.console.http import ConsoleRequest, argument
+from watchducks.console.interfaces import Sites
+from watchducks.console.languages import Languages, mark
+from watchducks.console.owners import Owners
+from watchducks.console.rates import RateLimit
+from watchducks.console.registrations import Registrations
+from watchducks.console.sessions import Session
+from watchducks.console.zones import Import, Zones
+from watchducks.model.presentation import ACCEPTED_TYPES, DEFAULT_TTL
+from watchducks.model.problems import InvalidFields, Problem
+from watchducks.model.sites import ORIGIN_TLS, Site
+from watchducks.registry.registry import RevisionChanged
+from watchducks.stores.interfaces import StoreUnavailable
+
+# What a record is good for, in the words of somebody who has never read an RFC.
+MEANINGS: Final = {
+    "A": mark("the IPv4 address of this name"),
+    "AAAA": mark("the IPv6 address of this name"),
+    "ALIAS": mark("has the addresses of that other name"),
+    "CNAME": mark("another name for that host"),
+    "MX": mark("where mail for this name is delivered"),
+    "TXT": mark("a text, such as a proof of ownership or who may send mail"),
+    "CAA": mark("who may issue certificates"),
+    "SRV": mark("where a service is found"),
+    "NS": mark("other name servers answer for this name"),
+    "DS": mark("how these other name servers sign"),
+    "TLSA": mark("the certificate of a service"),
+    "SSHFP": mark("the key of an SSH server"),
+    "HTTPS": mark("how browsers connect"),
+}
+# The form's field -> the API's.
+RECORD_FIELDS: Final = {"owner": "name", "type": "type", "ttl": "ttl", "value": "value"}
+SETTINGS: Final = ("origin", "origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds")
+
+_EMPTY_RECORD: Final = {"owner": "", "type": "A", "ttl": str(DEFAULT_TTL), "value": ""}
+
+
+def _text() -> Any:
+    return Field.text(required=False, default="")
+
+
+class OwnerPages:
+    """One method a route."""
+
+    app = Klein()
+    app.url_map.merge_slashes = False
+    requirer = Requirer()
+
+    def __init__(
+        self,
+        *,
+        sites: Sites,
+        registrations: Registrations,
+        zones: Zones,
+        owners: Owners,
+        forms: Forms,
+        frame: Frame,
+        languages: Languages,
+        answers: Answers,
+        attempts: RateLimit,
+    ) -> None:
+        self._sites = sites
+        self._registrations = registrations
+        self._zones = zones
+        self._owners = owners
+        self._forms = forms
+        self._frame = frame
+        self._languages = languages
+        self._answers = answers
+        self._attempts = attempts
+
+    @requirer.prerequisite([ISession])
+    async def _prepare_form(self, request: ConsoleRequest) -> None:
+        await self._forms.prepare(request)
+
+    # --- showing the token ----------------------------------------------------------------------
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(
+            app.route("/sites/<name>/<any(records, settings):page>/unlock", methods=["POST"])
+        ),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        token=_text(),
+    )
+    async def unlock(
+        self, request: ConsoleRequest, name: str, page: str, session: Session, token: str
+    ) -> bytes:
+        """Take the owner's token, so that the forms of his site appear."""
+        if not self._attempts.allows(visitor(request)):
+            problem = Problem("too-many", mark("Too many requests; try again in a second."))
+            raise Refusal(429, problem, headers={"Retry-After": "1"})
+        site = await self._site(name)
+        if not await self._owners.unlock(session, site.id, site.name, token):
+            wrong = Problem("forbidden", mark("This token is not good for this site."))
+            refusal = Refusal(403, wrong)
+            if page == "settings":
+                return await self._settings_page(request, session, site, {}, refusal)
+            return await self._records_page(request, session, site, refusal=refusal)
+        return self._frame.redirect(request, _address(site, page))
+
+    # --- records --------------------------------------------------------------------------------
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        app.route("/sites/<name>/records", methods=["GET"]),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+    )
+    async def records(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
+        """Show the records; ``?change=3`` puts the record of that row into the form."""
+        return await self._records_page(request, session, await self._site(name))
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/records", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        revision=_text(),
+        remove=_text(),
+        change=_text(),
+        hosts=_text(),
+        save=_text(),
+        **{field: _text() for field in RECORD_FIELDS},
+    )
+    async def change_records(
+        self, request: ConsoleRequest, name: str, session: Session, **fields: str
+    ) -> bytes:
+        """Add, change or remove one record, or say which hosts are proxied."""
+        site = await self._changeable(name, session)
+        try:
+            if fields["revision"] != str(site.revision):
+                raise RevisionChanged
+            document = await self._zones.document(site)
+            wanted = _changed(document, fields)
+            await self._zones.replace(site, wanted)
+        except (InvalidFields, RevisionChanged, StoreUnavailable) as error:
+            return await self._records_page(request, session, site, error=error, typed=fields)
+        return self._frame.redirect(request, f"{_address(site, 'records')}?kept=yes")
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/records/import", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        revision=_text(),
+        zonefile=_text(),
+        replace=_text(),
+        confirm=_text(),
+    )
+    async def import_zone_file(
+        self,
+        request: ConsoleRequest,
+        name: str,
+        session: Session,
+        revision: str,
+        zonefile: str,
+        replace: str,
+        confirm: str,
+    ) -> bytes:
+        """Show what a zone file would change; once that is confirmed, keep it."""
+        site = await self._changeable(name, session)
+        typed = {"zonefile": zonefile, "replace": replace}
+        try:
+            found = await self._zones.importing(site, zonefile, replace=bool(replace))
+            if not confirm:
+                return await self._records_page(request, session, site, typed=typed, preview=found)
+            if revision != str(site.revision):
+                raise RevisionChanged
+            await self._zones.keep(site, found.contents)
+        except (InvalidFields, RevisionChanged, StoreUnavailable) as error:
+            return await self._records_page(request, session, site, error=error, typed=typed)
+        return self._frame.redirect(request, f"{_address(site, 'records')}?kept=yes")
+
+    async def _records_page(
+        self,
+        request: ConsoleRequest,
+        session: Session,
+        site: Site,
+        *,
+        refusal: Refusal | None = None,
+        error: BaseException | None = None,
+        typed: Mapping[str, str] | None = None,
+        preview: Import | None = None,
+    ) -> bytes:
+        language = self._languages.of(request)
+        problems: Mapping[str, Problem] = {}
+        if error is not None:
+            problems, refusal = told(error)
+        document = await self._zones.document(site)
+        records = document["records"]
+        changing = typed.get("change", "") if typed else argument(request, b"change") or ""
+        chosen = _row(records, changing)
+        values = {**_EMPTY_RECORD, "zonefile": "", "replace": ""}
+        if chosen is not None:
+            values |= {field: str(records[chosen][key]) for field, key in RECORD_FIELDS.items()}
+        values |= typed or {}
+        difference = await self._zones.difference_document(preview.difference) if preview else None
+        return self._frame.page(
+            request,
+            "records.html",
+            status=refusal.status if refusal else 200,
+            secret=True,
+            page="records",
+            site=site,
+            csrf=await csrf_field(session),
+            unlocked=await self._owners.may_change(session, site.id, site.name),
+            summary=language.problem(refusal.problem) if refusal else "",
+            problems=_by_form(problems),
+            kept=argument(request, b"kept") is not None and refusal is None,
+            records=records,
+            hosts=values.get("hosts") or " ".join(document["proxied"]),
+            types=ACCEPTED_TYPES,
+            meanings={key: language.gettext(word) for key, word in MEANINGS.items()},
+            values=values,
+            changing=chosen,
+            difference=difference,
+            notes=preview.notes if preview else (),
+        )
+
+    # --- settings -------------------------------------------------------------------------------
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        app.route("/sites/<name>/settings", methods=["GET"]),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+    )
+    async def settings(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
+        """Show how the site's traffic is carried."""
+        return await self._settings_page(request, session, await self._site(name), {})
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/settings", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        **{field: _text() for field in SETTINGS},
+    )
+    async def change_settings(
+        self, request: ConsoleRequest, name: str, session: Session, **fields: str
+    ) -> bytes:
+        """Change them."""
+        site = await self._changeable(name, session)
+        wanted = dict(fields)
+        # The pin of a choice that is no longer "pinned" is not asked for any more.
+        if wanted["origin_tls"] != "pinned" and wanted["origin_pin"] == site.choices.origin_pin:
+            del wanted["origin_pin"]
+        try:
+            await self._registrations.change(site.name, wanted)
+        except (InvalidFields, StoreUnavailable) as error:
+            problems, refusal = told(error)
+            return await self._settings_page(
+                request, session, site, fields, refusal, problems=problems
+            )
+        return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes")
+
+    async def _settings_page(
+        self,
+        request: ConsoleRequest,
+        session: Session,
+        site: Site,
+        typed: Mapping[str, str],
+        refusal: Refusal | None = None,
+        *,
+        problems: Mapping[str, Problem] | None = None,
+    ) -> bytes:
+        choices = site.choices
+        values: Mapping[str, Any] = {
+            "origin": str(site.origin),
+            "origin_tls": choices.origin_tls,
+            "origin_pin": choices.origin_pin,
+            "redirect_to_https": "on" if choices.redirect_to_https else "",
+            "hsts_seconds": choices.hsts_seconds,
+            **typed,
+        }
+        language = self._languages.of(request)
+        return self._frame.page(
+            request,
+            "settings.html",
+            status=refusal.status if refusal else 200,
+            secret=True,
+            page="settings",
+            site=site,
+            csrf=await csrf_field(session),
+            unlocked=await self._owners.may_change(session, site.id, site.name),
+            summary=language.problem(refusal.problem) if refusal else "",
+            problems=problems or {},
+            kept=argument(request, b"kept") is not None and refusal is None,
+            values=values,
+            origin_tls=ORIGIN_TLS,
+        )
+
+    # --------------------------------------------------------------------------------------------
+
+    @app.handle_errors(Exception)
+    def _failed(self, request: Any, failure: Failure) -> bytes:
+        return self._answers.refuse(request, failure.value)
+
+    async def _site(self, name: str) -> Site:
+        site = await self._sites.site(name)
+        if site is None:
+            raise no_site(name)
+        return site
+
+    async def _changeable(self, name: str, session: Session) -> Site:
+        """Return the site if this session may change it.
+
+        :raises Refusal: 404 without such a site, 403 if it may not.
+        """
+        site = await self._site(name)
+        if not await self._owners.may_change(session, site.id, site.name):
+            problem = Problem("locked", mark("Show the owner token of this site first."))
+            raise Refusal(403, problem)
+        return site
+
+
+def _address(site: Site, page: str) -> str:
+    return f"/sites/{quote(site.name, safe='')}/{page}"
+
+
+def _row(records: Sequence[object], text: str) -> int | None:
+    """Return the row that a form or an address names; None for none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+        return None
+    return int(text) if int(text) < len(records) else None
+
+
+def _changed(document: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the document of the zone after what a form asks for."""
+    records = list(document["records"])
+    proxied = document["proxied"]
+    removed = _row(records, fields["remove"])
+    changed = _row(records, fields["change"])
+    if fields["save"] == "hosts":
+        proxied = fields["hosts"].replace(",", " ").split()
+    elif removed is not None:
+        del records[removed]
+    elif fields["save"] == "record":
+        record = {key: fields[field] for field, key in RECORD_FIELDS.items()}
+        if changed is None:
+            records.append(record)
+        else:
+            records[changed] = record
+    return {"records": records, "proxied": proxied}
+
+
+def _by_form(problems: Mapping[str, Problem]) -> dict[str, Problem]:
+    """Return the problems by the field of the form: ``records[7].value`` is ``value``."""
+    fields = {key: field for field, key in RECORD_FIELDS.items()}
+    named = {}
+    for place, problem in problems.items():
+        last = place.rpartition(".")[2] if place.startswith("records[") else place
+        named[last if last in ("proxied", "zonefile") else fields.get(last, "record")] = problem
+    return named
