@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -99,7 +99,15 @@ class ZoneMaker:
         records: list[Record] = []
         for owner in dict.fromkeys(self.owners):
             records += self._node(owner)
-        return ZoneContents(("@", "www"), tuple(dict.fromkeys(records)))
+        # A wildcard below a cut is in vain, but NSD makes glue of it.
+        cuts = {record.owner + b"\0" for record in records if record.type == types.NS}
+        kept = [
+            record
+            for record in records
+            if not record.owner.startswith(b"\x01*")
+            or not any(is_below(record.owner + b"\0", cut) for cut in cuts)
+        ]
+        return ZoneContents(("@", "www"), tuple(dict.fromkeys(kept)))
 
     def _node(self, owner: bytes) -> Iterator[Record]:
         chance = self._chance
@@ -163,11 +171,10 @@ def zone_file(
         for server in servers
     ]
     lines += [(host + apex, TTL, types.A, PROXY4.packed) for host in (b"", b"\x03www")]
-    cuts = {record.owner + apex for record in contents.records if record.type == types.NS}
     lines += [
         (owner + apex, ttl, type_, rdata)
         for owner, type_, ttl, rdata in contents.records
-        if not _in_vain(owner + apex, type_, inner, cuts)
+        if not _in_vain(owner + apex, type_, inner)
     ]
     return "".join(
         f"{dotted(owner)} {ttl} IN TYPE{type_} \\# {len(rdata)} {rdata.hex()}\n"
@@ -175,15 +182,15 @@ def zone_file(
     )
 
 
-def _in_vain(owner: bytes, type_: int, inner: Sequence[bytes], cuts: Collection[bytes]) -> bool:
+def _in_vain(owner: bytes, type_: int, inner: Sequence[bytes]) -> bool:
     """Whether NSD must not see a record, which ours has and must not care about.
 
-    What is below an inner zone (NSD has the names of all zones in one tree), a CNAME at its apex
-    (it cannot be loaded beside the NS), a wildcard below a cut (NSD makes glue of it).
+    What is below an inner zone (NSD has the names of all zones in one tree), and a CNAME at its
+    apex (it cannot be loaded beside the NS).
     """
     if any(is_below(owner, zone) for zone in inner):
         return owner not in inner or type_ == types.CNAME
-    return owner.startswith(b"\x01*") and any(is_below(owner, cut) for cut in cuts)
+    return False
 
 
 # A record as it is compared: owner, TTL, type, RDATA.
