@@ -98,6 +98,10 @@ def _family(pid: int) -> list[int]:
     """Return the process and all below it."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
+        try:
+            children = (task / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            continue
+        for child in children:
             found += _family(int(child))
     return found

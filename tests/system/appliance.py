@@ -146,6 +146,9 @@ class Twistd(ServerProcess):
         roles = self.document()["node"].get("roles", ["console"])
         if "console" in roles:
             path = f"http://127.0.0.1:{self.ports['console']}/readyz"
+        elif "proxy" not in roles:
+            server = "ns1.watchducks.example"
+            return f"{server}." in dig(self.ports["dns"], server, "SOA")
         else:
             path = f"http://127.0.0.1:{self.ports['http']}/.well-known/watchducks/health"
         return curl("--fail", "--output", os.devnull, path).returncode == 0

@@ -1,4 +1,4 @@
-"""The benchmarks, as short as it gets: `bench.proxy` beside the real peers, and `bench.logs`."""
+"""The benchmarks, as short as it gets: beside the real peers, and `bench.logs`."""
 
 from __future__ import annotations
 
@@ -55,6 +55,21 @@ def test_short_run_of_the_logs_appends_and_ships() -> None:
     assert len(figures) == 6, done.stdout
     assert all(float(figure) > 0 for figure in figures)
     assert "at least 50000 rows/s: " in done.stdout
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.timeout(120)
+def test_short_run_measures_all_four_name_servers() -> None:
+    for program in ("nsd", "gdnsd", "pdns_server", "dnsperf"):
+        find_program(program)
+    done = bench("--quick", "--rows", "positive", module="bench.dns")
+    assert done.returncode == 0, done.stderr
+    cells = re.search(r"^\| a question, us of CPU \|(.*)\|$", done.stdout, re.MULTILINE)
+    assert cells is not None, done.stdout
+    figures = [float(cell) for cell in cells[1].split("|")]
+    assert len(figures) == 4
+    assert all(0.5 < figure < 1_000 for figure in figures)
+    assert "at most 2 x NSD: " in done.stdout
 
 
 @pytest.mark.parametrize(
