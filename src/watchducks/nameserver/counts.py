@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.names import dns
@@ -173,7 +174,7 @@ class CountReporter:
         last = Deferred.fromCoroutine(self.report())
         try:
             await last.addTimeout(LAST_SECONDS, self._clock)
-        except (CancelledError, TimeoutError):
+        except DeferredTimeoutError:
             self._log.warn("the log store takes too long for the last counts of DNS")
 
     async def report(self) -> None:

@@ -186,3 +186,4 @@ def test_a_store_that_hangs_does_not_keep_the_stop(reporting: Reporting) -> None
     assert not stopped.called
     reporting.clock.advance(LAST_SECONDS)
     assert stopped.called
+    assert stopped.result is None  # it did not fail
