@@ -15,6 +15,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
+from tests.servers.ports import free_port
+
 # Gives the packets to send back for one question, in order.
 Script = Callable[[dns.message.Message], Iterable[bytes]]
 
@@ -86,11 +88,12 @@ class AnsweringServer:
         self.port = 0
         self._ports: list[Any] = []
 
-    def start(self, port: int = 0) -> None:
+    def start(self) -> None:
         """Listen on a port of UDP, and on the same of TCP."""
         net: Any = reactor
-        datagrams = net.listenUDP(port, _Datagrams(self), interface=self.address)
-        self.port = datagrams.getHost().port
+        # One that is free for both, which the kernel's choice for the first need not be.
+        self.port = free_port()
+        datagrams = net.listenUDP(self.port, _Datagrams(self), interface=self.address)
         factory = Factory()
         factory.noisy = False
         factory.buildProtocol = lambda _: _Stream(self)  # type: ignore[method-assign,assignment]
