@@ -14,8 +14,11 @@ from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
 from tests.system.appliance import Twistd, api
 
-# Loopback addresses of this test alone; name servers answer at port 53, which nobody can choose.
-OLD, PARENT, PORT = "127.0.0.31", "127.0.0.32", 53
+# Name servers answer at port 53, which nobody can choose: so loopback addresses of this process
+# alone, as test runs side by side need them.
+PORT = 53
+_HOST = f"{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF}"
+OLD, PARENT = f"127.101.{_HOST}", f"127.102.{_HOST}"
 # 8 s for the records, and as long to find the servers.
 SCAN_SECONDS = 20.0
 
