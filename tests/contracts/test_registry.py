@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,27 @@ async def test_each_proxied_host_leads_to_its_site(url: str) -> None:
             with pytest.raises(Conflict):
                 await registry.register(wanted("other", f"{domain}.ducks.example"))
         await registry.register(wanted("other", "ail.ducks.example"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_zone_and_choices_may_come_with_the_registration(url: str) -> None:
+    async with open_registry(url, reactor) as registry:
+        asked = replace(
+            wanted("app", "app.shop.ducks.example"),
+            zone="shop.ducks.example",
+            choices=SiteChoices("off", redirect_to_https=True),
+        )
+        site, _ = await registry.register(asked)
+        assert (site.zone, site.choices) == ("shop.ducks.example", asked.choices)
+        for host in ("app.shop.ducks.example", "shop.ducks.example"):
+            assert await registry.site_for_host(host) == site
+        assert await registry.site_for_host("app.ducks.example") is None
+        # Its own domain must not be within somebody else's zone.
+        with pytest.raises(Conflict):
+            await registry.register(
+                replace(wanted("other", "x.shop.ducks.example"), zone="ducks.example")
+            )
+        assert await registry.site("other") is None
 
 
 @pytest_twisted.ensureDeferred

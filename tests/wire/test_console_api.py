@@ -424,3 +424,33 @@ def test_wrong_imports(driver: Driver, body: object, field: str, code: str) -> N
     )
     assert document["errors"][field]["code"] == code
     assert_problem(driver.api("POST", f"{RECORDS}/import", body), 401, "unauthorized")
+
+
+# --- a zone and choices with the registration -----------------------------------------------------
+
+
+def test_registering_with_a_zone_and_choices(driver: Driver) -> None:
+    body = {**GOOD, "domain": "app.ducks.example", "zone": "Ducks.example", "origin_tls": "off"}
+    site = driver.api("POST", "/api/v1/sites", body).json
+    assert (site["zone"], site["origin_tls"]) == ("ducks.example", "off")
+    assert site["hosts"] == ["ducks.example", "www.ducks.example", "app.ducks.example"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "code"),
+    [
+        ({"zone": "geese.example"}, "zone", "zone"),
+        ({"zone": "x.ducks.example"}, "zone", "zone"),
+        ({"zone": "cks.example"}, "zone", "zone"),
+        ({"domain": "a.ducks.co.kr", "zone": "co.kr"}, "zone", "public-suffix"),
+        ({"zone": 5}, "zone", "type"),
+        ({"origin_tls": "pinned"}, "origin_pin", "pin-missing"),
+        ({"hsts_seconds": -1}, "hsts_seconds", "hsts"),
+    ],
+)
+def test_registering_with_a_wrong_zone_or_choice(
+    driver: Driver, fields: dict[str, object], field: str, code: str
+) -> None:
+    reply = driver.api("POST", "/api/v1/sites", {**GOOD, **fields})
+    document = assert_problem(reply, 422, "invalid-fields")
+    assert {name: error["code"] for name, error in document["errors"].items()} == {field: code}

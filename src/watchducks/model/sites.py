@@ -26,17 +26,6 @@ class SiteState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
-    """A request to register a site, every field already validated and normalised."""
-
-    name: str
-    domain: str
-    origin: Origin
-    email: str
-    cohort: str
-
-
-@dataclass(frozen=True, slots=True)
 class SiteChoices:
     """How an owner wants his site's traffic to be carried.
 
@@ -75,6 +64,31 @@ class SiteChoices:
 
 
 DEFAULT_CHOICES: Final = SiteChoices()
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A request to register a site, every field already validated and normalised.
+
+    :ivar zone: the zone to answer for, the domain itself or one around it; empty: the usual one
+        (:func:`watchducks.model.names.zone_of`).
+    """
+
+    name: str
+    domain: str
+    origin: Origin
+    email: str
+    cohort: str
+    zone: str = ""
+    choices: SiteChoices = DEFAULT_CHOICES
+
+    @property
+    def contents(self) -> ZoneContents:
+        """What the new zone holds: the usual hosts, and the domain if it is none of them."""
+        if self.zone in ("", self.domain) or self.domain == f"www.{self.zone}":
+            return DEFAULT_CONTENTS
+        host = self.domain.removesuffix(f".{self.zone}")
+        return ZoneContents((*DEFAULT_CONTENTS.proxied, host))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,23 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from watchducks.model.names import normalise_domain, normalise_email, normalise_name
+from watchducks.model.names import (
+    normalise_domain,
+    normalise_email,
+    normalise_name,
+    registrable_domain,
+)
 from watchducks.model.origins import Address, Origin, check_origin, parse_origin
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.sites import OriginTls, Registration, SiteChoices
+from watchducks.model.sites import DEFAULT_CHOICES, OriginTls, Registration, SiteChoices
 from watchducks.registry.choices import CHOICES, consistent, validate_choice, yes_or_no
 
 # In the order of the form.
 FIELDS: Final = ("name", "domain", "origin", "email", "cohort")
 # Switches the signing of the zone on and off (watchducks.registry.keys).
 DNSSEC: Final = "dnssec"
+# Which zone is delegated to us, where it is not the usual one.
+ZONE: Final = "zone"
 CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES, DNSSEC)
 OPTIONAL: Final = frozenset({"cohort"})
 DEFAULT_COHORT: Final = "default"
@@ -74,13 +81,29 @@ def validate(fields: Mapping[str, object], policy: Policy) -> Registration:
 
     :raises InvalidFields: with every problem of every field.
     """
-    values, problems = _validated(fields, FIELDS, policy)
+    values, problems = _validated(fields, (*FIELDS, ZONE, *CHOICES), policy)
     for field in FIELDS:
         if field not in fields and field not in OPTIONAL:
             problems[field] = Problem("missing", "This field is required.")
+    if ZONE in values and "domain" in values and not may_be_zone(values[ZONE], values["domain"]):
+        problems[ZONE] = Problem(
+            "zone",
+            "Enter {domain} itself, or a name above it down from {registrable}.",
+            domain=values["domain"],
+            registrable=registrable_domain(values["domain"]),
+        )
     if problems:
         raise InvalidFields(_ordered(problems))
-    return Registration(**{"cohort": DEFAULT_COHORT, **values})
+    given = {field: values.pop(field) for field in CHOICES if field in values}
+    choices = consistent(replace(DEFAULT_CHOICES, **given), pin_given="origin_pin" in given)
+    return Registration(**{"cohort": DEFAULT_COHORT, "choices": choices, **values})
+
+
+def may_be_zone(zone: str, domain: str) -> bool:
+    """Return whether the owner of ``domain`` may have ``zone`` served: it is around the domain, and
+    somebody can register it, or a name above it."""
+    registrable = registrable_domain(domain)
+    return f".{domain}".endswith(f".{zone}") and f".{zone}".endswith(f".{registrable}")
 
 
 def validate_changes(fields: Mapping[str, object], policy: Policy) -> SiteChanges:
@@ -153,6 +176,8 @@ def _validated(
 
 
 def _validated_value(field: str, value: object, policy: Policy) -> object:
+    if field == ZONE:
+        return validate_field("domain", value, policy)
     if field == DNSSEC:
         return yes_or_no(value)
     if field in CHOICES:
@@ -167,5 +192,5 @@ def _unknown(field: str) -> Problem:
 
 def _ordered(problems: dict[str, Problem]) -> dict[str, Problem]:
     """Sort as the form is; unknown fields keep their order behind it."""
-    places = {field: place for place, field in enumerate((*FIELDS, *CHOICES, DNSSEC))}
+    places = {field: place for place, field in enumerate((*FIELDS, ZONE, *CHOICES, DNSSEC))}
     return dict(sorted(problems.items(), key=lambda item: places.get(item[0], len(places))))

@@ -89,7 +89,7 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
     :raises Conflict: the name or one of the hosts is taken.
     """
     revision = lock(connection)
-    key, zone = name_key(wanted.name), zone_of(wanted.domain)
+    key, zone = name_key(wanted.name), wanted.zone or zone_of(wanted.domain)
     problems: dict[str, Problem] = {}
     if connection.execute(select(sites.c.id).where(sites.c.name_key == key)).first():
         problems["name"] = Problem("taken", "The name {value} is taken.", value=wanted.name)
@@ -116,6 +116,8 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
             state=SiteState.REGISTERED.value,
             revision=revision,
             created=now,
+            contents=wanted.contents.pack() or None,
+            **asdict(wanted.choices),
         ),
     )
     connection.execute(
@@ -123,7 +125,9 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
     )
     # For followers the new site replaces whatever had the zone before.
     connection.execute(delete(removals).where(removals.c.zone == zone))
-    return _site(connection.execute(_SITE.where(sites.c.id == site_id)).one())
+    site = _site(connection.execute(_SITE.where(sites.c.id == site_id)).one())
+    _check_hosts(connection, site)
+    return site
 
 
 def update(

@@ -71,7 +71,7 @@ class FakeSites:
     async def register(self, registration: Registration) -> tuple[Site, str]:
         self._check()
         key = name_key(registration.name)
-        zone = zone_of(registration.domain)
+        zone = registration.zone or zone_of(registration.domain)
         problems = {}
         taken = "{value} is registered already."
         if key in self.by_key:
@@ -92,6 +92,8 @@ class FakeSites:
             state=SiteState.REGISTERED,
             revision=number,
             created=CREATED,
+            choices=registration.choices,
+            contents=registration.contents,
         )
         self.by_key[key] = site
         self.tokens[key] = f"wd_token-{number}"
