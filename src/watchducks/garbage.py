@@ -1,9 +1,8 @@
 """How often Python looks for reference cycles.
 
 Its own thresholds are for programs that leave many. A connection and its exchanges leave none: they
-end by taking apart what held each other. Looking costs up to a tenth of a TLS handshake all the
-same, and tens of milliseconds whenever it comes to the 100,000 objects that live as long as the
-process.
+end by taking apart what held each other. Looking for some takes time all the same, tens of
+milliseconds whenever it comes to the 100,000 objects that live as long as the process.
 """
 
 from __future__ import annotations
