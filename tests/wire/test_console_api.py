@@ -443,6 +443,8 @@ def test_registering_with_a_zone_and_choices(driver: Driver) -> None:
         ({"zone": "x.ducks.example"}, "zone", "zone"),
         ({"zone": "cks.example"}, "zone", "zone"),
         ({"domain": "a.ducks.co.kr", "zone": "co.kr"}, "zone", "public-suffix"),
+        # Around the domain, but another's: customers have their own names below s3.amazonaws.com.
+        ({"domain": "x.s3.amazonaws.com", "zone": "amazonaws.com"}, "zone", "zone"),
         ({"zone": 5}, "zone", "type"),
         ({"origin_tls": "pinned"}, "origin_pin", "pin-missing"),
         ({"hsts_seconds": -1}, "hsts_seconds", "hsts"),
