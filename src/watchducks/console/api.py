@@ -24,9 +24,9 @@ from watchducks.console.zones import ImportRequest, Zones
 from watchducks.model.names import display_domain
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
+from watchducks.registry.assembly import Note
 from watchducks.registry.keys import KeyStep
 from watchducks.registry.parents import Parents
-from watchducks.registry.records import Note
 from watchducks.registry.registry import RevisionChanged
 
 # A page of a list: what fits on a screen, and the most a program may ask for at once.

@@ -16,13 +16,10 @@ from watchducks.lookups.zonefile import read_zone_file
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import Site
 from watchducks.model.zones import ZoneContents
+from watchducks.registry.assembly import Assembled, Candidate, Note, assemble
 from watchducks.registry.choices import yes_or_no
 from watchducks.registry.records import (
-    Assembled,
-    Candidate,
     Difference,
-    Note,
-    assemble,
     difference,
     document_of,
     in_order,

@@ -15,11 +15,8 @@ from watchducks.model.zones import (
     MAX_ZONE_RECORDS,
     ZoneContents,
 )
+from watchducks.registry.assembly import MAX_PROBLEMS, Assembled, Candidate, assemble
 from watchducks.registry.records import (
-    MAX_PROBLEMS,
-    Assembled,
-    Candidate,
-    assemble,
     difference,
     document_of,
     in_order,
