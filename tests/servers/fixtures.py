@@ -17,6 +17,7 @@ from tests.servers.chromium import start_chromium
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.mariadb import MariaDB
 from tests.servers.nsd import Nsd
+from tests.servers.pebble import Pebble
 from tests.servers.process import ServerProcess
 from tests.servers.redis import Redis
 from tests.servers.unbound import Unbound
@@ -77,6 +78,13 @@ def nsd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nsd]:
 def unbound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
     """A private unbound; skipped (or failed, with CI set) where it is not installed."""
     with _running(Unbound(tmp_path_factory.mktemp("unbound"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    """A private Pebble; skipped (or failed, with CI set) where it is not installed."""
+    with _running(Pebble(tmp_path_factory.mktemp("pebble"))) as server:
         yield server
 
 
