@@ -205,7 +205,7 @@ class Appliance:
         from watchducks.proxy.service import Proxy
 
         settings = self._settings
-        routes = RouteTable(registry, cache, clock=self._reactor)
+        routes = RouteTable(registry, cache, clock=self._reactor, lineage=lambda: feed.lineage)
         feed.follow(routes.apply)
         await self._run("the routes", routes)
         certificates = CertificateStore(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple
 from enum import Enum
@@ -51,7 +52,7 @@ MAX_LOOK_UPS: Final = 100
 # In the shared cache; the feed of each process corrects changed sites much earlier.
 CACHE_LIFE_SECONDS: Final = 60.0
 # Counted up when the value's content changes: two versions of the program may share a cache.
-CACHE_FORMAT: Final = 2
+CACHE_FORMAT: Final = 3
 
 
 class SiteSource(Protocol):
@@ -70,12 +71,16 @@ class RouteTable:
         cache: Cache,
         *,
         clock: IReactorTime,
+        lineage: Callable[[], str],
         max_hosts: int = MAX_HOSTS,
     ) -> None:
+        """:param lineage: names the registry that is followed: another one's routes may lie in the
+        same cache, and so may those of a database that was there before."""
         self._log = Logger()
         self._source = source
         self._cache = cache
         self._clock = clock
+        self._lineage = lineage
         self._max_hosts = max_hosts
         self._routes: OrderedDict[str, Route] = OrderedDict()
         self._misses: OrderedDict[str, float] = OrderedDict()
@@ -194,11 +199,11 @@ class RouteTable:
         await self._tasks.stop()
 
     # The shared cache: one look-up in the registry serves every proxy. It is only ever a help. Its
-    # keys hold the revision that this process follows, so what it says is never older than what we
-    # have seen already; entries of earlier revisions are left to expire.
+    # keys hold which registry this process follows, and up to which revision, so what it says is
+    # never older than what we have seen already; entries of earlier revisions are left to expire.
 
     def _cache_key(self, host: str) -> str:
-        return f"route{CACHE_FORMAT}:{self._revision}:{host}"
+        return f"route{CACHE_FORMAT}:{self._lineage()}:{self._revision}:{host}"
 
     async def _from_cache(self, host: str, key: str) -> Route | Unknown | None:
         try:

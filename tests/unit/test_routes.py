@@ -60,7 +60,17 @@ class Setting:
         self.clock = Clock()
         self.cache = MemoryCache(clock=self.clock)
         self.source = Source()
-        self.table = RouteTable(self.source, self.cache, clock=self.clock, max_hosts=max_hosts)
+        self.lineage = "a"
+        self.table = self.process(max_hosts)
+
+    def process(self, max_hosts: int = 100) -> RouteTable:
+        return RouteTable(
+            self.source,
+            self.cache,
+            clock=self.clock,
+            lineage=lambda: self.lineage,
+            max_hosts=max_hosts,
+        )
 
     def look_up(self, host: str) -> Deferred[Route | None]:
         return Deferred.fromCoroutine(self.table.look_up(host))
@@ -215,10 +225,22 @@ def test_processes_share_what_the_registry_said() -> None:
     waiting = setting.look_up("ducks.example")
     setting.source.answers[0].callback(site(1, "ducks.example"))
     assert result_of(waiting) is not None
-    other = RouteTable(setting.source, setting.cache, clock=setting.clock)
+    other = setting.process()
     shared = Deferred.fromCoroutine(other.look_up("ducks.example"))
     assert result_of(shared) == Route.of(site(1, "ducks.example"))
     assert setting.source.asked == ["ducks.example"]
+
+
+def test_another_registry_that_uses_the_same_cache_is_not_believed() -> None:
+    setting = Setting()
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].callback(site(1, "ducks.example"))
+    assert result_of(waiting) is not None
+    setting.lineage = "b"
+    other = Deferred.fromCoroutine(setting.process().look_up("ducks.example"))
+    assert setting.source.asked == ["ducks.example", "ducks.example"]
+    setting.source.answers[1].callback(site(2, "ducks.example"))
+    assert result_of(other) == Route.of(site(2, "ducks.example"))
 
 
 def test_choices_are_shared_too() -> None:
@@ -228,7 +250,7 @@ def test_choices_are_shared_too() -> None:
     waiting = setting.look_up("ducks.example")
     setting.source.answers[0].callback(ducks)
     assert result_of(waiting) is not None
-    other = RouteTable(setting.source, setting.cache, clock=setting.clock)
+    other = setting.process()
     route = result_of(Deferred.fromCoroutine(other.look_up("ducks.example")))
     assert len(setting.source.asked) == 1
     assert route is not None
@@ -240,7 +262,7 @@ def test_choices_are_shared_too() -> None:
 )
 def test_an_unreadable_shared_value_is_asked_for_again(value: bytes) -> None:
     setting = Setting()
-    key = f"route{routes.CACHE_FORMAT}:0:ducks.example"
+    key = f"route{routes.CACHE_FORMAT}:a:0:ducks.example"
     done = Deferred.fromCoroutine(setting.cache.set(key, value, 60.0))
     assert done.called
     waiting = setting.look_up("ducks.example")

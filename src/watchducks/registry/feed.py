@@ -88,6 +88,11 @@ class SiteFeed:
         return self._known.revision
 
     @property
+    def lineage(self) -> str:
+        """Of the registry that is followed; empty: none was ever reached."""
+        return self._known.lineage
+
+    @property
     def reachable(self) -> bool:
         """Whether the registry answered when it was last asked."""
         return self._reachable
