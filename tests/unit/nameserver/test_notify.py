@@ -145,9 +145,31 @@ async def test_a_failover_of_many_zones_is_told_evenly_and_with_a_bound() -> Non
     world.run(1)
     assert len(world.sent) <= (1 / TURN_SECONDS + 1) * MESSAGES_PER_TURN
     world.run(2.5)
-    assert len(world.notifier._open) <= MAX_UNANSWERED
+    (line,) = world.notifier._lines.values()
+    assert len(line.open) <= MAX_UNANSWERED
     world.run(400)
     assert {int(packet[13:17]) for packet, _ in world.sent} == set(range(3 * MAX_UNANSWERED))
+    await world.notifier.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_is_away_keeps_none_of_the_others_waiting_and_is_said_once() -> None:
+    zones = 4 * MAX_UNANSWERED
+    world = World(SECONDARY, OTHER, zones=zones)
+    await world.start()
+    world.notifier.all_changed()
+    told = set()
+    with capturedLogs() as events:
+        for _ in range(100):
+            world.run(1)
+            for packet, (host, port) in world.sent:
+                if host == str(OTHER[0]):
+                    told.add(packet[13:17])
+                    world.answer(packet, host, port)
+            world.sent.clear()
+    assert len(told) == zones
+    said = [event for event in events if "does not answer" in event["log_format"]]
+    assert [event["address"] for event in said] == [str(SECONDARY[0])]
     await world.notifier.stop()
 
 
