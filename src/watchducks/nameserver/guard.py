@@ -6,7 +6,8 @@ by UDP and without a valid cookie (:mod:`watchducks.nameserver.cookies`):
 - no response is larger than :data:`MAX_AMPLIFICATION` times its question; what would be is sent
   with TC set and nothing in it, and who really asked comes again over TCP;
 - one network gets at most so many responses of one kind a second (response rate limiting, as BIND
-  and NSD have it); of those beyond, each second is sent with TC and the others are not sent.
+  and NSD have it), and ten times as many of all kinds; of those beyond, each second is sent with TC
+  and the others are not sent.
 
 And nothing at all goes to a port where something answers whatever it gets.
 """
@@ -29,6 +30,10 @@ UNANSWERED_PORTS: Final = frozenset({0, 7, 13, 17, 19, 37, 464})
 # NSD's default): half of what a forger sends is lost to him, and a real resolver, which asks
 # several times, gets through.
 SLIP: Final = 2
+# What one network may get of all kinds together, in limits of one kind: forged questions about
+# 10,000 zones of ours would otherwise have as many limits. A large public resolver stays below it,
+# or shows a cookie, or is told to come by TCP.
+KINDS_TOGETHER: Final = 10
 # Accounts of one second; they are forgotten with it. No more questions than this are answered in a
 # second, so it is full only when nearly each comes from a network of its own. 20 MB at the most.
 MAX_ACCOUNTS: Final = 100_000
@@ -59,7 +64,8 @@ class Kind(NamedTuple):
 
 
 class RateLimit:
-    """Response rate limiting: at most so many of one kind to one network within a second.
+    """Response rate limiting: at most so many of one kind to one network within a second, and
+    :data:`KINDS_TOGETHER` times as many of all kinds.
 
     Seconds are those of the clock, not the last 1,000 ms: counting starts anew with each, which is
     all the forgetting there is. So twice the limit may be sent around a full second.
@@ -71,6 +77,8 @@ class RateLimit:
         self._clock = clock
         self._second = 0
         self._accounts: dict[tuple[Network, Kind], int] = {}
+        # What each network got within the limits of the kinds; no more entries than accounts.
+        self._networks: dict[Network, int] = {}
 
     def verdict(self, network: Network, kind: Kind) -> Verdict:
         """Count a response, and return what becomes of it."""
@@ -79,6 +87,7 @@ class RateLimit:
         if second != self._second:
             self._second = second
             accounts.clear()
+            self._networks.clear()
         account = network, kind
         sent = accounts.get(account, 0)
         if not sent and len(accounts) >= MAX_ACCOUNTS:
@@ -86,7 +95,11 @@ class RateLimit:
         accounts[account] = sent = sent + 1
         beyond = sent - self.per_second
         if beyond <= 0:
-            return Verdict.SEND
+            together = self._networks.get(network, 0) + 1
+            self._networks[network] = together
+            beyond = together - KINDS_TOGETHER * self.per_second
+            if beyond <= 0:
+                return Verdict.SEND
         return Verdict.DROP if beyond % SLIP else Verdict.TRUNCATE
 
 

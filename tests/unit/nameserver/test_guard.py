@@ -30,6 +30,20 @@ def test_networks_and_kinds_have_limits_of_their_own() -> None:
         assert limit.verdict(network, kind) is not Verdict.SEND
 
 
+def test_one_network_has_a_limit_over_all_kinds_which_what_is_dropped_does_not_use_up() -> None:
+    clock = Clock()
+    limit = RateLimit(2, clock=clock)
+    for _ in range(100):
+        limit.verdict(NETWORK, ZONE)
+    kinds = [Kind(b"%d" % number, b"") for number in range(2 * guard.KINDS_TOGETHER)]
+    verdicts = [limit.verdict(NETWORK, kind) for kind in kinds]
+    within = 2 * guard.KINDS_TOGETHER - 2
+    assert verdicts == [Verdict.SEND] * within + [Verdict.DROP, Verdict.TRUNCATE]
+    assert limit.verdict("192.0.3", kinds[-1]) is Verdict.SEND
+    clock.advance(1)
+    assert limit.verdict(NETWORK, kinds[-1]) is Verdict.SEND
+
+
 def test_the_next_second_begins_anew() -> None:
     clock = Clock()
     limit = RateLimit(1, clock=clock)
