@@ -14,6 +14,8 @@ from watchducks.model.zones import Record, ZoneContents
 
 # The addresses of a name, however they are come by.
 _ADDRESSES = (int(rdatatype.A), int(rdatatype.AAAA))
+# What of a proxied host is replaced by our addresses.
+_REPLACED = (*_ADDRESSES, int(rdatatype.CNAME), int(rdatatype.HTTPS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ def compare(
 ) -> Differences:
     """Return how ``old``, the records of a scan, differ from what we would answer.
 
-    A difference in TTL alone is none: nobody sees another answer by it. An alias (CNAME) at a
-    proxied host is replaced by our addresses, and so belongs to the expected changes.
+    A difference in TTL alone is none: nobody sees another answer by it. An alias (CNAME) or HTTPS
+    record at a proxied host is replaced by our addresses, and so belongs to the expected changes.
 
     :param proxies: what we answer for the proxied hosts, with ``ttl`` seconds.
     """
@@ -66,7 +68,7 @@ def compare(
         if ours.keys() == theirs.keys():
             continue
         owner, type_ = key
-        if owner in proxied and type_ in (*_ADDRESSES, rdatatype.CNAME):
+        if owner in proxied and type_ in _REPLACED:
             kind = "expected"
         elif theirs:
             kind = "changed" if ours else "removed"

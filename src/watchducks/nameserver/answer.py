@@ -26,7 +26,8 @@ itself: it would not believe us.
 
 A and AAAA of a proxied name are the healthy proxies of that family. While at least one proxy is
 healthy, a family without one is NODATA: mixing a proxy's IPv4 with the origin's IPv6 would send
-half of the visitors past us. While none is healthy they are the origin's address.
+half of the visitors past us. While none is healthy they are the origin's address. Their TTL is
+shorter while a verdict is pending, and so is that of "no address of this family".
 
 A and AAAA of an ALIAS are those of the name that it leads to. If that name was never found they are
 SERVFAIL: NODATA would be remembered.
@@ -41,7 +42,7 @@ from twisted.names import dns
 
 from watchducks.model.origins import Address
 from watchducks.model.verdicts import Verdicts
-from watchducks.nameserver.nodes import DS, EMPTY, Alias, Derived, Node
+from watchducks.nameserver.nodes import DS, EMPTY, HTTPS, Alias, Derived, Node
 from watchducks.nameserver.records import RRset, is_below, name_at
 from watchducks.nameserver.zones import Zone, ZoneTable
 
@@ -54,7 +55,6 @@ MAX_CNAMES: Final = 16
 MAX_HELPFUL_TARGETS: Final = 20
 
 SVCB: Final = 64
-HTTPS: Final = 65
 # Types of questions that are not about a name's records, and what they deserve: RFC 6895 section
 # 3.1; NXNAME (128): RFC 9824 section 3.5.
 _NO_QUESTIONS: Final = {
@@ -231,11 +231,17 @@ def _rrset(view: _View, node: Node, type_: int) -> RRset | None:
 
 
 def _proxied(view: _View, type_: int) -> RRset | None:
-    proxies = view.verdicts.healthy_addresses()
+    proxies, ttl = view.verdicts.healthy_addresses(), _proxied_ttl(view)
     if proxies:
-        return _of_family(proxies, type_, view.zones.ttl)
+        return _of_family(proxies, type_, ttl)
     origin = view.zone.origin
-    return None if origin is None else _of_family((origin,), type_, view.zones.ttl)
+    return None if origin is None else _of_family((origin,), type_, ttl)
+
+
+def _proxied_ttl(view: _View) -> int:
+    """Return how long the addresses of proxied names may be kept: they may be about to change."""
+    ttl, limit = view.zones.ttl, view.verdicts.ttl_limit
+    return ttl if limit is None else min(ttl, limit)
 
 
 def _of_family(addresses: Iterable[Address], type_: int, ttl: int) -> RRset | None:
@@ -247,7 +253,9 @@ def _of_family(addresses: Iterable[Address], type_: int, ttl: int) -> RRset | No
 def _negative(view: _View, rcode: int, links: Section, name: bytes, node: Node | None) -> Answer:
     """NXDOMAIN or NODATA: how long it may be remembered is the SOA's TTL (RFC 2308 section 5)."""
     soa = view.zones.start_of_authority(view.zone, view.verdicts.serial)
-    short_lived = RRset(soa.type, min(soa.ttl, view.zones.ttl), soa.rdatas)
+    proxied = node is not None and Derived.PROXIED in node.values()
+    ttl = _proxied_ttl(view) if proxied else view.zones.ttl
+    short_lived = RRset(soa.type, min(soa.ttl, ttl), soa.rdatas)
     return Answer(
         rcode,
         authoritative=True,

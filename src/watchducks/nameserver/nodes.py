@@ -6,8 +6,8 @@ What an owner's :class:`~watchducks.model.zones.ZoneContents` become:
 in the contents                  in the nodes
 ===============================  ===================================================================
 a record                         in its owner's node, with the others of its type
-a proxied host                   A and AAAA are worked out; its own A, AAAA, CNAME, NS and ALIAS are
-                                 left out, the rest is kept
+a proxied host                   A and AAAA are worked out; its own A, AAAA, CNAME, NS, HTTPS and
+                                 ALIAS are left out, the rest is kept
 one of our own name servers      our addresses, in place of the same
 ALIAS                            A and AAAA are the target's addresses, where it has none of its own
 NS below the apex                a zone cut: the node keeps NS and DS
@@ -29,8 +29,9 @@ from twisted.names import dns
 from watchducks.model.zones import ALIAS, APEX, DEFAULT_CONTENTS, Record, ZoneContents
 from watchducks.nameserver.records import RRset, suffix_offsets, wire_name
 
-# RFC 4034, and not among Twisted's numbers.
+# RFC 4034 and 9460, and not among Twisted's numbers.
 DS: Final = 43
+HTTPS: Final = 65
 
 
 class Derived(Enum):
@@ -65,8 +66,9 @@ class Nodes(NamedTuple):
 EMPTY: Final[Node] = {}
 PROXIED: Final[Node] = {dns.A: Derived.PROXIED, dns.AAAA: Derived.PROXIED}
 _ADDRESS_TYPES: Final = (dns.A, dns.AAAA)
-# Beside one of these there can be no addresses of ours.
-_DISPLACED: Final = (dns.A, dns.AAAA, dns.CNAME, dns.NS)
+# Beside one of these there can be no addresses of ours; an HTTPS record has the origin's addresses,
+# port or keys in it, or another name, and browsers would follow it past us.
+_DISPLACED: Final = (dns.A, dns.AAAA, dns.CNAME, dns.NS, HTTPS)
 _AT_A_CUT: Final = (dns.NS, DS)
 
 

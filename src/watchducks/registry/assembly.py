@@ -32,6 +32,7 @@ MAX_RRSET_OCTETS: Final = 60_000
 MAX_PROBLEMS: Final = 50
 
 _DS: Final = 43
+_HTTPS: Final = 65
 _ADDRESSES: Final = frozenset({dns.A, dns.AAAA})
 
 
@@ -140,7 +141,7 @@ class _Zone:
         return True
 
     def _fits_what_we_make(self) -> Iterator[tuple[Candidate, Problem | None]]:
-        """Leave the apex's NS, and addresses of proxied hosts, to us."""
+        """Leave the apex's NS, and what leads to proxied hosts, to us."""
         for candidate in self.candidates:
             _, (owner, type_, _, rdata) = candidate
             name = owner_text(owner)
@@ -151,6 +152,13 @@ class _Zone:
                 problem = Problem(
                     "made-by-us",
                     "{name} is proxied, so its addresses are ours; this one is not kept.",
+                    name=name,
+                )
+            elif owner in self._proxied and type_ == _HTTPS:
+                problem = Problem(
+                    "made-by-us",
+                    "{name} is proxied, and its HTTPS record, which could lead visitors past us, is"
+                    " not kept.",
                     name=name,
                 )
             elif owner in self._proxied and type_ in (dns.CNAME, ALIAS, dns.NS):

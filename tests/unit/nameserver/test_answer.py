@@ -61,6 +61,25 @@ def test_a_family_without_a_healthy_proxy_is_nodata_while_another_has_one(asker:
     assert_negative(asker.ask("six.example", "AAAA"), dns.rcode.NOERROR, "six.example.")
 
 
+def test_addresses_are_kept_for_a_shorter_time_while_a_verdict_is_pending(asker: Asker) -> None:
+    def ttls() -> list[int]:
+        return [
+            asker.ask("www.example.com").answer[0].ttl,
+            asker.ask("www.example.com", "AAAA").authority[0].ttl,
+            asker.ask("nope.example.com").authority[0].ttl,
+        ]
+
+    assert ttls() == [TTL, TTL, TTL]
+    asker.verdicts.ttl_limit = 2
+    asker.verdicts.revision += 1  # what Health does with each change of it: the cache is forgotten
+    assert ttls() == [2, 2, TTL], "a name that is not there is not about to change"
+    asker.verdicts.set()
+    assert ttls() == [2, 2, TTL], "the origin, while a proxy is about to come back"
+    asker.verdicts.ttl_limit = None
+    asker.verdicts.set(PROXY4)
+    assert ttls() == [TTL, TTL, TTL]
+
+
 def test_the_origin_is_answered_while_no_proxy_is_healthy(asker: Asker) -> None:
     asker.verdicts.set()
     assert rdatas(asker.ask("www.example.com").answer) == [

@@ -10,6 +10,7 @@ from watchducks.model.zones import DEFAULT_CONTENTS, Record, ZoneContents
 from watchducks.nameserver.nodes import (
     DS,
     EMPTY,
+    HTTPS,
     PROXIED,
     Alias,
     Derived,
@@ -98,6 +99,19 @@ def test_an_alias_stands_in_for_addresses_that_there_are_not() -> None:
         types.A: RRset(types.A, 60, (b"\xc0\x00\x02\x01",)),
         types.AAAA: Alias(target),
     }
+
+
+def test_an_https_record_leads_nobody_past_us_and_stays_elsewhere() -> None:
+    text = (
+        "@ 60 HTTPS 1 . alpn=h2 ipv4hint=198.51.100.7\n"
+        "www 60 HTTPS 0 elsewhere.example.\n"
+        "www 60 TXT kept\n"
+        "shop 60 HTTPS 1 . ipv4hint=198.51.100.8\n"
+    )
+    owners = build_nodes(contents("example.com", text), APEX, {}).owners
+    assert owners[b""].keys() == {types.A, types.AAAA, types.SOA, types.NS}
+    assert owners[b"\x03www"].keys() == {types.A, types.AAAA, types.TXT}
+    assert owners[b"\x04shop"].keys() == {HTTPS}
 
 
 def test_a_proxied_host_that_is_not_a_name_is_an_error() -> None:

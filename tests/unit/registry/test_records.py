@@ -199,6 +199,15 @@ def test_addresses_of_proxied_hosts_are_ours() -> None:
     ]
 
 
+def test_an_https_record_of_a_proxied_host_is_not_kept_and_the_owner_is_told() -> None:
+    lines = ("@ 1 HTTPS 1 . ipv4hint=203.0.113.7", "shop 1 HTTPS 1 . ipv4hint=203.0.113.7")
+    for assembled in (wanted(*lines), imported(*lines)):
+        assert [owner_text(record.owner) for record in assembled.contents.records] == ["shop"]
+        ((note),) = assembled.notes
+        assert note.problem.code == "made-by-us"
+        assert "HTTPS" in str(note.problem)
+
+
 def test_an_import_leaves_out_what_leads_to_the_same_place() -> None:
     assembled = imported(
         "@ 1 A 203.0.113.7", "www 1 CNAME ducks.example.", "shop 1 CNAME ducks.example."
