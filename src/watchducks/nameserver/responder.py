@@ -9,6 +9,7 @@ shorter than a header, or QR set        none (else two servers could argue for e
 opcode other than QUERY                 NOTIMP, a header alone
 cannot be read                          FORMERR, a header alone
 EDNS version other than 0               BADVERS
+no question, but a cookie               a cookie; BADCOOKIE if what was shown is not valid
 anything else                           see :mod:`watchducks.nameserver.answer`
 about a signed zone, keys away          SERVFAIL, a header alone
 the same, too many signatures made      TC by UDP, SERVFAIL by TCP
@@ -41,7 +42,7 @@ from watchducks.nameserver.guard import (
 )
 from watchducks.nameserver.identity import Identity
 from watchducks.nameserver.misses import Misses
-from watchducks.nameserver.options import NOTHING, Options
+from watchducks.nameserver.options import COOKIE, NOTHING, Options
 from watchducks.nameserver.replies import (
     MAX_CACHED_OCTETS,
     Exact,
@@ -63,6 +64,7 @@ MAX_OPTIONS_OCTETS: Final = 128
 FAILURE_REPORT_SECONDS: Final = 10.0
 
 _OUTSIDE: Final = b""
+_NO_QUESTION: Final = bytes(2)
 # Others (the address of an ALIAS that is not known yet) may be different in a moment.
 _LASTING: Final = frozenset((dns.OK, dns.ENAME, dns.EREFUSED))
 
@@ -184,6 +186,8 @@ class Responder:
     ) -> bytes | None:
         if data[2] & wire.OPCODE:
             return self._bare(data, host, dns.ENOTIMP, datagram=datagram)
+        if data[4:6] == _NO_QUESTION and self._options is not None:
+            return self._cookie_alone(self._options, data, host, datagram=datagram)
         query = wire.parse_query(data)
         edns = query.edns
         if edns is not None and edns.version != 0:
@@ -198,6 +202,21 @@ class Responder:
             ready = make_ready(wire.come_by_tcp(query), query, _OUTSIDE, spare=False)
         size, options = (edns.udp_octets, edns.options) if edns else (wire.MIN_UDP_OCTETS, b"")
         return self._sent(data, query.end + 4, size, options, ready, host, datagram=datagram)
+
+    def _cookie_alone(
+        self, options: Options, data: bytes, host: str, *, datagram: bool
+    ) -> bytes | None:
+        """Respond to who asks nothing but for a cookie, or for the state of his (RFC 7873 5.4)."""
+        asked = wire.parse_without_question(data).options
+        cookie = wire.read_options(asked).get(COOKIE)
+        if cookie is None:
+            raise Malformed("neither a question nor a cookie")
+        extra = options.respond(asked, host, datagram=datagram)
+        valid = extra.known or len(cookie) == CLIENT_OCTETS
+        rcode = dns.OK if valid else wire.BADCOOKIE
+        if not self._may_send(Subject(_OUTSIDE, 0, rcode), host, datagram=datagram):
+            return None
+        return wire.without_question(data, rcode, extra.options)
 
     def _ready(self, query: Query, key: bytes | None, data: bytes, *, datagram: bool) -> Ready:
         """Answer a question, and remember the answer if it may come again."""

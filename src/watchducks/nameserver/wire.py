@@ -43,11 +43,13 @@ DO: Final = 0x8000
 CO: Final = 0x4000
 
 BADVERS: Final = 16
+BADCOOKIE: Final = 23  # RFC 7873
 _FIXED_RR = struct.Struct("!HHLH")
 _OPT = struct.Struct("!BHHBBHH")
 _OPTION = struct.Struct("!HH")
 _COUNTS = struct.Struct("!4H")
 _NUMBER = struct.Struct("!H")
+_ONE: Final = bytes((0, 1))
 _POINTER: Final = 0xC000
 # Fourteen bits (RFC 1035 section 4.1.4).
 _MAX_POINTER: Final = 0x3FFF
@@ -130,15 +132,32 @@ def parse_query(data: bytes) -> Query:
     :raises Malformed: not exactly one question, a name that is cut off, too long or compressed, two
         OPTs, or octets missing or left over.
     """
-    questions, answers, authorities, additionals = struct.unpack_from("!4H", data, 4)
-    if questions != 1:
+    if data[4:6] != _ONE:
         raise Malformed("not one question")
     end = _question_end(data)
     if end + 4 > len(data):
         raise Malformed("cut off in the question")
     type_, cls = struct.unpack_from("!HH", data, end)
+    edns = _read_records(data, end + 4)
+    # Octets of lengths are below 64, so only letters are changed.
+    return Query(Question(data[HEADER_OCTETS:end].lower(), type_, cls), end, edns)
+
+
+def parse_without_question(data: bytes) -> Edns:
+    """Read a packet with opcode QUERY and no question: its OPT is all that there is.
+
+    :raises Malformed: as :func:`parse_query`, and if there is no OPT.
+    """
+    edns = _read_records(data, HEADER_OCTETS)
+    if edns is None:
+        raise Malformed("no question")
+    return edns
+
+
+def _read_records(data: bytes, offset: int) -> Edns | None:
+    """Skip the records behind the question, but for the OPT, which is returned."""
+    answers, authorities, additionals = struct.unpack_from("!3H", data, 6)
     edns: Edns | None = None
-    offset = end + 4
     # Each turn takes 11 octets or more, so the packet's own length bounds the loop.
     for index in range(answers + authorities + additionals):
         owner, offset = offset, _skip_name(data, offset)
@@ -160,8 +179,7 @@ def parse_query(data: bytes) -> Query:
             )
     if offset != len(data):
         raise Malformed("octets after the end")
-    # Octets of lengths are below 64, so only letters are changed.
-    return Query(Question(data[HEADER_OCTETS:end].lower(), type_, cls), end, edns)
+    return edns
 
 
 def _question_end(data: bytes) -> int:
@@ -235,6 +253,12 @@ def bad_version(query: Query, data: bytes) -> bytes:
     """Return the response to a query whose EDNS version is not 0 (RFC 6891 section 6.1.3)."""
     reply = encode(query, Answer(BADVERS), MIN_UDP_OCTETS)
     return reply.render(data, query.end + 4)
+
+
+def without_question(data: bytes, rcode: int, options: bytes) -> bytes:
+    """Return the response to a query without a question: an OPT with ``options``."""
+    head = data[:2] + bytes((QR | data[2] & RD, rcode & 0xF)) + _COUNTS.pack(0, 0, 0, 1)
+    return head + opt_record(rcode >> 4, dnssec_ok=False, options=options)
 
 
 def come_by_tcp(query: Query) -> Reply:

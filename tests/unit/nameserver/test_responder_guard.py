@@ -98,6 +98,60 @@ def test_every_answer_has_a_cookie_for_who_has_one_also_from_the_cache(name: str
         assert plain.authority == response.authority
 
 
+def alone(cookie: bytes | None, *, more: bytes = b"") -> bytes:
+    """Return a query without a question: a header, and perhaps an OPT with a cookie."""
+    option = b"" if cookie is None else struct.pack("!HH", 10, len(cookie)) + cookie
+    opt = b"\0" + struct.pack("!HHLH", 41, 1_232, 0, len(option)) + option
+    return struct.pack("!6H", 7, 0, 0, 0, 0, 1) + opt + more
+
+
+@pytest.mark.parametrize("datagram", [True, False])
+def test_a_cookie_can_be_asked_for_without_a_question(datagram: bool) -> None:
+    guarded = Guarded()
+
+    def ask(cookie: bytes, host: str = HOST) -> dns.message.Message:
+        wire = guarded.responder.respond(alone(cookie), host, datagram=datagram)
+        assert wire is not None
+        response = dns.message.from_wire(wire)
+        assert response.id == 7
+        assert response.flags & ~0xF == dns.flags.QR  # the rcode is in the last four bits
+        assert response.question == response.answer == response.authority == []
+        return response
+
+    first = ask(CLIENT_COOKIE)
+    assert first.rcode() == dns.rcode.NOERROR
+    cookie = cookie_of(first)
+    assert (cookie[:8], len(cookie)) == (CLIENT_COOKIE, 24)
+    assert ask(cookie).rcode() == dns.rcode.NOERROR
+    stranger = ask(cookie, STRANGER)
+    assert stranger.rcode() == dns.rcode.BADCOOKIE
+    assert ask(cookie_of(stranger), STRANGER).rcode() == dns.rcode.NOERROR
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        struct.pack("!6H", 7, 0, 0, 0, 0, 0),
+        alone(None),
+        alone(b"seven.."),
+        alone(CLIENT_COOKIE, more=b"x"),
+        alone(CLIENT_COOKIE)[:-1],
+    ],
+)
+def test_without_a_question_nor_a_cookie_it_is_malformed(packet: bytes) -> None:
+    response = Guarded().responder.respond(packet, HOST, datagram=True)
+    assert response is not None
+    assert dns.message.from_wire(response).rcode() == dns.rcode.FORMERR
+
+
+def test_cookies_without_a_question_are_limited_as_well() -> None:
+    guarded = Guarded(per_second=2)
+    answered = [
+        guarded.responder.respond(alone(CLIENT_COOKIE), HOST, datagram=True) for _ in range(6)
+    ]
+    assert answered.count(None) == 2
+
+
 @pytest.mark.parametrize("per_second", [0, 2])
 def test_cookies_that_come_again_are_judged_again(per_second: int) -> None:
     """Fast and slow: a cookie's first question is worked out, the others have less to do."""
