@@ -15,6 +15,8 @@ from twisted.logger import Logger
 
 from watchducks import garbage
 from watchducks.background import Part, StartupError, ThreadPool
+from watchducks.model.origins import Origin, check_origin
+from watchducks.model.problems import Problem
 from watchducks.model.rows import RowSink
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.keys import ZoneKeys
@@ -30,6 +32,7 @@ from watchducks.stores.sql import SqlStore
 
 if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
+    from watchducks.health.origins import Origins
     from watchducks.health.prober import Health
     from watchducks.lookups.assembly import Lookups
     from watchducks.lookups.keeper import ScanKeeper
@@ -98,7 +101,8 @@ class Appliance:
                 await self._start_the_proxy(rows, registry, feed, cache)
             if "console" in roles:
                 scans, parents = await self._start_the_lookups(registry, feed)
-                await self._start_the_console(registry, log_store, scans, parents)
+                origins = await self._start_the_origin_probes(feed)
+                await self._start_the_console(registry, log_store, scans, parents, origins)
         if "nameserver" in roles:
             from watchducks.nameserver.counts import Counts
 
@@ -357,6 +361,27 @@ class Appliance:
         await self._run("the watch over parents' DS", watch)
         return keeper, parents
 
+    async def _start_the_origin_probes(self, feed: SiteFeed) -> Origins:
+        from watchducks.health.origins import Origins
+
+        settings = self._settings
+
+        def accepts(origin: Origin) -> bool:
+            try:
+                check_origin(
+                    origin,
+                    own_addresses=settings.own_addresses,
+                    allow_private=settings.security.allow_private_origins,
+                )
+            except Problem:
+                return False
+            return True
+
+        origins = Origins(reactor=self._reactor, accepts=accepts)
+        feed.follow(origins.apply)
+        await self._run("the probes of origins", origins)
+        return origins
+
     def _lookups(self) -> Lookups:
         """Return what asks the public DNS, the same for every part."""
         from watchducks.lookups.assembly import open_lookups
@@ -366,7 +391,12 @@ class Appliance:
         return self._public
 
     async def _start_the_console(
-        self, registry: Registry, store: LogStore, scans: ScanKeeper, parents: Parents
+        self,
+        registry: Registry,
+        store: LogStore,
+        scans: ScanKeeper,
+        parents: Parents,
+        origins: Origins,
     ) -> None:
         from watchducks.analytics.queries import Analytics
         from watchducks.console.app import Console
@@ -378,6 +408,7 @@ class Appliance:
             Analytics(store),
             self,
             scans=scans,
+            origins=origins,
             threads=threads,
             reactor=self._reactor,
             parents=parents,

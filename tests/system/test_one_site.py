@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from tests.servers.ports import free_port
 from tests.servers.waiting import wait_until
 from tests.system.appliance import api, curl, curl_through, dig
 from tests.system.demo import MIN_DRAWN_PIXELS, Demo, drawn_pixels, requests_shown
@@ -154,6 +156,20 @@ def test_a_visitor_of_a_site_nobody_registered_is_told(demo: Demo) -> None:
     assert answer.stdout.startswith("HTTP/1.1 404")
     form = curl(*("--include", "--data", "name=x&domain=x.test"), f"{demo.url}/register")
     assert " 403 " in form.stdout.splitlines()[0], "a form without its CSRF token"
+
+
+@pytest.mark.timeout(60)
+def test_the_console_says_whether_the_origin_answers(demo: Demo) -> None:
+    register(demo, "silent", f"http://127.0.0.1:{free_port('tcp')}")
+
+    def health(name: str) -> Any:
+        return api("GET", f"{demo.url}/api/v1/sites/{name}")[1]["origin_health"]
+
+    assert wait_until(lambda: health("demo"), "a probe of the origin", 15)["answers"] is True
+    silent = wait_until(lambda: health("silent"), "a probe of the closed port", 15)
+    assert (silent["answers"], silent["reason"]) == (False, "connection refused")
+    page = curl(f"{demo.url}/sites/silent").stdout
+    assert "Your server has not answered since" in page
 
 
 @pytest.mark.timeout(120)

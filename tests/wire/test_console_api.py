@@ -11,6 +11,8 @@ import pytest_twisted
 
 from tests.unit.console.driver import GOOD, NAMESERVERS, Driver, Reply
 from watchducks.console.figures import rfc3339
+from watchducks.model.scans import Note
+from watchducks.model.verdicts import OriginReport
 
 
 @pytest.fixture
@@ -50,6 +52,7 @@ def test_registering(driver: Driver) -> None:
         "hsts_seconds": 0,
         "dnssec": False,
         "nameservers": NAMESERVERS,
+        "origin_health": None,
         "email": "owner@ducks.example",
         "token": "wd_token-1",
     }
@@ -65,6 +68,25 @@ def test_a_public_site_is_shown_without_its_owner(driver: Driver) -> None:
     assert "token" not in public
     assert driver.api("GET", "/api/v1/sites/ducks", token=token).json["email"]
     assert_problem(driver.api("GET", "/api/v1/sites/ducks", token="wd_no"), 403, "forbidden")
+
+
+def test_whether_the_origin_answers(driver: Driver) -> None:
+    driver.api("POST", "/api/v1/sites", GOOD)
+    began, asked = 1_795_000_000.25, 1_795_000_060.5
+    driver.origins.reports[1] = OriginReport(None, began, asked)
+    health = {"answers": True, "since": rfc3339(int(began)), "asked": rfc3339(int(asked))}
+    assert driver.api("GET", "/api/v1/sites/ducks").json["origin_health"] == {
+        **health,
+        "reason": None,
+    }
+    failure = Note("origin", "no answer within {seconds} s", {"seconds": "10"})
+    driver.origins.reports[1] = OriginReport(failure, began, asked)
+    (listed,) = driver.ask("GET", "/api/v1/sites", headers={"Accept-Language": "ko"}).json["sites"]
+    assert listed["origin_health"] == {
+        **health,
+        "answers": False,
+        "reason": "10초 안에 응답 없음",
+    }
 
 
 def test_wrong_fields_are_all_told(driver: Driver) -> None:

@@ -17,7 +17,14 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from tests.unit.console.driver import HTML, Driver, parse_reply, settings
-from tests.unit.console.fakes import FakeAnalytics, FakeReadiness, FakeScans, FakeSites, FakeThreads
+from tests.unit.console.fakes import (
+    FakeAnalytics,
+    FakeOrigins,
+    FakeReadiness,
+    FakeScans,
+    FakeSites,
+    FakeThreads,
+)
 from watchducks.background import StartupError
 from watchducks.console.answers import to_json
 from watchducks.console.app import Console
@@ -262,6 +269,7 @@ def make_console(*endpoints: str) -> Console:
         FakeAnalytics(),
         FakeReadiness(),
         scans=FakeScans(),
+        origins=FakeOrigins(),
         threads=FakeThreads(),
         reactor=reactor,
     )

@@ -8,6 +8,8 @@ import pytest
 import pytest_twisted
 
 from tests.unit.console.driver import GOOD, NAMESERVERS, Driver
+from watchducks.model.scans import Note
+from watchducks.model.verdicts import OriginReport
 
 
 @pytest.fixture
@@ -285,3 +287,18 @@ def test_the_language_follows_the_browser_then_the_switch(driver: Driver) -> Non
 def test_errors_speak_the_language_too(driver: Driver) -> None:
     reply = driver.api("GET", "/api/v1/sites/nobody?lang=ko")
     assert reply.json["title"] == "찾을 수 없습니다"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_site_says_whether_its_server_answers(driver: Driver) -> None:
+    await driver.add()
+    assert "Your server has" not in driver.get("/sites/ducks").text
+    driver.origins.reports[1] = OriginReport(None, 1_795_300_000, 1_795_300_060)
+    assert "Your server has been answering since <time" in driver.get("/sites/ducks").text
+    failure = Note("origin", "{reason}", {"reason": "<b>{odd}"})
+    driver.origins.reports[1] = OriginReport(failure, 1_795_300_000, 1_795_300_060)
+    page = driver.get("/sites/ducks").text
+    assert "Nov 21 22:26 UTC</time>: &lt;b&gt;{odd}</p>" in page
+    page = driver.get("/sites/ducks", **{"Accept-Language": "ko"}).text
+    assert "서버가" in page
+    assert "부터 응답하지 않습니다" in page

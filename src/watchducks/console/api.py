@@ -15,8 +15,9 @@ from watchducks.console.bodies import read_json_object
 from watchducks.console.dnssec import check_parent, dnssec_document, wanted_step
 from watchducks.console.figures import KINDS, Figures, rfc3339
 from watchducks.console.headers import header
+from watchducks.console.health import origin_document
 from watchducks.console.http import ConsoleRequest, argument
-from watchducks.console.interfaces import Sites
+from watchducks.console.interfaces import OriginHealth, Sites
 from watchducks.console.languages import Languages, mark
 from watchducks.console.registrations import Registrations
 from watchducks.console.scans import ScanReports
@@ -58,6 +59,7 @@ class Api:
         scans: ScanReports,
         languages: Languages,
         parents: Parents | None,
+        origins: OriginHealth,
     ) -> None:
         self._sites = sites
         self._zones = zones
@@ -69,6 +71,7 @@ class Api:
         self._answers = answers
         self._now = now
         self._parents = parents
+        self._origins = origins
 
     # --- sites ----------------------------------------------------------------------------------
 
@@ -77,7 +80,7 @@ class Api:
         """Register a site: 201 with its owner's token, which is shown once."""
         site, token = await self._registrations.register(read_json_object(request))
         location = f"/api/v1/sites/{quote(site.name, safe='')}"
-        document = {**self._owners_document(site), "token": token}
+        document = {**self._owners_document(request, site), "token": token}
         return self._answers.json(
             request, document, 201, {"Location": location, "Cache-Control": "no-store"}
         )
@@ -90,7 +93,7 @@ class Api:
         found = await self._sites.sites(cohort, argument(request, b"after"), limit)
         following = found[-1].name if len(found) == limit else None
         return self._answers.json(
-            request, {"sites": [self._document(site) for site in found], "next": following}
+            request, {"sites": [self._document(request, site) for site in found], "next": following}
         )
 
     @app.route("/api/v1/sites/<name>", methods=["GET"])
@@ -99,15 +102,15 @@ class Api:
         site = await self._site(name)
         if header(request, b"authorization"):
             await self._authorise(request, name)
-            return self._answers.json(request, self._owners_document(site))
-        return self._answers.json(request, self._document(site))
+            return self._answers.json(request, self._owners_document(request, site))
+        return self._answers.json(request, self._document(request, site))
 
     @app.route("/api/v1/sites/<name>", methods=["PATCH"])
     async def change(self, request: ConsoleRequest, name: str) -> bytes:
         """Change what can be changed of a site; needs its owner's token, or an admin's."""
         await self._authorise(request, name)
         site = await self._registrations.change(name, read_json_object(request))
-        return self._answers.json(request, self._owners_document(site))
+        return self._answers.json(request, self._owners_document(request, site))
 
     @app.route("/api/v1/sites/<name>", methods=["DELETE"])
     async def remove(self, request: ConsoleRequest, name: str) -> bytes:
@@ -274,7 +277,7 @@ class Api:
             problem = Problem("forbidden", mark("This token is not good for this site."))
             raise Refusal(403, problem)
 
-    def _document(self, site: Site) -> Mapping[str, Any]:
+    def _document(self, request: ConsoleRequest, site: Site) -> Mapping[str, Any]:
         """Return what everyone may know of a site: all but the owner's address.
 
         The origin is no secret: it is what DNS answers whenever the proxy fails. Nor are the
@@ -293,10 +296,13 @@ class Api:
             **asdict(site.choices),
             "dnssec": site.signing.wanted,
             "nameservers": self._nameservers,
+            "origin_health": origin_document(
+                self._origins.report(site.id), self._languages.of(request)
+            ),
         }
 
-    def _owners_document(self, site: Site) -> Mapping[str, Any]:
-        return {**self._document(site), "email": site.email}
+    def _owners_document(self, request: ConsoleRequest, site: Site) -> Mapping[str, Any]:
+        return {**self._document(request, site), "email": site.email}
 
 
 def bearer_token(authorization: str) -> str:

@@ -22,7 +22,7 @@ from watchducks.console.figures import Figures
 from watchducks.console.forms import Forms
 from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleSite, Front
-from watchducks.console.interfaces import Readiness, Scans, SiteFigures, Sites
+from watchducks.console.interfaces import OriginHealth, Readiness, Scans, SiteFigures, Sites
 from watchducks.console.languages import Languages
 from watchducks.console.owner_pages import OwnerPages
 from watchducks.console.owners import Owners
@@ -76,6 +76,7 @@ class Console:
     :param analytics: what was measured.
     :param readiness: answers ``/readyz``.
     :param scans: what zones held before they were ours.
+    :param origins: whether the sites' origins answer.
     :param threads: for reading and printing the records of zones.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
     """
@@ -88,6 +89,7 @@ class Console:
         readiness: Readiness,
         *,
         scans: Scans,
+        origins: OriginHealth,
         threads: Threads,
         reactor: Any,
         parents: Parents | None = None,
@@ -118,6 +120,7 @@ class Console:
             forms=forms,
             owners=owners,
             checks=checks,
+            origins=origins,
         )
         owner_pages = OwnerPages(
             sites=sites,
@@ -143,6 +146,7 @@ class Console:
                 scans, settings.proxy.addresses, ttl=settings.nameserver.ttl, threads=threads
             ),
             languages=languages,
+            origins=origins,
         )
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         self._pages, self._owner_pages, self._api = pages, owner_pages, api

@@ -18,6 +18,7 @@ from watchducks.analytics.results import (
 )
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
+from watchducks.model.verdicts import OriginReport
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep
 from watchducks.registry.registration import SiteChanges
@@ -74,6 +75,13 @@ class Scans(Protocol):
 
     def request(self, site_id: int, zone: str) -> None:
         """Scan a site's zone again, soon. :raises Overloaded: too many wait already."""
+
+
+class OriginHealth(Protocol):
+    """Whether sites' origins answer: :class:`watchducks.health.origins.Origins`."""
+
+    def report(self, site_id: int) -> OriginReport | None:
+        """Return what is known of a site's origin; None: it was not asked yet. Cheap."""
 
 
 class Readiness(Protocol):

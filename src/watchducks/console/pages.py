@@ -18,7 +18,7 @@ from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.forms import Forms, csrf_field, form_route
 from watchducks.console.frame import Frame, told, visitor
 from watchducks.console.http import ConsoleRequest, argument
-from watchducks.console.interfaces import Readiness, Sites
+from watchducks.console.interfaces import OriginHealth, Readiness, Sites
 from watchducks.console.languages import Languages, mark
 from watchducks.console.owners import Owners
 from watchducks.console.rates import RateLimit
@@ -72,6 +72,7 @@ class Pages:
         forms: Forms,
         owners: Owners,
         checks: RateLimit,
+        origins: OriginHealth,
     ) -> None:
         self._sites = sites
         self._registrations = registrations
@@ -85,6 +86,7 @@ class Pages:
         self._forms = forms
         self._owners = owners
         self._checks = checks
+        self._origins = origins
 
     # --- overview -------------------------------------------------------------------------------
 
@@ -225,6 +227,7 @@ class Pages:
             secret=token is not None,
             page="site",
             site=site,
+            origin=self._origins.report(site.id),
             nameservers=self._nameservers,
             registered=argument(request, b"registered") is not None,
             token=token,

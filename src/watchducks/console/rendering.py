@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from watchducks.console.answers import Refusal
+from watchducks.console.health import said
 from watchducks.console.languages import NAMES, Language, Languages
 from watchducks.model.names import display_domain
 
@@ -63,5 +64,6 @@ def _environment(language: Language, asset_url: Callable[[str], str | None]) -> 
         moment=language.moment,
         date=language.date,
         problem=language.problem,
+        said=lambda note: said(note, language),
     )
     return environment

@@ -8,12 +8,12 @@ from typing import Any
 
 from watchducks.background import Threads
 from watchducks.console.figures import rfc3339
+from watchducks.console.health import said
 from watchducks.console.interfaces import Scans
 from watchducks.console.languages import Language
 from watchducks.lookups.compare import compare
 from watchducks.lookups.missing import missing
 from watchducks.model.origins import Address
-from watchducks.model.problems import Problem
 from watchducks.model.scans import KeptScan, Note, hindrance
 from watchducks.model.signing import apex_name
 from watchducks.model.sites import Site
@@ -89,5 +89,4 @@ def _documents(records: Iterable[Record]) -> list[dict[str, str | int]]:
 
 
 def _message(note: Note, language: Language) -> dict[str, str]:
-    problem = Problem(note.code, note.template, **note.parameters)
-    return {"code": note.code, "message": language.problem(problem)}
+    return {"code": note.code, "message": said(note, language)}

@@ -6,7 +6,7 @@ Nothing is decided by it: when an origin is down, leading its visitors round us 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError
@@ -19,12 +19,13 @@ from zope.interface import implementer
 
 from watchducks.background import Repeating, Tasks
 from watchducks.health.probe import AnyCertificate, HttpProbe, ProbeFailed, quiet_pool
+from watchducks.health.rounds import Rounds
 from watchducks.model.changes import Changes
 from watchducks.model.origins import Origin
+from watchducks.model.scans import Note
 from watchducks.model.sites import Site
+from watchducks.model.verdicts import OriginReport
 
-# How often an origin is asked, as long as there are few enough of them.
-ROUND_SECONDS: Final = 60.0
 # An origin under load may take long; what it takes beyond this a visitor would not wait for.
 TIMEOUT_SECONDS: Final = 10.0
 # Probes begun in a second, spread evenly: 3,000 sites are asked each minute, 100,000 each half
@@ -34,22 +35,6 @@ _PROBES_PER_TURN: Final = 5
 # Under way at once. When many origins are away each probe lasts for its time limit, and it is this
 # that bounds what they hold; the round then takes longer.
 MAX_PROBES: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class OriginReport:
-    """What came of the last probe of one site's origin.
-
-    :ivar answers: whether it answered with anything but a server error.
-    :ivar since: when that last changed, POSIX seconds.
-    :ivar reason: in a few words, for people.
-    :ivar asked: when it was last asked, POSIX seconds.
-    """
-
-    answers: bool
-    since: float
-    reason: str
-    asked: float
 
 
 # Asks one site's origin once. :raises ProbeFailed:
@@ -99,19 +84,27 @@ class Origins:
     """A Part: asks each site's origin in turn. :meth:`apply` is what a ``SiteFeed`` calls.
 
     What it holds is bounded by the number of sites.
+
+    :param accepts: whether a site could be registered with this origin today; one that was
+        registered under other settings is not asked.
     """
 
     _log = Logger()
 
-    def __init__(self, *, reactor: Any, probe: OriginProbe | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        accepts: Callable[[Origin], bool],
+        probe: OriginProbe | None = None,
+    ) -> None:
         self._clock = reactor
+        self._accepts = accepts
         self._probe = probe or HeadProbe(reactor=reactor)
         self._sites: dict[int, Site] = {}
         self._zones: dict[str, int] = {}
+        self._rounds = Rounds()
         self._reports: dict[int, OriginReport] = {}
-        # Those still to be asked in this round.
-        self._waiting: list[int] = []
-        self._round_began = 0.0
         self._asking: set[int] = set()
         self._tasks = Tasks(self._log)
         self._turns = Repeating(
@@ -129,26 +122,28 @@ class Origins:
     def apply(self, changes: Changes) -> None:
         """Take over what changed."""
         for zone in changes.removed:
-            self._forget(self._zones.pop(zone, None))
+            self._forget(self._zones.get(zone))
         for site in changes.sites:
-            before = self._zones.get(site.zone)
-            if before != site.id:
-                self._forget(before)
-            self._zones[site.zone] = site.id
-            known = self._sites.get(site.id)
-            self._sites[site.id] = site
-            if known is None or known.origin != site.origin:
-                self._reports.pop(site.id, None)
-                self._waiting.append(site.id)
+            known = self._sites.get(self._zones.get(site.zone, 0))
+            if known is not None and (known.id, known.origin) == (site.id, site.origin):
+                self._sites[site.id] = site
+                continue
+            if known is not None:
+                self._forget(known.id)
+            if self._accepts(site.origin):
+                self._zones[site.zone] = site.id
+                self._sites[site.id] = site
+                self._rounds.add(site.id, site.origin.address, self._clock.seconds())
 
     def _forget(self, site_id: int | None) -> None:
-        if site_id is not None:
-            self._sites.pop(site_id, None)
-            self._reports.pop(site_id, None)
+        site = None if site_id is None else self._sites.pop(site_id, None)
+        if site is not None:
+            del self._zones[site.zone]
+            self._reports.pop(site.id, None)
+            self._rounds.remove(site.id, site.origin.address)
 
     async def start(self) -> None:
         """Begin with the sites known so far: they wait already."""
-        self._round_began = self._clock.seconds()
         self._turns.start()
 
     async def stop(self) -> None:
@@ -157,32 +152,31 @@ class Origins:
         await self._tasks.stop()
 
     async def _turn(self) -> None:
-        now = self._clock.seconds()
-        if not self._waiting and now - self._round_began >= ROUND_SECONDS:
-            self._round_began = now
-            self._waiting = list(self._sites)
-        for _ in range(min(_PROBES_PER_TURN, MAX_PROBES - len(self._asking), len(self._waiting))):
-            site = self._sites.get(self._waiting.pop())
-            if site is not None and site.id not in self._asking:
-                self._asking.add(site.id)
+        for _ in range(min(_PROBES_PER_TURN, MAX_PROBES - len(self._asking))):
+            site_id = self._rounds.next(self._clock.seconds())
+            if site_id is None:
+                return
+            if site_id not in self._asking:
+                site = self._sites[site_id]
+                self._asking.add(site_id)
                 self._tasks.start(self._ask(site), f"probe of the origin of {site.name}")
 
     async def _ask(self, site: Site) -> None:
-        reason, answers = "answers", True
+        failure = None
         try:
             await self._probe(site)
         except CancelledError:
             raise
         except ProbeFailed as failed:
-            reason, answers = str(failed), False
+            failure = Note("origin", failed.template, failed.parameters)
         finally:
             self._asking.discard(site.id)
         now = self._clock.seconds()
         present = self._sites.get(site.id)
         if present is None or present.origin != site.origin:
             return  # it has another one now
+        report = OriginReport(failure, since=now, asked=now)
         before = self._reports.get(site.id)
-        if before is not None and before.answers == answers:
-            self._reports[site.id] = replace(before, reason=reason, asked=now)
-        else:
-            self._reports[site.id] = OriginReport(answers, now, reason, now)
+        if before is not None and before.answers == report.answers:
+            report = replace(report, since=before.since)
+        self._reports[site.id] = report

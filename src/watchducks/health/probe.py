@@ -40,7 +40,16 @@ _HEADERS: Final = Headers({"Connection": ["close"]})
 
 
 class ProbeFailed(Exception):
-    """The proxy did not prove that it can serve; the text says why in a few words."""
+    """Who was asked did not prove that he can serve; the text says why in a few words.
+
+    :ivar template: the text, with ``{name}`` places, so that it can be translated.
+    :ivar parameters: what belongs in these places.
+    """
+
+    def __init__(self, template: str, /, **parameters: str | int) -> None:
+        super().__init__(template.format(**parameters))
+        self.template = template
+        self.parameters = parameters
 
 
 class Probe(Protocol):
@@ -133,13 +142,15 @@ class HttpProbe:
         try:
             await asking
         except (DeferredTimeout, ConnectTimeout):
-            raise ProbeFailed(f"no answer within {self._timeout:g} s") from None
+            raise ProbeFailed(
+                "no answer within {seconds} s", seconds=f"{self._timeout:g}"
+            ) from None
         except (CancelledError, ProbeFailed):
             raise
         except Refused:
             raise ProbeFailed("connection refused") from None
         except Exception as error:
-            raise ProbeFailed(_words(error)) from error
+            raise _broken(error) from error
 
     async def _ask(self, url: str) -> None:
         try:
@@ -156,7 +167,7 @@ class HttpProbe:
         response.deliverBody(body)
         await body.finished
         if not self._accepted(response.code):
-            raise ProbeFailed(f"status {response.code}")
+            raise ProbeFailed("status {status}", status=response.code)
 
 
 async def probe_all(probe: Probe, urls: Sequence[str]) -> None:
@@ -180,7 +191,8 @@ async def _asked(probe: Probe, url: str, several: bool) -> None:  # noqa: FBT001
     except ProbeFailed as failed:
         if not several:
             raise
-        raise ProbeFailed(f"{url.partition(':')[0]}: {failed}") from failed
+        scheme = url.partition(":")[0]
+        raise ProbeFailed("{scheme}: {reason}", scheme=scheme, reason=str(failed)) from failed
 
 
 class _Body(BodyProtocol):
@@ -200,7 +212,9 @@ class _Body(BodyProtocol):
     def dataReceived(self, data: bytes) -> None:
         self._octets += len(data)
         if self._octets > MAX_BODY_OCTETS and not self.finished.called:
-            self.finished.errback(ProbeFailed(f"a body of more than {MAX_BODY_OCTETS} octets"))
+            self.finished.errback(
+                ProbeFailed("a body of more than {octets} octets", octets=MAX_BODY_OCTETS)
+            )
             self._lose_connection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -213,7 +227,8 @@ class _Body(BodyProtocol):
             self.finished.errback(reason)
 
 
-def _words(error: Exception) -> str:
+def _broken(error: Exception) -> ProbeFailed:
     if isinstance(error, ResponseFailed) and error.reasons:
-        return f"the answer broke off: {error.reasons[0].getErrorMessage()}"
-    return str(error) or type(error).__name__
+        reason = error.reasons[0].getErrorMessage()
+        return ProbeFailed("the answer broke off: {reason}", reason=reason)
+    return ProbeFailed("{reason}", reason=str(error) or type(error).__name__)

@@ -1,4 +1,5 @@
-"""Verdicts: what the judge of health says about a proxy, and the answerer reads."""
+"""Verdicts: what the judge of health says about a proxy, and the answerer reads; and what probes
+found of the sites' origins, which decides nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from watchducks.model.origins import Address
+from watchducks.model.scans import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,21 @@ class Verdicts(Protocol):
 
     def healthy_addresses(self) -> Sequence[Address]:
         """The proxies to answer with, in configured order; empty: answer with the origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginReport:
+    """What came of the last probe of one site's origin.
+
+    :ivar failure: why that was no answer; None: it answered with anything but a server error.
+    :ivar since: when it last began to answer, or ceased to; POSIX seconds.
+    :ivar asked: when it was last asked, POSIX seconds.
+    """
+
+    failure: Note | None
+    since: float
+    asked: float
+
+    @property
+    def answers(self) -> bool:
+        return self.failure is None

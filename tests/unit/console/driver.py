@@ -17,6 +17,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from tests.unit.console.fakes import (
     FakeAnalytics,
+    FakeOrigins,
     FakeParents,
     FakeReadiness,
     FakeScans,
@@ -101,12 +102,14 @@ class Driver:
         self.readiness = FakeReadiness()
         self.parents = FakeParents()
         self.scans = FakeScans()
+        self.origins = FakeOrigins()
         self.console = Console(
             settings(**console),
             self.sites,
             self.analytics,
             self.readiness,
             scans=self.scans,
+            origins=self.origins,
             threads=FakeThreads(),
             reactor=self.clock,
             parents=self.parents,

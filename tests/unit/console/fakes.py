@@ -32,6 +32,7 @@ from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site, SiteState
+from watchducks.model.verdicts import OriginReport
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
@@ -309,6 +310,16 @@ class FakeScans:
         if self.problem is not None:
             raise self.problem
         self.requested.append((site_id, zone))
+
+
+class FakeOrigins:
+    """What probes found, by site id."""
+
+    def __init__(self) -> None:
+        self.reports: dict[int, OriginReport] = {}
+
+    def report(self, site_id: int) -> OriginReport | None:
+        return self.reports.get(site_id)
 
 
 class FakeReadiness:

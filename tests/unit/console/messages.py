@@ -12,7 +12,7 @@ import watchducks
 
 PACKAGE = Path(watchducks.__file__).parent
 # Where problems that the console shows come from.
-PROBLEM_SOURCES = ("model", "registry", "analytics", "lookups", "console")
+PROBLEM_SOURCES = ("model", "registry", "analytics", "health", "lookups", "console")
 _KEYWORDS = ["_", "gettext", "ngettext"]
 # Names of parameters whose values are words of ours (languages._WORDS), and those words.
 WORDS = (
@@ -55,7 +55,7 @@ def _of_sources() -> Iterator[str]:
 
 
 def _of_call(node: ast.Call, function: str) -> Iterator[str]:
-    places = {"mark": 0, "Problem": 1, "Note": 1}
+    places = {"mark": 0, "Problem": 1, "Note": 1, "ProbeFailed": 0}
     place = places.get(function)
     if place is not None and len(node.args) > place:
         text = node.args[place]

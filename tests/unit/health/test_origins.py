@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import pytest_twisted
@@ -16,17 +17,14 @@ from twisted.internet.task import Clock
 from tests.servers.ports import free_port
 from tests.unit.health.test_prober import succeed
 from tests.unit.nameserver.fakes import changed, site
-from watchducks.health.origins import (
-    MAX_PROBES,
-    PROBES_PER_SECOND,
-    ROUND_SECONDS,
-    HeadProbe,
-    OriginReport,
-    Origins,
-)
+from watchducks.health.origins import MAX_PROBES, PROBES_PER_SECOND, HeadProbe, Origins
 from watchducks.health.probe import ProbeFailed
+from watchducks.health.rounds import ADDRESS_SECONDS, ROUND_SECONDS
+from watchducks.model.origins import Origin as SiteOrigin
 from watchducks.model.origins import parse_origin
+from watchducks.model.scans import Note
 from watchducks.model.sites import Site
+from watchducks.model.verdicts import OriginReport
 
 START = 1_800_000_000.0
 
@@ -38,13 +36,19 @@ class World:
         self.clock = Clock()
         self.clock.advance(START)
         self.asked: list[tuple[float, int]] = []
+        self.addresses: list[str] = []
         self.down: set[int] = set()
         self.hang = False
         self.hanging = 0
-        self.origins = Origins(reactor=self.clock, probe=self._probe)
+        self.refused: set[str] = set()
+        self.origins = Origins(reactor=self.clock, accepts=self._accepts, probe=self._probe)
+
+    def _accepts(self, origin: SiteOrigin) -> bool:
+        return str(origin) not in self.refused
 
     async def _probe(self, site: Site) -> None:
         self.asked.append((self.clock.seconds() - START, site.id))
+        self.addresses.append(str(site.origin.address))
         if self.hang:
             self.hanging += 1
             try:
@@ -57,6 +61,10 @@ class World:
     def run(self, seconds: float) -> None:
         self.clock.pump([0.05] * round(seconds / 0.05))
 
+    def times_of(self, address: str) -> list[float]:
+        asked = zip(self.asked, self.addresses, strict=True)
+        return [moment for (moment, _), to in asked if to == address]
+
     def start(self, *sites: Site) -> None:
         self.origins.apply(changed(sites))
         succeed(Deferred.fromCoroutine(self.origins.start()))
@@ -68,7 +76,11 @@ class World:
 
 
 def sites(count: int) -> list[Site]:
-    return [replace(site(f"s{number}.example"), id=number) for number in range(1, count + 1)]
+    """Return sites that have an address each."""
+    return [
+        replace(site(f"s{number}.example", f"198.51.{number // 250}.{number % 250}"), id=number)
+        for number in range(1, count + 1)
+    ]
 
 
 def test_each_origin_is_asked_once_a_round() -> None:
@@ -103,12 +115,12 @@ def test_a_report_says_since_when() -> None:
     world.start(*sites(1))
     world.run(1)
     first = world.origins.report(1)
-    assert first == OriginReport(answers=True, since=START, reason="answers", asked=START)
+    assert first == OriginReport(None, since=START, asked=START)
     world.down.add(1)
     world.run(ROUND_SECONDS)
     second = world.origins.report(1)
     assert second is not None
-    assert (second.answers, second.reason) == (False, "connection refused")
+    assert (second.answers, second.failure) == (False, Note("origin", "connection refused"))
     world.run(ROUND_SECONDS)
     third = world.origins.report(1)
     assert third is not None
@@ -129,6 +141,53 @@ def test_a_new_origin_is_asked_at_once_and_the_old_ones_report_is_forgotten() ->
     report = world.origins.report(1)
     assert report is not None
     assert report.answers
+    world.stop()
+
+
+def test_an_origin_that_would_not_be_accepted_today_is_not_asked() -> None:
+    world = World()
+    here, gone = sites(2)
+    world.refused.add(str(gone.origin))
+    world.start(here, gone)
+    world.run(ROUND_SECONDS)
+    assert {number for _, number in world.asked} == {here.id}
+    # A site whose owner corrects it is asked, and one that goes there is asked no more.
+    world.asked.clear()
+    world.addresses.clear()
+    world.origins.apply(
+        changed([replace(gone, origin=here.origin), replace(here, origin=gone.origin)])
+    )
+    assert world.origins.report(here.id) is None
+    world.run(ROUND_SECONDS)
+    assert {number for _, number in world.asked} == {gone.id}
+    world.stop()
+
+
+def test_a_thousand_sites_at_one_address_do_not_multiply_its_probes() -> None:
+    world = World()
+    crowd = [
+        replace(one, origin=parse_origin(f"http://203.0.113.7:{one.id}")) for one in sites(1000)
+    ]
+    alone = replace(site("alone.example", "203.0.113.8"), id=1001)
+    world.hang = True  # not even by not answering
+    world.start(*crowd, alone)
+    world.run(61)
+    times = world.times_of("203.0.113.7")
+    assert 50 <= len(times) <= 62
+    # A site elsewhere does not wait for them.
+    assert world.times_of("203.0.113.8")[0] < 1
+    # Moving from one address to another and back is no way either.
+    world.hang = False
+    for _ in range(20):
+        there = replace(crowd[0], origin=parse_origin("203.0.113.9"))
+        world.origins.apply(changed([there]))
+        world.run(0.1)
+        world.origins.apply(changed([crowd[0]]))
+        world.run(0.1)
+    for address in ("203.0.113.7", "203.0.113.9"):
+        times = world.times_of(address)
+        assert len(times) > 1
+        assert all(later - former > ADDRESS_SECONDS - 0.01 for former, later in pairwise(times))
     world.stop()
 
 
