@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, create_engine, insert, select, update
 
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import parse_origin
 from watchducks.model.sites import Registration
 from watchducks.registry import schema, statements
@@ -45,6 +46,7 @@ def fill(file: Path, origin: str, sites: int) -> None:
                 ),
                 digest="0" * 64,
                 now=0,
+                rules=CutoverRules(),
             )
             _copy(connection, sites - 1)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.servers.waiting import eventually
 from watchducks.background import StartupError
 from watchducks.model.origins import parse_origin
 from watchducks.model.signing import UNSIGNED
-from watchducks.model.sites import DEFAULT_CHOICES, Registration
+from watchducks.model.sites import DEFAULT_CHOICES, Registration, SiteState
 from watchducks.model.zones import DEFAULT_CONTENTS
 from watchducks.registry import migrations
 from watchducks.registry.migrations import HEAD, is_current, migrate
@@ -102,7 +103,7 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
         await store.write(migrate)
 
         def break_off(connection: Connection) -> None:
-            for table in ("alembic_version", "removals", "scans", "tokens"):
+            for table in ("alembic_version", "cutovers", "removals", "scans", "tokens"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("DELETE FROM registry"))
             index = "DROP INDEX ix_sites_revision"
@@ -118,6 +119,7 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
 
 def back_to_0001(connection: Connection) -> None:
     """Make the tables those of the first release."""
+    connection.execute(text("DROP TABLE cutovers"))
     connection.execute(text("DROP TABLE scans"))
     for column in (
         *("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"),
@@ -152,7 +154,7 @@ async def test_sites_of_the_first_release_get_the_defaults(url: str, half: str |
             await store.write(lambda c: execute(c, statement))
         assert not await store.read(is_current)
     async with open_registry(url, reactor) as registry, open_store(url, reactor) as store:
-        assert await registry.site("ducks") == site
+        assert await registry.site("ducks") == replace(site, state=SiteState.DELEGATED)
         assert site.choices is DEFAULT_CHOICES
         assert site.contents is DEFAULT_CONTENTS
         assert site.signing is UNSIGNED

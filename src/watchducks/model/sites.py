@@ -98,12 +98,14 @@ class Site:
     :ivar id: a positive integer that is never used again; rows of traffic carry it.
     :ivar name: what people call it; unique without regard to case, part of URLs.
     :ivar domain: the domain as registered, A-labels.
-    :ivar zone: the zone we answer for; unique.
+    :ivar zone: the zone we answer for; unique but for contenders.
     :ivar cohort: the group it is ranked in.
     :ivar revision: the registry's revision in which this row last changed.
     :ivar created: POSIX seconds.
     :ivar contents: what its zone holds beside the records that we make.
     :ivar signing: its zone's DNSSEC, as it was when this row last changed.
+    :ivar contender: another site holds the zone, or did when this one was registered; the registry
+        tells nobody of a contender but those who ask for it by name.
     """
 
     id: int
@@ -119,6 +121,7 @@ class Site:
     choices: SiteChoices = DEFAULT_CHOICES
     contents: ZoneContents = DEFAULT_CONTENTS
     signing: Signing = UNSIGNED
+    contender: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:

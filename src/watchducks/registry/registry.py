@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection
@@ -17,13 +17,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from watchducks.background import StartupError
+from watchducks.model import cutover
 from watchducks.model.changes import Changes, Head
+from watchducks.model.cutover import CutoverRules, Look
 from watchducks.model.names import name_key
 from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import Record, ZoneContents
-from watchducks.registry import scans, statements
+from watchducks.registry import cutovers, scans, statements
+from watchducks.registry.cutovers import SiteCutover
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges
@@ -54,13 +57,22 @@ class Registry:
 
     :param clock: gives the time of registration.
     :param keys: of the zones that are signed.
+    :param rules: what counts before a site's zone is delegated to us.
     """
 
-    def __init__(self, store: SqlStore, *, clock: IReactorTime, keys: ZoneKeys) -> None:
+    def __init__(
+        self,
+        store: SqlStore,
+        *,
+        clock: IReactorTime,
+        keys: ZoneKeys,
+        rules: CutoverRules | None = None,
+    ) -> None:
         self._log = Logger()
         self._store = store
         self._clock = clock
         self._keys = keys
+        self._rules = rules or CutoverRules()
         self._migrated = False
         self._on_write: list[Callable[[int], None]] = []
 
@@ -96,7 +108,9 @@ class Registry:
         token = _new_token()
         now = int(self._clock.seconds())
         site = await self._write(
-            lambda connection: statements.register(connection, registration, _digest(token), now)
+            lambda connection: statements.register(
+                connection, registration, _digest(token), now, self._rules
+            )
         )
         self._written(site.revision)
         return site, token
@@ -126,7 +140,9 @@ class Registry:
         :raises Conflict: a host is to be proxied that another site's zone answers for.
         """
         site, changed = await self._write(
-            lambda connection: statements.keep_contents(connection, _key(name), contents, revision)
+            lambda connection: statements.keep_contents(
+                connection, _key(name), contents, revision, self._rules
+            )
         )
         if changed:
             self._written(site.revision)
@@ -159,7 +175,9 @@ class Registry:
 
     async def site_for_host(self, host: str) -> Site | None:
         """Return the site that serves ``host`` (lower case, A-labels, no port)."""
-        return await self._read(lambda connection: statements.by_host(connection, _storable(host)))
+        return await self._read(
+            lambda connection: statements.by_host(connection, _storable(host), self._rules)
+        )
 
     async def sites(
         self, cohort: str | None = None, after: str | None = None, limit: int = PAGE_SITES
@@ -204,6 +222,72 @@ class Registry:
     async def offer(self, site_id: int, found: tuple[Record, ...]) -> None:
         """Offer a site's owner records that his old name servers have and ours lack."""
         await self._write(lambda connection: scans.offer(connection, site_id, found))
+
+    # --- cutovers -------------------------------------------------------------------------------
+
+    async def cutover(self, site_id: int) -> SiteCutover | None:
+        """Return how far a site's cutover has come; None: there is no such site."""
+        return await self._read(lambda connection: cutovers.of_site(connection, site_id))
+
+    async def take_due_cutovers(self, limit: int) -> list[SiteCutover]:
+        """Return sites whose delegation is to be looked at now; nobody else gets them for a while,
+        and :meth:`keep_look` says when they are due again."""
+        now = int(self._clock.seconds())
+        if not await self._read(lambda connection: cutovers.any_due(connection, now)):
+            return []
+        return await self._write(lambda connection: cutovers.take_due(connection, now, limit))
+
+    async def keep_look(self, site_id: int, look: Look, own: Collection[str]) -> Site | None:
+        """Take over what was seen of a site's delegation; returns the site, None if it has left.
+
+        :param own: the names of our name servers.
+        """
+        now = int(self._clock.seconds())
+        found = await self._write(
+            lambda connection: cutovers.keep_look(connection, site_id, look, own, self._rules, now)
+        )
+        return self._stepped(found)
+
+    async def saw_certificate(self, site_id: int) -> Site | None:
+        """Take over that a proxy holds a certificate for a site; as often as one likes."""
+        now = int(self._clock.seconds())
+        found = await self._write(
+            lambda connection: cutovers.step(
+                connection,
+                site_id,
+                lambda state, before: cutover.after_certificate(state, before, now),
+            )
+        )
+        return self._stepped(found)
+
+    async def saw_request(self, site_id: int) -> Site | None:
+        """Take over that a visitor's request for a site was seen; as often as one likes."""
+        now = int(self._clock.seconds())
+        found = await self._write(
+            lambda connection: cutovers.step(
+                connection,
+                site_id,
+                lambda state, before: cutover.after_request(state, before, self._rules, now),
+            )
+        )
+        return self._stepped(found)
+
+    async def look_soon(self, name: str) -> bool:
+        """Let a site's delegation be looked at within seconds; False: it was just now."""
+        now = int(self._clock.seconds())
+        return await self._write(lambda connection: cutovers.look_soon(connection, _key(name), now))
+
+    async def adopt_cutovers(self, limit: int) -> bool:
+        """Let sites that an earlier version registered be looked at; whether there may be more."""
+        return await self._write(lambda connection: cutovers.adopt(connection, limit))
+
+    def _stepped(self, found: tuple[Site, bool] | None) -> Site | None:
+        if found is None:
+            return None
+        site, changed = found
+        if changed:
+            self._written(site.revision)
+        return site
 
     # --- following ------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.zones import Record, ZoneContents
 from watchducks.registry.schema import scans, sites
-from watchducks.registry.statements import lock
+from watchducks.registry.statements import CONTENDER, lock
 
 # Records that one site is offered: as many as a person looks through.
 MAX_OFFERS: Final = 200
@@ -28,7 +28,8 @@ def without(connection: Connection, after: int, since: int, limit: int) -> list[
         .order_by(sites.c.id)
         .limit(limit)
     )
-    return [(row.id, row.zone) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [(row.id, row.zone.partition(CONTENDER)[0]) for row in rows]
 
 
 def keep(connection: Connection, site_id: int, scan: Scan, now: int) -> bool:

@@ -81,6 +81,8 @@ sites = Table(
     Column("name", String(MAX_NAME_CHARACTERS), nullable=False),
     Column("name_key", String(NAME_KEY_CHARACTERS), nullable=False),
     Column("domain", String(MAX_DOMAIN_CHARACTERS), nullable=False),
+    # Of a contender (model.sites.Site) "#" and a number follow: so only one site holds a zone, and
+    # no question for a zone or a host finds a contender.
     Column("zone", String(MAX_DOMAIN_CHARACTERS), nullable=False),
     Column("origin", String(ORIGIN_CHARACTERS), nullable=False),
     Column("owner_id", _ID, ForeignKey("owners.id", name="fk_sites_owner"), nullable=False),
@@ -150,5 +152,24 @@ scans = Table(
     Column("report", _BLOB, nullable=False),
     # NULL: none.
     Column("offers", _BLOB),
+    **_ROW,
+)
+
+# How far each site's cutover has come: model.cutover.Progress. No part of a site's revision, but
+# for the state, which is in its row. A site that an earlier version registered has no row at first.
+cutovers = Table(
+    "cutovers",
+    metadata,
+    Column(
+        "site_id",
+        _ID,
+        ForeignKey("sites.id", name="fk_cutovers_site", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # When to look next, POSIX seconds.
+    Column("due", BigInteger, nullable=False),
+    Column("progress", LargeBinary, nullable=False),
+    Index("ix_cutovers_due", "due"),
     **_ROW,
 )

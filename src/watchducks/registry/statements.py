@@ -13,8 +13,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Insert, Row, delete, func, insert, or_, select
 from sqlalchemy import update as update_rows
 
+from watchducks.model import cutover
 from watchducks.model.changes import Changes, Head
-from watchducks.model.names import name_key, zone_of
+from watchducks.model.cutover import CutoverRules
+from watchducks.model.names import MAX_DOMAIN_CHARACTERS, name_key, zone_of
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.signing import Signing
@@ -22,10 +24,12 @@ from watchducks.model.sites import Registration, Site, SiteChoices, SiteState
 from watchducks.model.zones import ZoneContents, owner_labels
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
-from watchducks.registry.schema import owners, registry, removals, sites, tokens
+from watchducks.registry.schema import cutovers, owners, registry, removals, sites, tokens
 
 # RFC 1035 section 2.3.4: 255 octets of at least two each, and the root's one.
 MAX_LABELS: Final = 127
+# Stands behind a contender's zone, before a number. No name has it.
+CONTENDER: Final = "#"
 
 
 class Conflict(InvalidFields):
@@ -65,7 +69,7 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
         id=row.id,
         name=row.name,
         domain=row.domain,
-        zone=row.zone,
+        zone=row.zone.partition(CONTENDER)[0],
         origin=parse_origin(row.origin),
         email=row.email,
         cohort=row.cohort,
@@ -77,14 +81,20 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
         ),
         contents=ZoneContents.unpack(row.contents or b""),
         signing=Signing.unpack(row.signing or b""),
+        contender=CONTENDER in row.zone,
     )
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
-def register(connection: Connection, wanted: Registration, digest: str, now: int) -> Site:
+def register(
+    connection: Connection, wanted: Registration, digest: str, now: int, rules: CutoverRules
+) -> Site:
     """Add a site, its owner if he is new, and the owner's token.
+
+    Sites whose registrants have not shown that the domain is theirs take nothing from anybody: a
+    site with the zone of such a one becomes a contender.
 
     :raises Conflict: the name or one of the hosts is taken.
     """
@@ -95,21 +105,32 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
         problems["name"] = Problem("taken", "The name {value} is taken.", value=wanted.name)
     # Two zones must not share a host either: "www.a" could be a zone, and the www of zone "a".
     neighbours = {zone, f"www.{zone}", zone.removeprefix("www.")}
-    taken = connection.execute(select(sites.c.id).where(sites.c.zone.in_(neighbours))).first()
-    if taken or _is_used_above(connection, zone):
+    states = {
+        row.zone: SiteState(row.state)
+        for row in connection.execute(
+            select(sites.c.zone, sites.c.state).where(sites.c.zone.in_(neighbours))
+        )
+    }
+    held = f"{zone}{CONTENDER}{revision}" if zone in states else zone
+    if (
+        any(map(rules.claims, states.values()))
+        or _is_used_above(connection, zone, rules)
+        # No domain is that long but one that somebody made up for it.
+        or len(held) > MAX_DOMAIN_CHARACTERS
+    ):
         problems["domain"] = Problem(
             "registered", "{value} is registered already.", value=wanted.domain
         )
     if problems:
         raise Conflict(problems)
-    _advance(connection, revision)
+    advance(connection, revision)
     site_id = _insert(
         connection,
         insert(sites).values(
             name=wanted.name,
             name_key=key,
             domain=wanted.domain,
-            zone=zone,
+            zone=held,
             origin=str(wanted.origin),
             owner_id=_owner(connection, wanted.email),
             cohort=wanted.cohort,
@@ -123,10 +144,14 @@ def register(connection: Connection, wanted: Registration, digest: str, now: int
     connection.execute(
         insert(tokens).values(kind="owner", site_id=site_id, digest=digest, created=now)
     )
+    begun = cutover.begun(now)
+    connection.execute(
+        insert(cutovers).values(site_id=site_id, due=begun.due, progress=begun.pack())
+    )
     # For followers the new site replaces whatever had the zone before.
-    connection.execute(delete(removals).where(removals.c.zone == zone))
+    connection.execute(delete(removals).where(removals.c.zone == held))
     site = _site(connection.execute(_SITE.where(sites.c.id == site_id)).one())
-    _check_hosts(connection, site)
+    _check_hosts(connection, site, rules)
     return site
 
 
@@ -155,7 +180,7 @@ def update(
     )
     if after == before:
         return before, False
-    _advance(connection, revision)
+    advance(connection, revision)
     connection.execute(
         update_rows(sites)
         .where(sites.c.id == before.id)
@@ -173,7 +198,11 @@ def update(
 
 
 def keep_contents(
-    connection: Connection, key: str, contents: ZoneContents, expected: int | None
+    connection: Connection,
+    key: str,
+    contents: ZoneContents,
+    expected: int | None,
+    rules: CutoverRules,
 ) -> tuple[Site, bool]:
     """Replace what a site's zone holds; returns the site, and whether anything is different.
 
@@ -190,8 +219,8 @@ def keep_contents(
         raise RevisionChanged
     if contents == before.contents:
         return before, False
-    _check_hosts(connection, replace(before, contents=contents))
-    _advance(connection, revision)
+    _check_hosts(connection, replace(before, contents=contents), rules)
+    advance(connection, revision)
     connection.execute(
         update_rows(sites)
         .where(sites.c.id == before.id)
@@ -211,7 +240,7 @@ def step_keys(connection: Connection, key: str, step: KeyStep, keys: ZoneKeys) -
     if before is None:
         raise SiteNotFound
     signing = keys.stepped(before, step)
-    _advance(connection, revision)
+    advance(connection, revision)
     connection.execute(
         update_rows(sites)
         .where(sites.c.id == before.id)
@@ -220,12 +249,14 @@ def step_keys(connection: Connection, key: str, step: KeyStep, keys: ZoneKeys) -
     return replace(before, revision=revision, signing=signing)
 
 
-def _is_used_above(connection: Connection, zone: str) -> bool:
-    """Return whether a zone around ``zone`` leads or answers for it, or for a name below it.
+def _is_used_above(connection: Connection, zone: str, rules: CutoverRules) -> bool:
+    """Return whether somebody's zone around ``zone`` leads or answers for it or a name below it.
 
     The closest zone answers: a new one would take these names from their owner.
     """
     for site in _around(connection, zone):
+        if not rules.claims(site.state):
+            continue
         if any(f".{host}".endswith(f".{zone}") for host in site.hosts):
             return True
         labels = tuple(zone.removesuffix(site.zone).rstrip(".").encode("ascii").split(b"."))
@@ -236,19 +267,22 @@ def _is_used_above(connection: Connection, zone: str) -> bool:
     return False
 
 
-def _check_hosts(connection: Connection, site: Site) -> None:
+def _check_hosts(connection: Connection, site: Site, rules: CutoverRules) -> None:
     """Refuse hosts at or below a zone of another site within this one: nobody would ask us here."""
     hosts = {
         host[start:]: host
         for host in site.hosts
         for start in _label_starts(host.removesuffix(site.zone))
     }
-    taken = connection.execute(
-        select(sites.c.zone).where(sites.c.zone.in_(hosts), sites.c.id != site.id)
-    ).scalar()
-    if taken is not None:
-        problem = Problem("registered", "{value} is registered already.", value=taken)
-        raise Conflict({"proxied": problem})
+    others = connection.execute(
+        select(sites.c.zone, sites.c.state).where(
+            sites.c.zone.in_(hosts), sites.c.zone != site.zone
+        )
+    )
+    for row in others:
+        if rules.claims(SiteState(row.state)):
+            problem = Problem("registered", "{value} is registered already.", value=row.zone)
+            raise Conflict({"proxied": problem})
 
 
 def _label_starts(relative: str) -> list[int]:
@@ -265,9 +299,12 @@ def remove(connection: Connection, key: str) -> int:
     site = by_name(connection, key)
     if site is None:
         raise SiteNotFound
-    _advance(connection, revision)
+    advance(connection, revision)
     connection.execute(delete(sites).where(sites.c.id == site.id))
-    connection.execute(insert(removals).values(zone=site.zone, site_id=site.id, revision=revision))
+    if not site.contender:
+        connection.execute(
+            insert(removals).values(zone=site.zone, site_id=site.id, revision=revision)
+        )
     _forget_owner_without_sites(connection, site.email)
     return revision
 
@@ -279,7 +316,8 @@ def lock(connection: Connection) -> int:
     return revision + 1
 
 
-def _advance(connection: Connection, revision: int) -> None:
+def advance(connection: Connection, revision: int) -> None:
+    """Let the transaction's writes be the revision that :func:`lock` returned."""
     connection.execute(update_rows(registry).values(revision=revision))
 
 
@@ -313,9 +351,22 @@ def by_name(connection: Connection, key: str) -> Site | None:
     return None if row is None else _site(row)
 
 
-def by_host(connection: Connection, host: str) -> Site | None:
-    """Return the site that serves ``host``: the closest zone around it, if the host is proxied."""
-    closest = max(_around(connection, host), key=lambda site: len(site.zone), default=None)
+def by_id(connection: Connection, site_id: int) -> Site | None:
+    """Return the site with this id."""
+    row = connection.execute(_SITE.where(sites.c.id == site_id)).first()
+    return None if row is None else _site(row)
+
+
+def by_host(connection: Connection, host: str, rules: CutoverRules) -> Site | None:
+    """Return the site that serves ``host``: the closest zone around it, if the host is proxied.
+
+    A zone that is nobody's, as far as we have seen, does not stand before one that is somebody's.
+    """
+    closest = max(
+        (site for site in _around(connection, host) if rules.carries(site.state)),
+        key=lambda site: (rules.claims(site.state), len(site.zone)),
+        default=None,
+    )
     return closest if closest is not None and host in closest.hosts else None
 
 
@@ -368,7 +419,9 @@ def changes_since(connection: Connection, revision: int, limit: int) -> Changes:
     now = head(connection).revision
     # One more than asked for tells whether there is more.
     changed = connection.execute(
-        _SITE.where(sites.c.revision > revision).order_by(sites.c.revision).limit(limit + 1)
+        _SITE.where(sites.c.revision > revision, ~sites.c.zone.contains(CONTENDER))
+        .order_by(sites.c.revision)
+        .limit(limit + 1)
     ).all()
     gone = connection.execute(
         select(removals.c.zone, removals.c.revision)

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import create_engine
 
 from bench.registry import HOST, ZONE, fill, some_hosts
+from watchducks.model.cutover import CutoverRules
 from watchducks.registry import statements
 
 
@@ -19,7 +20,7 @@ def test_filled_registry_reads_as_if_registered(tmp_path: Path) -> None:
         assert changes.revision == statements.head(connection).revision
         assert statements.count(connection, "bench") == 1234
         wanted = [HOST, ZONE, *some_hosts(1234, 9)]
-        found = [statements.by_host(connection, host) for host in wanted]
+        found = [statements.by_host(connection, host, CutoverRules()) for host in wanted]
     engine.dispose()
     assert not changes.more
     assert len({site.id for site in changes.sites}) == 1234

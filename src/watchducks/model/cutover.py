@@ -1,0 +1,384 @@
+"""A site's way from its registration to its first visitor: the rules. Pure; time comes in.
+
+====================  ==============================================================  ==========
+from                  when                                                            to
+====================  ==============================================================  ==========
+registered            a look finds its zone delegated to us and nobody else, and      delegated
+                      its registration is the only one, or proven
+registered            a request is seen, where no delegation is required              active
+delegated             a proxy holds a certificate for it                              certified
+delegated             a request is seen, where there is no ACME                       active
+certified             a request is seen                                               active
+delegated, certified, :data:`LOSSES` looks in a row find that none of its name        moved
+active                servers is ours
+moved                 as from registered                                              delegated
+====================  ==============================================================  ==========
+
+A look that gets no answer changes nothing but the time of the next one. Failover is no state that
+is kept: it is what every site is in while no proxy is healthy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from watchducks.model.scans import Note
+from watchducks.model.sites import Site, SiteState
+
+# The first look: a registrar that is quick, with an owner who is, takes about a minute.
+FIRST_LOOK_SECONDS: Final = 60
+# Then each time twice as long: after an hour six looks were made, and who changes his name servers
+# a week later is seen within this. An owner who does not want to wait has a button.
+MAX_LOOK_SECONDS: Final = 4 * 3600
+# Whether a delegated zone still is: four times a day, 100,000 sites make five looks a second.
+WATCH_SECONDS: Final = 6 * 3600
+# One of the parent's servers may be behind, and an answer may be forged: so a loss is believed when
+# it was seen this often, with this much time between.
+LOSSES: Final = 2
+CONFIRM_SECONDS: Final = 300
+# The owner's click: the parent's servers are not ours to be asked in a loop.
+CLICK_SECONDS: Final = 10
+# Who did not change his name servers within four weeks will not, or begins anew.
+FORGET_SECONDS: Final = 28 * 86_400
+# Foreign name servers that an owner is shown; more tell him no more.
+MAX_SHOWN_SERVERS: Final = 5
+
+# The host name in a zone whose TXT record shows whose registration it is.
+CHALLENGE_LABEL: Final = "_watchducks-challenge"
+
+# Version of the packed form; what a later version wrote is not guessed at.
+_FORMAT: Final = 1
+# No more doublings are needed to reach MAX_LOOK_SECONDS, and no number grows without bound.
+_MAX_TRIES: Final = 10
+
+# The states without a proven claim now: no such site may take anything from another one.
+UNCLAIMED: Final = frozenset({SiteState.REGISTERED, SiteState.MOVED})
+
+
+class Finding(StrEnum):
+    """What the last look found."""
+
+    NONE = "none"  # there was none yet
+    DELEGATED = "delegated"
+    ELSEWHERE = "elsewhere"
+    PARTLY = "partly"
+    NOBODY = "nobody"
+    UNPROVEN = "unproven"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of a zone from outside.
+
+    :ivar servers: its name servers as its parent names them, in lower case without the final dot;
+        None: the parent could not be asked.
+    :ivar proven: the zone held this registration's challenge.
+    """
+
+    servers: tuple[str, ...] | None
+    proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a site came where it is. All times are POSIX seconds, 0: not yet.
+
+    :ivar delegated: when it last became so; likewise the three that follow.
+    :ivar proven: when its registration showed that it is the owner's.
+    :ivar looked: when it was last looked.
+    :ivar due: when to look next.
+    :ivar tries: looks in a row that did not find what they were made for.
+    :ivar finding: of the last look.
+    :ivar servers: the name servers that it found, a few of them.
+    """
+
+    delegated: int = 0
+    certified: int = 0
+    active: int = 0
+    moved: int = 0
+    proven: int = 0
+    looked: int = 0
+    due: int = 0
+    tries: int = 0
+    finding: Finding = Finding.NONE
+    servers: tuple[str, ...] = ()
+
+    def pack(self) -> bytes:
+        """Return the form in which stores keep it."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}).encode()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Progress:
+        """Return what :meth:`pack` was given.
+
+        :raises ValueError: this was not packed by us, or by a later version.
+        """
+        try:
+            found: dict[str, Any] = json.loads(packed)
+            written = found.pop("format")
+            if written != _FORMAT:
+                raise ValueError(f"the progress has format {written}, and we know {_FORMAT}")
+            found["finding"] = Finding(found["finding"])
+            found["servers"] = tuple(found["servers"])
+            return cls(**found)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("this is no progress of a site") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverRules:
+    """What the settings make of the states.
+
+    :ivar require_delegation: a site is served only when its zone was seen to be delegated to us.
+    :ivar acme: certificates are ordered, and visitors are not led to the proxies without one.
+    """
+
+    require_delegation: bool = False
+    acme: bool = False
+
+    def carries(self, state: SiteState) -> bool:
+        """Whether the proxies carry a site's traffic. One that has moved is still carried for those
+        whose resolvers remember an old answer."""
+        return state is not SiteState.REGISTERED or not self.require_delegation
+
+    def claims(self, state: SiteState) -> bool:
+        """Whether a site's zone is its registrant's, as far as we have seen."""
+        return state not in UNCLAIMED or not self.require_delegation
+
+    def leads_to_origin(self, state: SiteState) -> bool:
+        """Whether DNS answers for proxied names with the origin, whatever the proxies' health."""
+        if self.acme and state in (SiteState.REGISTERED, SiteState.DELEGATED):
+            return True
+        return self.require_delegation and state in UNCLAIMED
+
+
+# --- transitions ----------------------------------------------------------------------------------
+
+
+def begun(created: int) -> Progress:
+    """Return the progress of a site registered at ``created``."""
+    return Progress(due=created + FIRST_LOOK_SECONDS)
+
+
+def after_look(
+    state: SiteState,
+    before: Progress,
+    look: Look,
+    *,
+    own: Collection[str],
+    rivals: bool,
+    rules: CutoverRules,
+    now: int,
+) -> tuple[SiteState, Progress]:
+    """Return state and progress after a look.
+
+    :param own: the names of our name servers, as in :attr:`Look.servers`.
+    :param rivals: others have registered the same zone.
+    """
+    proven = before.proven or (now if look.proven else 0)
+    finding = _finding(look, own)
+    if finding is Finding.DELEGATED and rivals and not proven:
+        finding = Finding.UNPROVEN
+    after = replace(
+        before,
+        proven=proven,
+        looked=now,
+        finding=finding,
+        servers=before.servers if look.servers is None else look.servers[:MAX_SHOWN_SERVERS],
+    )
+    if state in UNCLAIMED:
+        if finding is Finding.DELEGATED:
+            return SiteState.DELEGATED, replace(
+                after, delegated=now, certified=0, active=0, tries=0, due=now + WATCH_SECONDS
+            )
+        tries = min(before.tries + 1, _MAX_TRIES)
+        wait = min(FIRST_LOOK_SECONDS << tries, MAX_LOOK_SECONDS)
+        return state, replace(after, tries=tries, due=now + wait)
+    # What became active without a delegation has none to lose.
+    may_lose = rules.require_delegation or before.delegated
+    if finding in (Finding.ELSEWHERE, Finding.NOBODY) and may_lose:
+        if before.tries + 1 >= LOSSES:
+            return SiteState.MOVED, replace(
+                after, moved=now, proven=0, tries=0, due=now + FIRST_LOOK_SECONDS
+            )
+        return state, replace(after, tries=before.tries + 1, due=now + CONFIRM_SECONDS)
+    if finding is Finding.DELEGATED and not before.delegated:
+        after = replace(after, delegated=now)
+    # Not to know is neither a loss nor the end of one that was seen once.
+    tries = before.tries if finding is Finding.UNKNOWN else 0
+    return state, replace(
+        after, tries=tries, due=now + (CONFIRM_SECONDS if tries else WATCH_SECONDS)
+    )
+
+
+def _finding(look: Look, own: Collection[str]) -> Finding:
+    if look.servers is None:
+        return Finding.UNKNOWN
+    if not look.servers:
+        return Finding.NOBODY
+    ours = [server in own for server in look.servers]
+    if all(ours):
+        return Finding.DELEGATED
+    return Finding.PARTLY if any(ours) else Finding.ELSEWHERE
+
+
+def after_certificate(state: SiteState, before: Progress, now: int) -> tuple[SiteState, Progress]:
+    """Return state and progress when a proxy holds a certificate for the site."""
+    if state is not SiteState.DELEGATED:
+        return state, before
+    return SiteState.CERTIFIED, replace(before, certified=now)
+
+
+def after_request(
+    state: SiteState, before: Progress, rules: CutoverRules, now: int
+) -> tuple[SiteState, Progress]:
+    """Return state and progress when a visitor's request for the site was seen."""
+    if state is SiteState.CERTIFIED or (
+        (state is SiteState.DELEGATED and not rules.acme)
+        or (state is SiteState.REGISTERED and not (rules.require_delegation or rules.acme))
+    ):
+        return SiteState.ACTIVE, replace(before, active=now)
+    return state, before
+
+
+def after_click(before: Progress, now: int) -> Progress | None:
+    """Return the progress when the owner asks for a look at once; None: there was one just now.
+
+    His click says that he changed something, so the waits begin at the shortest again; a loss that
+    was seen once stays seen.
+    """
+    if now - before.looked < CLICK_SECONDS:
+        return None
+    return replace(before, due=now, tries=min(before.tries, LOSSES - 1))
+
+
+def forgotten_at(site: Site, progress: Progress) -> int | None:
+    """Return when a site that stays as it is will be forgotten, POSIX seconds; None: never."""
+    if site.state not in UNCLAIMED:
+        return None
+    return max(site.created, progress.moved) + FORGET_SECONDS
+
+
+def challenge(lineage: str, site: Site) -> str:
+    """Return the TXT value that tells this registration from others of the same zone.
+
+    It is no secret: whoever can publish it under the zone's name controls the zone. It names the
+    registry too, so that what somebody published for one of another place proves nothing here.
+    """
+    text = f"{lineage} {site.id} {site.zone}"
+    return "watchducks=" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# --- what the owner sees --------------------------------------------------------------------------
+
+
+class StepState(StrEnum):
+    """How far a step is."""
+
+    DONE = "done"
+    NOW = "now"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a site's way.
+
+    :ivar name: the state that it leads to.
+    :ivar time: when it was done, POSIX seconds; None: it is not.
+    :ivar note: why it is not done yet, and what to do.
+    """
+
+    name: SiteState
+    state: StepState
+    time: int | None = None
+    note: Note | None = None
+
+
+def steps(site: Site, progress: Progress, rules: CutoverRules, proof: str) -> list[Step]:
+    """Return the way of a site, in its order; without ACME a certificate is no step of it, unless
+    there is one.
+
+    :param proof: its :func:`challenge`.
+    """
+    times = {
+        SiteState.DELEGATED: progress.delegated,
+        SiteState.CERTIFIED: progress.certified,
+        SiteState.ACTIVE: progress.active,
+    }
+    if not (rules.acme or progress.certified):
+        del times[SiteState.CERTIFIED]
+    way = list(times)
+    if site.state in UNCLAIMED:
+        reached = -1
+    elif site.state in way:
+        reached = way.index(site.state)
+    else:
+        reached = 0
+    found = [Step(SiteState.REGISTERED, StepState.DONE, site.created)]
+    for place, name in enumerate(way):
+        if place <= reached:
+            found.append(Step(name, StepState.DONE, times[name] or None))
+        elif place == reached + 1:
+            found.append(Step(name, StepState.NOW, None, _note(name, site, progress, proof)))
+        else:
+            found.append(Step(name, StepState.LATER))
+    return found
+
+
+_CERTIFICATE: Final = Note(
+    "certificate",
+    "The certificate is being obtained; until then visitors go straight to your server.",
+)
+_REQUEST: Final = Note("request", "Everything is ready. The first visitor completes it.")
+_FINDINGS: Final = {
+    Finding.NONE: Note(
+        "waiting",
+        "Enter our name servers at your registrar. We look after a minute, and again and again.",
+    ),
+    Finding.NOBODY: Note(
+        "nobody",
+        "The domain has no name servers at all. Is it registered, and entered without a mistake?",
+    ),
+    Finding.UNKNOWN: Note(
+        "unknown",
+        "The registry of the domain could not be asked. We try again; you need not do anything.",
+    ),
+}
+
+
+def _note(name: SiteState, site: Site, progress: Progress, proof: str) -> Note:
+    if name is SiteState.CERTIFIED:
+        return _CERTIFICATE
+    if name is SiteState.ACTIVE:
+        return _REQUEST
+    servers = ", ".join(progress.servers)
+    if site.contender or progress.finding is Finding.UNPROVEN:
+        return Note(
+            "unproven",
+            "Somebody else has registered this domain, too. Show that it is yours: before you"
+            " change the name servers, add the TXT record {host} with the value {value} where the"
+            " domain's DNS is now.",
+            {"host": f"{CHALLENGE_LABEL}.{site.zone}", "value": proof},
+        )
+    if progress.finding is Finding.ELSEWHERE:
+        return Note(
+            "elsewhere",
+            "The domain's name servers are {servers}. Replace them by ours at your registrar; its"
+            " change may take hours to arrive.",
+            {"servers": servers},
+        )
+    if progress.finding is Finding.PARTLY:
+        return Note(
+            "partly",
+            "The domain's name servers are {servers}. Remove those that are not ours at your"
+            " registrar: visitors would be led to the old place by them.",
+            {"servers": servers},
+        )
+    return _FINDINGS.get(progress.finding, _FINDINGS[Finding.NONE])
