@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -34,12 +35,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that is gone, such as a proxy that was killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class Origin:
     """:ivar port: where it listens, at :data:`ADDRESS`."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        """:param tls: what it speaks HTTPS with; None: it speaks HTTP."""
-        self._server = ThreadingHTTPServer((ADDRESS, 0), _Handler)
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        """
+        :param tls: what it speaks HTTPS with; None: it speaks HTTP.
+        :param port: 0: one that is free.
+        """
+        self._server = _Server((ADDRESS, port), _Handler)
         self._scheme = "http" if tls is None else "https"
         if tls is not None:
             # Shakes hands when it first reads, in the connection's own thread.

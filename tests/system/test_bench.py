@@ -85,3 +85,16 @@ def test_wrong_option_is_one_line_and_no_run(arguments: list[str], said: str) ->
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_short_run_of_the_failover_leads_visitors_to_the_origin_in_time() -> None:
+    done = bench("--quick", module="bench.failover")
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(
+        r"^\| (killed|frozen) \| ([\d.]+) s \| ([\d.]+) s \|", done.stdout, re.MULTILINE
+    )
+    assert [way for way, _, _ in rows] == ["killed", "frozen"], done.stdout
+    # Intervals and time limit are 0.4 s: the rule of prober.py makes that 1.1 s, and the rest is
+    # for a busy machine.
+    assert all(0 < float(first) < 4 and 0 < float(last) < 4 for _, first, last in rows)
