@@ -210,7 +210,7 @@ class Appliance:
 
         settings = self._settings
         routes = RouteTable(registry, cache, clock=self._reactor, lineage=lambda: feed.lineage)
-        feed.follow(routes.apply)
+        await feed.follow(routes.apply)
         await self._run("the routes", routes)
         certificates = CertificateStore(
             settings.node.data_dir / "certificates",
@@ -277,9 +277,9 @@ class Appliance:
             ttl=settings.nameserver.ttl,
             sender=settings.mail.sender,
         )
-        feed.follow(zones.apply)
+        await feed.follow(zones.apply)
         aliases = Aliases(zones, self._lookups().resolver, clock=self._reactor)
-        feed.follow(aliases.apply)
+        await feed.follow(aliases.apply)
         await self._run("the aliases", aliases)
         resolvers = find_resolvers(settings.node.resolvers)
         health = Health(
@@ -341,7 +341,7 @@ class Appliance:
         notifier = Notifier(
             settings.secondaries, key=key, zones=zones.apexes, reactor=self._reactor, now=time.time
         )
-        feed.follow(notifier.apply)
+        await feed.follow(notifier.apply)
         health.on_change(lambda _verdict: notifier.all_changed())
         await self._run("the notifier of secondaries", notifier)
         addresses = [address for address, _ in settings.secondaries]
@@ -357,7 +357,7 @@ class Appliance:
         await self._run("the scans of new sites", keeper)
         parents = Parents(self._lookups().directory, clock=self._reactor)
         watch = ParentWatch(registry, parents, clock=self._reactor)
-        feed.follow(watch.apply)
+        await feed.follow(watch.apply)
         await self._run("the watch over parents' DS", watch)
         return keeper, parents
 
@@ -378,7 +378,7 @@ class Appliance:
             return True
 
         origins = Origins(reactor=self._reactor, accepts=accepts)
-        feed.follow(origins.apply)
+        await feed.follow(origins.apply)
         await self._run("the probes of origins", origins)
         return origins
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.contracts.stores_under_test import open_registry, thread_pool
@@ -21,13 +22,22 @@ from tests.unit.registry.examples import example_site
 from watchducks.background import StartupError
 from watchducks.model.changes import Changes
 from watchducks.model.sites import Site
-from watchducks.registry.feed import POLL_SECONDS, SAVE_SECONDS, RegistryHead, SiteFeed
+from watchducks.registry.feed import (
+    PAGE_SITES,
+    POLL_SECONDS,
+    SAVE_SECONDS,
+    SAVE_SHARE,
+    RegistryHead,
+    SiteFeed,
+)
 from watchducks.registry.testing import FakeRegistry
 from watchducks.stores.cache import open_cache
 from watchducks.stores.interfaces import StoreUnavailable
 from watchducks.stores.memory import MemoryCache
 
 REACTOR: Any = reactor
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Follower:
@@ -53,7 +63,7 @@ async def feeding(
             registry, cache or MemoryCache(clock), folder / "state", pool=pool, clock=clock
         )
         for follower in followers:
-            feed.follow(follower.apply)
+            await feed.follow(follower.apply)
         await feed.start()
         try:
             yield feed
@@ -83,8 +93,30 @@ async def test_changes_arrive_within_a_poll(tmp_path: Path) -> None:
         assert follower.sites == registry.sites
         assert feed.revision == follower.revision == 7
         late = Follower()
-        feed.follow(late.apply)
+        await feed.follow(late.apply)
         assert late.sites == registry.sites
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_late_follower_is_told_in_pages_and_the_latest_of_each_zone(tmp_path: Path) -> None:
+    registry, clock, follower = FakeRegistry(), Clock(), Follower()
+    count = 2 * PAGE_SITES + 1
+    for number in range(count):
+        registry.put(example_site(f"z{number}.example", revision=number + 1))
+    async with feeding(registry, tmp_path, clock) as feed:
+        following = Deferred.fromCoroutine(feed.follow(follower.apply))
+        assert len(follower.sites) == PAGE_SITES
+        # Of what was told, of what was not told yet, and what nobody knew.
+        registry.remove("z0.example")
+        registry.remove(f"z{count - 1}.example")
+        registry.put(example_site("z1.example", revision=count + 3))
+        registry.put(example_site(f"z{count - 2}.example", revision=count + 4))
+        registry.put(example_site("new.example", revision=count + 5))
+        feed.announce(count + 5)
+        clock.pump([0, 0, 0, 0])
+        await following
+        assert follower.sites == registry.sites
+        assert follower.revision == feed.revision == count + 5
 
 
 @pytest_twisted.ensureDeferred
@@ -179,6 +211,30 @@ async def test_the_file_is_written_at_a_bounded_frequency(tmp_path: Path) -> Non
         assert file.stat().st_ino == written
         clock.advance(SAVE_SECONDS)
         await saved(tmp_path, "z3.example")
+
+
+@pytest_twisted.ensureDeferred
+async def test_writing_the_file_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
+    registry, clock = FakeRegistry(), Clock()
+
+    class SlowDisk:
+        written = 0
+
+        async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+            clock.rightNow += 1.0
+            self.written += 1
+            return function(*args, **kwargs)
+
+    disk = SlowDisk()
+    feed = SiteFeed(registry, MemoryCache(clock), tmp_path / "state", pool=disk, clock=clock)
+    await feed.start()
+    disk.written = 0
+    for number in range(100):
+        registry.put(example_site(f"z{number}.example", revision=number + 1))
+        clock.advance(POLL_SECONDS)
+    assert 1 <= disk.written <= 100 * SAVE_SHARE + 1
+    await feed.stop()
+    assert "z99.example" in (tmp_path / "state" / "sites.json").read_text()
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"format": 99}'])

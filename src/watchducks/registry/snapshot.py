@@ -1,7 +1,8 @@
 """The last known sites as a file, for a restart while the registry is away.
 
-One JSON document: format, lineage, revision, sites, and a SHA-256 over all these. A file that is
-not exactly what was written is as good as none. It holds e-mail addresses: mode 0600.
+One JSON document: format, lineage, revision, sites (one a line), and a SHA-256 over the octets of
+all these. A file that is not exactly what was written is as good as none. It holds e-mail
+addresses: mode 0600.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from watchducks.model.origins import parse_origin
 from watchducks.model.signing import Signing
-from watchducks.model.sites import Site, SiteChoices, SiteState
+from watchducks.model.sites import DEFAULT_CHOICES, Site, SiteChoices, SiteState
 from watchducks.model.zones import ZoneContents
 
 # Counted up when the content changes its meaning; a file of a later format is not read. A site of
@@ -25,6 +26,10 @@ from watchducks.model.zones import ZoneContents
 # migrations that brought them gave each site the default ones.
 FORMAT: Final = 4
 _READABLE: Final = (1, 2, 3, FORMAT)
+_SITES: Final = b'"sites": ['
+_END: Final = b'],\n"sha256": "'
+_LAST: Final = b'"}\n'
+_CHOICES: Final = tuple(field.name for field in fields(SiteChoices))
 
 
 class SnapshotDamaged(Exception):
@@ -50,11 +55,11 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     temporary = path.with_name(f"{path.name}.new")
     digest = hashlib.sha256()
     descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        for line in _lines(FORMAT, snapshot):
-            digest.update(line.encode())
-            file.write(line)
-        file.write(f'],\n"sha256": "{digest.hexdigest()}"}}\n')
+    with os.fdopen(descriptor, "wb") as file:
+        for piece in _pieces(snapshot):
+            digest.update(piece)
+            file.write(piece)
+        file.write(_END + digest.hexdigest().encode() + _LAST)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -72,42 +77,42 @@ def read_snapshot(path: Path) -> Snapshot | None:
     :raises SnapshotDamaged: the file cannot be read, or is not what was written.
     """
     try:
-        document = json.loads(path.read_text(encoding="ascii"))
+        body, _, end = path.read_bytes().rpartition(_END)
+        head, _, sites = body.partition(_SITES)
+        document = json.loads(head + _SITES + b"]}")
         written = document["format"]
         if written not in _READABLE:
             raise SnapshotDamaged(f"it has format {written!r}, and this version reads {_READABLE}")
-        snapshot = Snapshot(
-            document["lineage"], document["revision"], [_site(item) for item in document["sites"]]
-        )
-        digest = hashlib.sha256()
-        for line in _lines(written, snapshot):
-            digest.update(line.encode())
-        if digest.hexdigest() != document["sha256"]:
+        if end != hashlib.sha256(body).hexdigest().encode() + _LAST:
             raise SnapshotDamaged("its checksum is wrong")
+        # Line by line, as it was written.
+        items = (json.loads(line.rstrip(b",")) for line in sites.splitlines() if line)
+        return Snapshot(document["lineage"], document["revision"], [_site(item) for item in items])
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SnapshotDamaged(f"it cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SnapshotDamaged(f"it is not a list of sites: {error}"[:200]) from error
-    return snapshot
 
 
-def _lines(written: int, snapshot: Snapshot) -> Iterator[str]:
-    """Return the document, but for its checksum, in the format ``written``."""
+def _pieces(snapshot: Snapshot) -> Iterator[bytes]:
+    """Return the document up to its checksum."""
     # Site by site, not one json.dumps of all: that would hold the interpreter, and with it the
     # reactor, for the better part of a second with 100,000 sites.
-    yield f'{{"format": {written}, "lineage": {json.dumps(snapshot.lineage)}, '
-    yield f'"revision": {snapshot.revision:d},\n'
-    yield '"sites": ['
+    lineage = json.dumps(snapshot.lineage)
+    yield (
+        f'{{"format": {FORMAT}, "lineage": {lineage}, "revision": {snapshot.revision:d},\n'
+    ).encode()
+    yield _SITES
     separator = "\n"
     for site in snapshot.sites:
-        yield separator + json.dumps(_item(written, site))
+        yield (separator + json.dumps(_item(site))).encode()
         separator = ",\n"
 
 
-def _item(written: int, site: Site) -> dict[str, str | int]:
-    item: dict[str, str | int] = {
+def _item(site: Site) -> dict[str, str | int]:
+    return {
         "id": site.id,
         "name": site.name,
         "domain": site.domain,
@@ -118,47 +123,29 @@ def _item(written: int, site: Site) -> dict[str, str | int]:
         "state": site.state.value,
         "revision": site.revision,
         "created": site.created,
+        **{name: getattr(site.choices, name) for name in _CHOICES},
+        "contents": b64encode(site.contents.pack()).decode(),
+        "signing": b64encode(site.signing.pack()).decode(),
     }
-    if written >= 2:
-        item |= asdict(site.choices)
-    if written >= 3:
-        item["contents"] = b64encode(site.contents.pack()).decode()
-    if written >= 4:
-        item["signing"] = b64encode(site.signing.pack()).decode()
-    return item
 
 
-def _site(item: dict[str, str | int]) -> Site:
-    def text(key: str) -> str:
-        value = item[key]
-        if not isinstance(value, str):
-            raise TypeError(f"{key} is no text")
-        return value
-
-    def number(key: str) -> int:
-        value = item[key]
-        if not isinstance(value, int):
-            raise TypeError(f"{key} is no number")
-        return value
-
-    def octets(key: str) -> bytes:
-        return b64decode(text(key), validate=True) if key in item else b""
-
+def _site(item: dict[str, Any]) -> Site:
+    # The checksum has told that these are the types that were written.
+    choices = DEFAULT_CHOICES
+    if "origin_tls" in item:
+        choices = SiteChoices.read(*(item[name] for name in _CHOICES))
     return Site(
-        id=number("id"),
-        name=text("name"),
-        domain=text("domain"),
-        zone=text("zone"),
-        origin=parse_origin(text("origin")),
-        email=text("email"),
-        cohort=text("cohort"),
-        state=SiteState(text("state")),
-        revision=number("revision"),
-        created=number("created"),
-        # In a file of format 1 there are none; in another one, the checksum finds them missing.
-        choices=SiteChoices.read(
-            *(item.get(field.name, field.default) for field in fields(SiteChoices))
-        ),
-        contents=ZoneContents.unpack(octets("contents")),
-        signing=Signing.unpack(octets("signing")),
+        id=item["id"],
+        name=item["name"],
+        domain=item["domain"],
+        zone=item["zone"],
+        origin=parse_origin(item["origin"]),
+        email=item["email"],
+        cohort=item["cohort"],
+        state=SiteState(item["state"]),
+        revision=item["revision"],
+        created=item["created"],
+        choices=choices,
+        contents=ZoneContents.unpack(b64decode(item.get("contents", ""))),
+        signing=Signing.unpack(b64decode(item.get("signing", ""))),
     )
