@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 
 import pytest
+from dns import rdata, rdataclass
 
 from tests.unit.console.driver import GOOD, Driver, Reply
+from watchducks.background import Overloaded
 from watchducks.console.app import CHECKS_BURST
 from watchducks.console.owners import MAX_OWNERS, Owners
 from watchducks.console.sessions import Session
+from watchducks.lookups.found import owner_of_host
+from watchducks.model.scans import KeptScan, Note, Scan
+from watchducks.model.zones import Record
 from watchducks.registry.records import document_of, in_order
 
 RECORDS = "/sites/ducks/records"
@@ -31,7 +37,7 @@ class Owner:
     def send(self, page: str = RECORDS, /, **fields: str) -> Reply:
         now = self.driver.sites.by_key["ducks"].revision
         hidden = {
-            **self.driver.csrf(page.removesuffix("/import")),
+            **self.driver.csrf("/".join(page.split("/")[:4])),
             "revision": str(now),
         }
         return self.driver.submit({**hidden, **fields}, page)
@@ -212,6 +218,123 @@ def test_wrong_settings_are_said_beside_their_fields(owner: Owner) -> None:
     assert owner.driver.sites.by_key["ducks"].choices.origin_tls == "verify"
     reply = owner.send(SETTINGS, origin="203.0.113.7", origin_tls="pinned", hsts_seconds="0")
     assert "needs a pin" in reply.text
+
+
+def test_dnssec_is_switched_on_and_its_key_changed_and_off_again(owner: Owner) -> None:
+    """The way through all phases, as an owner goes it on the page."""
+    driver = owner.driver
+    day = 86_400
+
+    def later(seconds: int) -> None:
+        driver.clock.advance(seconds)
+        driver.sites.now = driver.clock.seconds()
+        assert owner.unlock(SETTINGS).status == 303  # the session does not last that long
+
+    def step(wanted: str) -> Reply:
+        return owner.send(f"{SETTINGS}/dnssec", step=wanted)
+
+    def offered() -> list[str]:
+        return re.findall(r'name="step" value="(\w+)"', driver.get(SETTINGS).text)
+
+    later(0)
+    assert offered() == ["on"]
+    reply = step("on")
+    assert (reply.status, reply.headers["location"]) == (303, f"{SETTINGS}?kept=yes#dnssec")
+    text = driver.get(SETTINGS).text
+    assert "the DS record for your registrar appears here" in text
+    assert "Nov 22 01:26 UTC" in text  # three hours from now
+    assert "data-copy" not in text
+    later(3 * 3600)
+    (first,) = driver.api("GET", "/api/v1/sites/ducks/dnssec").json["ds"]
+    text = driver.get(SETTINGS).text
+    assert f'data-copy="{first}"' in text
+    assert "Enter the DS record only when the name servers" in text
+    assert offered() == ["roll", "off"]
+
+    assert step("roll").status == 303
+    assert (offered(), f'data-copy="{first}"' in driver.get(SETTINGS).text) == (["off"], True)
+    later(3 * 3600)
+    (second,) = driver.api("GET", "/api/v1/sites/ducks/dnssec").json["ds"]
+    assert offered() == ["confirm", "off"]
+    driver.parents.ds = [first]
+    reply = step("confirm")
+    assert (reply.status, f"The parent has: {first}." in reply.text) == (422, True)
+    driver.parents.ds = [second]
+    assert step("confirm").status == 303
+    assert "At the time below the old key is removed" in driver.get(SETTINGS).text
+    later(3 * day)
+    assert offered() == ["roll", "off"]
+
+    step("off")
+    assert "Remove the DS record at the registrar" in driver.get(SETTINGS).text
+    assert offered() == ["confirm", "on"]
+    driver.parents.ds = []
+    step("confirm")
+    assert "answers are no longer signed" in driver.get(SETTINGS).text
+    later(3 * day)
+    assert offered() == ["on"]
+    for wrong in ("roll", "confirm", "leap", ""):
+        reply = step(wrong)
+        assert (reply.status, 'class="notice bad" role="alert"' in reply.text) == (422, True)
+
+
+def test_everybody_sees_how_a_zone_is_signed_and_only_its_owner_changes_that() -> None:
+    owner = Owner()
+    page = owner.driver.get(SETTINGS).text
+    assert "Off: answers are not signed." in page
+    assert 'name="step"' not in page
+    assert owner.send(f"{SETTINGS}/dnssec", step="on").status == 403
+    assert owner.driver.submit({"step": "on"}, f"{SETTINGS}/dnssec").status == 403
+    assert not owner.driver.sites.by_key["ducks"].signing.wanted
+
+
+def found(host: str, type_: str, value: str) -> Record:
+    made = rdata.from_text(rdataclass.IN, type_, value)
+    return Record(owner_of_host(host), int(made.rdtype), 300, made.to_digestable())
+
+
+def test_what_the_present_name_servers_have_is_brought_with_two_clicks(owner: Owner) -> None:
+    driver = owner.driver
+    assert "They are being asked what they have" in driver.get(RECORDS).text
+    scan = Scan(
+        (found("@", "MX", "10 mx.old.example."), found("www", "CNAME", "ducks.example.")),
+        ds=(f"1 13 2 {'ab' * 32}",),
+        notes=(Note("server", "A name server did not answer well: {reason}.", {"reason": "<i>"}),),
+    )
+    offers = (found("shop", "TXT", '"a < b"'), found("@", "TXT", "chosen"))
+    driver.scans.kept[1] = KeptScan(1_795_000_000, scan, offers)
+    page = unescape(driver.get(RECORDS).text)
+    assert "ducks.example is signed with DNSSEC at its present provider" in page
+    assert "A name server did not answer well: <i>." in page
+    # What is proxied is ours, and what is at a name that the zone has was left out by its owner.
+    fields = re.findall(r'name="zonefile" rows="2"[^>]*>\n(.*?)</textarea>', page, re.DOTALL)
+    assert fields == ['shop 300 TXT "a < b"', "@ 300 MX 10 mx.old.example."]
+    for text in fields:
+        assert f"+ {text}" in unescape(owner.send(f"{RECORDS}/import", zonefile=text).text)
+        owner.send(f"{RECORDS}/import", zonefile=text, confirm="yes")
+    assert owner.records() == [
+        ("@", "MX", "300", "10 mx.old.example."),
+        ("shop", "TXT", "300", '"a < b"'),
+    ]
+    assert "All that was found there is here as well." in driver.get(RECORDS).text
+    # Strangers see the warning, and not what visitors miss.
+    driver.cookies.clear()
+    page = driver.get(RECORDS).text
+    assert "is signed with DNSSEC at its present provider" in page
+    assert "At your present name servers" not in page
+    assert "is signed with DNSSEC at its present provider" in driver.get("/sites/ducks").text
+
+
+def test_the_present_name_servers_are_asked_again(owner: Owner) -> None:
+    reply = owner.send(f"{RECORDS}/scan")
+    assert (reply.status, reply.headers["location"]) == (303, f"{RECORDS}?looking=yes")
+    assert owner.driver.scans.requested == [(1, "ducks.example")]
+    assert "They are being asked again" in owner.driver.get(f"{RECORDS}?looking=yes").text
+    owner.driver.scans.problem = Overloaded("more than 100 scans wait already")
+    assert owner.send(f"{RECORDS}/scan").status == 503
+    stranger = Owner()
+    assert stranger.send(f"{RECORDS}/scan").status == 403
+    assert stranger.driver.scans.requested == []
 
 
 def test_the_pages_are_korean_too(owner: Owner) -> None:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.bodies import read_json_object
-from watchducks.console.dnssec import check_parent, dnssec_document, wanted_step
+from watchducks.console.dnssec import Dnssec, dnssec_document, wanted_step
 from watchducks.console.figures import KINDS, Figures, rfc3339
 from watchducks.console.headers import header
 from watchducks.console.health import origin_document
@@ -26,8 +26,6 @@ from watchducks.model.names import display_domain
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
 from watchducks.registry.assembly import Note
-from watchducks.registry.keys import KeyStep
-from watchducks.registry.parents import Parents
 from watchducks.registry.registry import RevisionChanged
 
 # A page of a list: what fits on a screen, and the most a program may ask for at once.
@@ -40,7 +38,6 @@ class Api:
 
     :param nameservers: what an owner enters at his registrar.
     :param now: gives POSIX seconds.
-    :param parents: to see whether what an owner confirms is so; None: owners are believed.
     """
 
     app = Klein()
@@ -58,7 +55,7 @@ class Api:
         zones: Zones,
         scans: ScanReports,
         languages: Languages,
-        parents: Parents | None,
+        dnssec: Dnssec,
         origins: OriginHealth,
     ) -> None:
         self._sites = sites
@@ -70,7 +67,7 @@ class Api:
         self._nameservers = list(nameservers)
         self._answers = answers
         self._now = now
-        self._parents = parents
+        self._dnssec = dnssec
         self._origins = origins
 
     # --- sites ----------------------------------------------------------------------------------
@@ -102,8 +99,11 @@ class Api:
         site = await self._site(name)
         if header(request, b"authorization"):
             await self._authorise(request, name)
-            return self._answers.json(request, self._owners_document(request, site))
-        return self._answers.json(request, self._document(request, site))
+            document = self._owners_document(request, site)
+        else:
+            document = self._document(request, site)
+        blocked = await self._scans.blocked(site, self._languages.of(request), self._now())
+        return self._answers.json(request, {**document, "blocked_by": blocked})
 
     @app.route("/api/v1/sites/<name>", methods=["PATCH"])
     async def change(self, request: ConsoleRequest, name: str) -> bytes:
@@ -130,9 +130,7 @@ class Api:
         """Roll the zone's keys, or confirm that the parent has the DS; needs a token."""
         await self._authorise(request, name)
         step = wanted_step(read_json_object(request))
-        if step is KeyStep.CONFIRM and self._parents is not None:
-            await check_parent(await self._site(name), self._parents, self._now())
-        site = await self._sites.step_keys(name, step)
+        site = await self._dnssec.take(await self._site(name), step)
         return self._answers.json(request, dnssec_document(site, self._now()))
 
     # --- records --------------------------------------------------------------------------------

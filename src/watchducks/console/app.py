@@ -18,6 +18,7 @@ from watchducks.background import StartupError, Threads
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.assets import PREFIX, Assets, Bundle
+from watchducks.console.dnssec import Dnssec
 from watchducks.console.figures import Figures
 from watchducks.console.forms import Forms
 from watchducks.console.frame import Frame
@@ -104,6 +105,10 @@ class Console:
         registrations = Registrations(sites, policy)
         figures = Figures(analytics, clock=reactor)
         zones = Zones(sites, threads)
+        reports = ScanReports(
+            scans, settings.proxy.addresses, ttl=settings.nameserver.ttl, threads=threads
+        )
+        dnssec = Dnssec(sites, registrations, parents, now=reactor.seconds)
         sessions, frame = SignedSessions(reactor), Frame(templates, languages, answers)
         forms, owners = Forms(sessions), Owners(sites)
         checks = RateLimit(CHECKS_PER_SECOND, CHECKS_BURST, reactor)
@@ -121,17 +126,22 @@ class Console:
             owners=owners,
             checks=checks,
             origins=origins,
+            scans=reports,
+            now=reactor.seconds,
         )
         owner_pages = OwnerPages(
             sites=sites,
             registrations=registrations,
             zones=zones,
+            scans=reports,
+            dnssec=dnssec,
             owners=owners,
             forms=forms,
             frame=frame,
             languages=languages,
             answers=answers,
             attempts=checks,
+            now=reactor.seconds,
         )
         api = Api(
             sites=sites,
@@ -140,11 +150,9 @@ class Console:
             nameservers=settings.nameserver.names,
             answers=answers,
             now=reactor.seconds,
-            parents=parents,
+            dnssec=dnssec,
             zones=zones,
-            scans=ScanReports(
-                scans, settings.proxy.addresses, ttl=settings.nameserver.ttl, threads=threads
-            ),
+            scans=reports,
             languages=languages,
             origins=origins,
         )

@@ -6,7 +6,7 @@ owner's token in this session. Each form names the revision that its page was ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from watchducks.console.answers import Answers, Refusal, no_site
+from watchducks.console.dnssec import Dnssec, dnssec_card
 from watchducks.console.forms import Forms, csrf_field, form_route
 from watchducks.console.frame import Frame, told, visitor
 from watchducks.console.http import ConsoleRequest, argument
@@ -23,36 +24,25 @@ from watchducks.console.interfaces import Sites
 from watchducks.console.languages import Languages, mark
 from watchducks.console.owners import Owners
 from watchducks.console.rates import RateLimit
+from watchducks.console.record_forms import (
+    EMPTY_RECORD,
+    MEANINGS,
+    RECORD_FIELDS,
+    by_form,
+    changed,
+    row,
+)
 from watchducks.console.registrations import Registrations
+from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session
 from watchducks.console.zones import Import, Zones
-from watchducks.model.presentation import ACCEPTED_TYPES, DEFAULT_TTL
+from watchducks.model.presentation import ACCEPTED_TYPES
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import ORIGIN_TLS, Site
 from watchducks.registry.registry import RevisionChanged
 from watchducks.stores.interfaces import StoreUnavailable
 
-# What a record is good for, in the words of somebody who has never read an RFC.
-MEANINGS: Final = {
-    "A": mark("the IPv4 address of this name"),
-    "AAAA": mark("the IPv6 address of this name"),
-    "ALIAS": mark("has the addresses of that other name"),
-    "CNAME": mark("another name for that host"),
-    "MX": mark("where mail for this name is delivered"),
-    "TXT": mark("a text, such as a proof of ownership or who may send mail"),
-    "CAA": mark("who may issue certificates"),
-    "SRV": mark("where a service is found"),
-    "NS": mark("other name servers answer for this name"),
-    "DS": mark("how these other name servers sign"),
-    "TLSA": mark("the certificate of a service"),
-    "SSHFP": mark("the key of an SSH server"),
-    "HTTPS": mark("how browsers connect"),
-}
-# The form's field -> the API's.
-RECORD_FIELDS: Final = {"owner": "name", "type": "type", "ttl": "ttl", "value": "value"}
 SETTINGS: Final = ("origin", "origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds")
-
-_EMPTY_RECORD: Final = {"owner": "", "type": "A", "ttl": str(DEFAULT_TTL), "value": ""}
 
 
 def _text() -> Any:
@@ -72,22 +62,28 @@ class OwnerPages:
         sites: Sites,
         registrations: Registrations,
         zones: Zones,
+        scans: ScanReports,
+        dnssec: Dnssec,
         owners: Owners,
         forms: Forms,
         frame: Frame,
         languages: Languages,
         answers: Answers,
         attempts: RateLimit,
+        now: Callable[[], float],
     ) -> None:
         self._sites = sites
         self._registrations = registrations
         self._zones = zones
+        self._scans = scans
+        self._dnssec = dnssec
         self._owners = owners
         self._forms = forms
         self._frame = frame
         self._languages = languages
         self._answers = answers
         self._attempts = attempts
+        self._now = now
 
     @requirer.prerequisite([ISession])
     async def _prepare_form(self, request: ConsoleRequest) -> None:
@@ -150,7 +146,7 @@ class OwnerPages:
             if fields["revision"] != str(site.revision):
                 raise RevisionChanged
             document = await self._zones.document(site)
-            wanted = _changed(document, fields)
+            wanted = changed(document, fields)
             await self._zones.replace(site, wanted)
         except (InvalidFields, RevisionChanged, StoreUnavailable) as error:
             return await self._records_page(request, session, site, error=error, typed=fields)
@@ -189,6 +185,17 @@ class OwnerPages:
             return await self._records_page(request, session, site, error=error, typed=typed)
         return self._frame.redirect(request, f"{_address(site, 'records')}?kept=yes")
 
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/records/scan", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+    )
+    async def scan_again(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
+        """Look through the present DNS again, soon."""
+        site = await self._changeable(name, session)
+        self._scans.request(site)
+        return self._frame.redirect(request, f"{_address(site, 'records')}?looking=yes")
+
     async def _records_page(
         self,
         request: ConsoleRequest,
@@ -207,11 +214,13 @@ class OwnerPages:
         document = await self._zones.document(site)
         records = document["records"]
         changing = typed.get("change", "") if typed else argument(request, b"change") or ""
-        chosen = _row(records, changing)
-        values = {**_EMPTY_RECORD, "zonefile": "", "replace": ""}
+        chosen = row(records, changing)
+        values = {**EMPTY_RECORD, "zonefile": "", "replace": ""}
         if chosen is not None:
             values |= {field: str(records[chosen][key]) for field, key in RECORD_FIELDS.items()}
         values |= typed or {}
+        unlocked = await self._owners.may_change(session, site.id, site.name)
+        found = await self._scans.page(site, self._now(), offers=unlocked)
         difference = await self._zones.difference_document(preview.difference) if preview else None
         return self._frame.page(
             request,
@@ -221,9 +230,11 @@ class OwnerPages:
             page="records",
             site=site,
             csrf=await csrf_field(session),
-            unlocked=await self._owners.may_change(session, site.id, site.name),
+            unlocked=unlocked,
+            found=found,
+            looking=argument(request, b"looking") is not None,
             summary=language.problem(refusal.problem) if refusal else "",
-            problems=_by_form(problems),
+            problems=by_form(problems),
             kept=argument(request, b"kept") is not None and refusal is None,
             records=records,
             hosts=values.get("hosts") or " ".join(document["proxied"]),
@@ -270,6 +281,24 @@ class OwnerPages:
             )
         return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes")
 
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/settings/dnssec", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        step=_text(),
+    )
+    async def step_dnssec(
+        self, request: ConsoleRequest, name: str, session: Session, step: str
+    ) -> bytes:
+        """Switch the zone's DNSSEC on or off, or take a step of its keys."""
+        site = await self._changeable(name, session)
+        try:
+            await self._dnssec.take(site, step)
+        except (InvalidFields, StoreUnavailable) as error:
+            problems, refusal = told(error)
+            return await self._settings_page(request, session, site, {}, refusal, problems=problems)
+        return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes#dnssec")
+
     async def _settings_page(
         self,
         request: ConsoleRequest,
@@ -304,6 +333,7 @@ class OwnerPages:
             kept=argument(request, b"kept") is not None and refusal is None,
             values=values,
             origin_tls=ORIGIN_TLS,
+            dnssec=dnssec_card(site, language, self._now()),
         )
 
     # --------------------------------------------------------------------------------------------
@@ -332,39 +362,3 @@ class OwnerPages:
 
 def _address(site: Site, page: str) -> str:
     return f"/sites/{quote(site.name, safe='')}/{page}"
-
-
-def _row(records: Sequence[object], text: str) -> int | None:
-    """Return the row that a form or an address names; None for none."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 4):
-        return None
-    return int(text) if int(text) < len(records) else None
-
-
-def _changed(document: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the document of the zone after what a form asks for."""
-    records = list(document["records"])
-    proxied = document["proxied"]
-    removed = _row(records, fields["remove"])
-    changed = _row(records, fields["change"])
-    if fields["save"] == "hosts":
-        proxied = fields["hosts"].replace(",", " ").split()
-    elif removed is not None:
-        del records[removed]
-    elif fields["save"] == "record":
-        record = {key: fields[field] for field, key in RECORD_FIELDS.items()}
-        if changed is None:
-            records.append(record)
-        else:
-            records[changed] = record
-    return {"records": records, "proxied": proxied}
-
-
-def _by_form(problems: Mapping[str, Problem]) -> dict[str, Problem]:
-    """Return the problems by the field of the form: ``records[7].value`` is ``value``."""
-    fields = {key: field for field, key in RECORD_FIELDS.items()}
-    named = {}
-    for place, problem in problems.items():
-        last = place.rpartition(".")[2] if place.startswith("records[") else place
-        named[last if last in ("proxied", "zonefile") else fields.get(last, "record")] = problem
-    return named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -19,10 +19,11 @@ from watchducks.console.forms import Forms, csrf_field, form_route
 from watchducks.console.frame import Frame, told, visitor
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Readiness, Sites
-from watchducks.console.languages import Languages, mark
+from watchducks.console.languages import Language, Languages, mark
 from watchducks.console.owners import Owners
 from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import LABELS, Registrations
+from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session, SignedSessions
 from watchducks.console.views import WORDS, cards
 from watchducks.model.problems import InvalidFields, Problem
@@ -73,6 +74,8 @@ class Pages:
         owners: Owners,
         checks: RateLimit,
         origins: OriginHealth,
+        scans: ScanReports,
+        now: Callable[[], float],
     ) -> None:
         self._sites = sites
         self._registrations = registrations
@@ -87,6 +90,8 @@ class Pages:
         self._owners = owners
         self._checks = checks
         self._origins = origins
+        self._scans = scans
+        self._now = now
 
     # --- overview -------------------------------------------------------------------------------
 
@@ -228,6 +233,7 @@ class Pages:
             page="site",
             site=site,
             origin=self._origins.report(site.id),
+            blocked=await self._blocked(language, site),
             nameservers=self._nameservers,
             registered=argument(request, b"registered") is not None,
             token=token,
@@ -240,6 +246,15 @@ class Pages:
             chosen_range=argument(request, b"range") or DEFAULT_RANGE,
             daily=chosen.bucket >= DAY,
         )
+
+    async def _blocked(self, language: Language, site: Site) -> str:
+        """Return why the name servers must not be changed yet; empty if they may, or while nobody
+        can tell."""
+        try:
+            blocked = await self._scans.blocked(site, language, self._now())
+        except StoreUnavailable:
+            return ""
+        return "" if blocked is None else blocked["message"]
 
     async def _token_note(self, request: ConsoleRequest, site: Site) -> str | None:
         """Return the owner's token right after the registration, once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from watchducks.background import Threads
@@ -11,14 +11,32 @@ from watchducks.console.figures import rfc3339
 from watchducks.console.health import said
 from watchducks.console.interfaces import Scans
 from watchducks.console.languages import Language
-from watchducks.lookups.compare import compare
+from watchducks.lookups.compare import Change, compare
 from watchducks.lookups.missing import missing
 from watchducks.model.origins import Address
 from watchducks.model.scans import KeptScan, Note, hindrance
 from watchducks.model.signing import apex_name
-from watchducks.model.sites import Site
+from watchducks.model.sites import Site, SiteState
 from watchducks.model.zones import Record
 from watchducks.registry.records import document_of, in_order
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the records page shows of the present DNS.
+
+    :ivar made: when it was looked through, POSIX seconds.
+    :ivar blocked: why the name servers must not be changed yet.
+    :ivar lacking: lines of a zone file: what was found there and the zone here does not have.
+    :ivar offers: likewise, what visitors asked for since and only the old name servers have.
+    :ivar notes: what could not be asked, and what was left out.
+    """
+
+    made: int
+    blocked: Note | None
+    lacking: Sequence[str]
+    offers: Sequence[str]
+    notes: Sequence[Note]
 
 
 class ScanReports:
@@ -56,6 +74,39 @@ class ScanReports:
             "records": await self._threads.run(_documents, offered),
         }
 
+    async def blocked(self, site: Site, language: Language, now: float) -> dict[str, str] | None:
+        """Return why the name servers of a site that is not delegated to us yet must not be
+        changed; None if they may, or if the scan is not made yet."""
+        if site.state is not SiteState.REGISTERED:
+            return None
+        kept = await self._scans.scan(site.id)
+        found = None if kept is None else _hindrance(site, kept, now)
+        return None if found is None else _message(found, language)
+
+    async def page(self, site: Site, now: float, *, offers: bool) -> Found | None:
+        """Return what the records page shows; None: the scan is not made yet.
+
+        :param offers: whether the owner is looking, who may see what his zone lacks.
+        """
+        kept = await self._scans.scan(site.id)
+        if kept is None:
+            return None
+        if not offers:
+            return Found(kept.made, _hindrance(site, kept, now), (), (), ())
+        return await self._threads.run(self._found, site, kept, now)
+
+    def _found(self, site: Site, kept: KeptScan, now: float) -> Found:
+        lacking = compare(kept.scan.records, site.contents, self._proxies, ttl=self._ttl).removed
+        offered = compare(missing(site, kept.offers), site.contents, (), ttl=self._ttl).removed
+        known = {line for change in lacking for line in _lines(change)}
+        return Found(
+            kept.made,
+            _hindrance(site, kept, now),
+            sorted(known),
+            sorted({line for change in offered for line in _lines(change)} - known),
+            kept.scan.notes,
+        )
+
     def request(self, site: Site) -> None:
         """Have the zone scanned again, soon. :raises Overloaded: too many wait already."""
         self._scans.request(site.id, site.zone)
@@ -63,9 +114,7 @@ class ScanReports:
     def _document(
         self, site: Site, kept: KeptScan, language: Language, now: float
     ) -> dict[str, Any]:
-        scan = kept.scan
-        own = map(str, site.signing.at(now).wanted_ds(apex_name(site.zone)))
-        blocked = hindrance(site.zone, scan.ds, own)
+        scan, blocked = kept.scan, _hindrance(site, kept, now)
         changes = compare(scan.records, site.contents, self._proxies, ttl=self._ttl)
         return {
             "site": site.name,
@@ -82,6 +131,15 @@ class ScanReports:
             "notes": [_message(note, language) for note in scan.notes],
             "differences": asdict(changes),
         }
+
+
+def _hindrance(site: Site, kept: KeptScan, now: float) -> Note | None:
+    own = map(str, site.signing.at(now).wanted_ds(apex_name(site.zone)))
+    return hindrance(site.zone, kept.scan.ds, own)
+
+
+def _lines(change: Change) -> list[str]:
+    return [f"{change.name} {change.old_ttl} {change.type} {value}" for value in change.old]
 
 
 def _documents(records: Iterable[Record]) -> list[dict[str, str | int]]:

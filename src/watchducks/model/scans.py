@@ -123,8 +123,9 @@ def hindrance(zone: str, ds: Iterable[str], own: Iterable[str]) -> Note | None:
         return None
     return Note(
         "ds-present",
-        "The parent of {zone} has a DS record of the old name servers' keys: with other name"
-        " servers the domain is lost to many visitors. Have DNSSEC switched off at the registrar,"
-        " and wait for a day after the DS record is gone.",
+        "{zone} is signed with DNSSEC at its present provider, and its DS record knows only that"
+        " provider's keys: with other name servers the domain would be lost to many visitors. First"
+        " have the DS record removed where you bought the domain (switch DNSSEC off there), wait"
+        " until its TTL has passed (a day is usual), and only then change the name servers.",
         {"zone": zone},
     )

@@ -98,13 +98,21 @@ _DS_UNWANTED: Final = frozenset({Phase.WITHDRAWING, Phase.ENDING})
 
 
 class Ds(NamedTuple):
-    """What a parent's DS record says (RFC 4034 section 5.1), digest type SHA-256."""
+    """What a parent's DS record says (RFC 4034 section 5.1) of a key of ours."""
 
     key_tag: int
     digest: bytes
 
+    @property
+    def algorithm(self) -> int:
+        return ALGORITHM
+
+    @property
+    def digest_type(self) -> int:
+        return _SHA256
+
     def __str__(self) -> str:
-        return f"{self.key_tag} {ALGORITHM} {_SHA256} {self.digest.hex().upper()}"
+        return f"{self.key_tag} {self.algorithm} {self.digest_type} {self.digest.hex().upper()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 import pytest
 from dns import rdata, rdataclass
@@ -12,6 +13,7 @@ from watchducks.background import Overloaded
 from watchducks.console.figures import rfc3339
 from watchducks.lookups.found import owner_of_host
 from watchducks.model.scans import KeptScan, NameServer, Note, Scan, hindrance
+from watchducks.model.sites import SiteState
 from watchducks.model.zones import Record
 
 SITE = "/api/v1/sites/ducks"
@@ -84,7 +86,11 @@ def test_what_was_found_and_what_would_change(driver: Driver, token: str) -> Non
         ("www", ["ducks.example."], []),
     ]
     assert blocked["code"] == "ds-present"
-    assert "ducks.example has a DS record" in blocked["message"]
+    assert "ducks.example is signed with DNSSEC at its present" in blocked["message"]
+    # The site says it to everybody, as long as its name servers are to be changed.
+    assert driver.api("GET", SITE).json["blocked_by"] == blocked
+    driver.sites.by_key["ducks"] = replace(driver.sites.by_key["ducks"], state=SiteState.DELEGATED)
+    assert driver.api("GET", SITE).json["blocked_by"] is None
 
 
 def test_notes_are_in_the_language_of_the_reader(driver: Driver, token: str) -> None:
