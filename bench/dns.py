@@ -16,10 +16,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from bench.dns_servers import KINDS, PEERS, Nsd, PowerDns, Served, WatchDucks, zone_name
+from bench.dns_servers import (
+    KINDS,
+    PEERS,
+    Nsd,
+    PowerDns,
+    Served,
+    WatchDucks,
+    addresses_of,
+    zone_name,
+)
 from bench.goals import OURS, AtMost, Ratio
 from bench.machine import (
     OTHER_CORE,
@@ -31,8 +41,11 @@ from bench.machine import (
     program,
     resident_bytes,
 )
+from bench.registry import keep_contents
 from bench.report import Figure, markdown
 from tests.servers.ports import LOOPBACK
+from tests.servers.waiting import wait_until
+from watchducks.model.zones import Record, ZoneContents
 
 _PROGRAMS: Final = ("nsd", "gdnsd", "pdns_server", "dnsperf", "taskset")
 _FEW: Final = 10
@@ -46,6 +59,9 @@ _MEGABYTE: Final = 1e6
 _SAME: Final = 1.1
 # A generator that loses more than this measures something else.
 _MOST_LOST: Final = 0.001
+# Changes of a zone, one after another, and how often it is looked for them.
+_CHANGES: Final = 9
+_LOOK_SECONDS: Final = 0.01
 # Zones are loaded, and dnsperf waits for what is under way.
 _PATIENCE_SECONDS: Final = 30.0
 
@@ -247,23 +263,70 @@ def limited(bench: Bench) -> str:
 def memory(bench: Bench) -> str:
     """Fresh servers with many zones, once each: memory, and the time until the last is answered."""
     zones = bench.scale.zones
-    loading, resident = Values(list), Values(list)
+    loading, again, resident = Values(list), Values(list), Values(list)
     for kind in (Nsd.name, OURS):
-        began = time.monotonic()
         # Written before it is started: only ours has a registry to be filled.
         server = bench.server(kind, zones)
         server.stop()
-        began = time.monotonic()
-        server.start()
-        loading[kind].append(time.monotonic() - began)
+        if isinstance(server, WatchDucks):
+            server.forget_sites()
+        loading[kind].append(_starting_seconds(server))
         resident[kind].append(resident_bytes(server.pid) / _MEGABYTE)
+        server.stop()
+        again[kind].append(_starting_seconds(server))
     return markdown(
         f"{zones:,} zones, a fresh server",
         [Nsd.name, OURS],
         [
             Figure("until the last is answered", "s", loading, (AtMost(20, "s"),)),
+            Figure("the same after a restart", "s", again, (AtMost(20, "s"),)),
             Figure("resident memory", "MB", resident, (AtMost(400, "MB"),)),
         ],
+    )
+
+
+def _starting_seconds(server: Served) -> float:
+    began = time.monotonic()
+    server.start()
+    return time.monotonic() - began
+
+
+def change(bench: Bench) -> str:
+    """One of many zones is changed in the registry, by a process that tells nobody: until two name
+    servers that share it answer the change."""
+    zones = bench.scale.zones
+    first = bench.server(OURS, zones)
+    if not isinstance(first, WatchDucks):
+        raise BenchmarkError("it is not ours")
+    second = WatchDucks(bench.directory / "second", zones, registry=first.registry)
+    second.start()
+    seconds = Values(list)
+    try:
+        for number in range(1, _CHANGES + 1):
+            _say(f"change {number} of {_CHANGES}")
+            address = f"198.51.100.{number}"
+            rdata = ip_address(address).packed
+            contents = ZoneContents(records=(Record(b"\x05bench", 1, 60, rdata),))
+            keep_contents(first.registry, "bench", contents)
+            began = time.monotonic()
+            wait_until(
+                lambda: all(
+                    addresses_of(server.port, f"bench.{zone_name(0)}") == [address]  # noqa: B023
+                    for server in (first, second)
+                ),
+                "the change to be answered",
+                _PATIENCE_SECONDS,
+                every=_LOOK_SECONDS,
+            )
+            seconds[OURS].append(time.monotonic() - began)
+    except AssertionError as error:
+        raise BenchmarkError(str(error)) from None
+    finally:
+        second.stop()
+    return markdown(
+        f"One of {zones:,} zones changed, two name servers that nobody tells",
+        list(seconds),
+        [Figure("until both answer", "s", seconds, (AtMost(2, "s"),))],
     )
 
 
@@ -281,6 +344,7 @@ def _of_all(
 
 ROWS: Final[Mapping[str, Callable[[Bench], str]]] = {
     "memory": memory,
+    "change": change,
     "positive": positive,
     "negative": negative,
     "cookie": cookie,

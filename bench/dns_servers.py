@@ -7,6 +7,7 @@ limit the rate of one asker is off, because the load is one asker.
 
 from __future__ import annotations
 
+import shutil
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Final
@@ -68,12 +69,17 @@ class NameServer(ServerProcess):
 
 def answers_for(port: int, zone: str) -> bool:
     """Whether the name server on ``port`` has an address for www in ``zone``."""
-    query = dns.message.make_query(f"www.{zone}", "A")
+    return bool(addresses_of(port, f"www.{zone}"))
+
+
+def addresses_of(port: int, name: str) -> list[str]:
+    """Return the IPv4 addresses of ``name`` as the name server on ``port`` has them."""
+    query = dns.message.make_query(name, "A")
     try:
         response = dns.query.udp(query, LOOPBACK, timeout=_ANSWER_SECONDS, port=port)
     except (OSError, dns.exception.DNSException):
-        return False
-    return response.rcode() == dns.rcode.NOERROR and bool(response.answer)
+        return []
+    return [rdata.to_text() for rrset in response.answer for rdata in rrset]
 
 
 class Nsd(NameServer):
@@ -167,15 +173,24 @@ loglevel=3
 class WatchDucks(Twistd):
     """The real `twistd watchducks` with the role nameserver, its zones from a registry in SQLite.
 
-    Its cache of sites on disk is not there yet: the load is the registry's.
+    :ivar registry: the file of its registry.
     """
 
     name = "WatchDucks"
 
-    def __init__(self, directory: Path, zones: int, *, rrl_per_second: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        zones: int,
+        *,
+        rrl_per_second: int = 0,
+        registry: Path | None = None,
+    ) -> None:
+        """:param registry: another's, which has these zones; None: one of its own."""
+        self.registry = registry or directory / "registry.sqlite"
         settings: dict[str, dict[str, Any]] = {
             "node": {"roles": ["nameserver"]},
-            "registry": {"url": f"sqlite:///{directory}/registry.sqlite"},
+            "registry": {"url": f"sqlite:///{self.registry}"},
             # Nobody is at that address: nothing is probed while we measure, and it is "healthy".
             "proxy": {"addresses": [ADDRESS]},
             "nameserver": {"rrl_per_second": rrl_per_second, "health": {"interval": 3600}},
@@ -183,13 +198,18 @@ class WatchDucks(Twistd):
         super().__init__(directory, settings)
         self.port = self.ports["dns"]
         self._last = zone_name(zones - 1)
-        fill(directory / "registry.sqlite", "http://198.51.100.7", zones)
+        if registry is None:
+            fill(self.registry, "http://198.51.100.7", zones)
 
     def command(self) -> list[str]:
         return on_core(MEASURED_CORE, super().command())
 
     def answers(self) -> bool:
         return answers_for(self.port, self._last)
+
+    def forget_sites(self) -> None:
+        """Remove the file of known sites: the next load is the registry's."""
+        shutil.rmtree(self.data_dir / "state")
 
 
 Served = NameServer | WatchDucks

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, insert, select, update
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import parse_origin
 from watchducks.model.sites import Registration
+from watchducks.model.zones import ZoneContents
 from watchducks.registry import schema, statements
 from watchducks.registry.migrations import migrate
 
@@ -49,6 +50,16 @@ def fill(file: Path, origin: str, sites: int) -> None:
                 rules=CutoverRules(),
             )
             _copy(connection, sites - 1)
+    finally:
+        engine.dispose()
+
+
+def keep_contents(file: Path, name: str, contents: ZoneContents) -> None:
+    """Change what a site's zone holds, as another host's console does."""
+    engine = create_engine(f"sqlite:///{file}")
+    try:
+        with engine.begin() as connection:
+            statements.keep_contents(connection, name, contents, None, CutoverRules())
     finally:
         engine.dispose()
 
