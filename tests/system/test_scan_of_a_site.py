@@ -12,7 +12,7 @@ import pytest
 from tests.servers.nsd import Nsd
 from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
-from tests.system.appliance import Twistd, api
+from tests.system.appliance import Twistd, api, curl
 
 # Name servers answer at port 53, which nobody can choose: so loopback addresses of this process
 # alone, as test runs side by side need them.
@@ -101,6 +101,11 @@ def test_a_registration_is_followed_by_a_scan(
         ("mail", "A"),
     ]
     assert scan["blocked_by"]["code"] == "ds-present"
+    # Everybody who looks at the site is told, before its name servers are changed.
+    assert api("GET", base)[1]["blocked_by"] == scan["blocked_by"]
+    assert scan["blocked_by"]["message"] in curl(f"{running.console}/sites/ducks").stdout.replace(
+        "&#39;", "'"
+    )
 
     # The owner keeps his records and has the DS removed: nothing is in the way any more.
     kept = {"records": [one for one in scan["records"] if one["value"] != "192.0.2.80"]}
@@ -110,4 +115,5 @@ def test_a_registration_is_followed_by_a_scan(
     assert api("POST", f"{base}/scan", {}, token)[0] == 202
     again = found(base, token, whole=True)
     assert (again["blocked_by"], again["ds"]) == (None, [])
+    assert api("GET", base)[1]["blocked_by"] is None
     assert [one["name"] for one in again["differences"]["removed"]] == ["unguessable"]

@@ -120,7 +120,6 @@ class Card:
     title: str
     following: str
     until: int
-    wanted: bool
     ds: Sequence[Ds]
     steps: Sequence[tuple[str, str]]
 
@@ -133,7 +132,6 @@ def dnssec_card(site: Site, language: Language, now: float) -> Card:
         word(explained.title),
         word(explained.following),
         signing.due,
-        signing.wanted,
         signing.wanted_ds(apex_name(site.zone)),
         [(str(step), word(STEP_NAMES[step])) for step in explained.steps],
     )

@@ -134,7 +134,9 @@ class ScanReports:
 
 
 def _hindrance(site: Site, kept: KeptScan, now: float) -> Note | None:
-    own = map(str, site.signing.at(now).wanted_ds(apex_name(site.zone)))
+    # Any key of ours: while keys are changed, or after switching off, the parent may have either's.
+    apex = apex_name(site.zone)
+    own = [str(key.ds(apex)) for key in site.signing.at(now).keys]
     return hindrance(site.zone, kept.scan.ds, own)
 
 

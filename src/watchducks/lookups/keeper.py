@@ -125,6 +125,9 @@ class ScanKeeper:
             site_id, zone = waiting.popleft()
             scan = await self._scanner.scan(zone)
             try:
+                before = await self._store.scan(site_id)
+                if before is not None:
+                    scan = scan.following(before.scan)
                 await self._store.keep_scan(site_id, scan)
             except StoreUnavailable as error:
                 self._lost = min(site_id, self._lost or site_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from watchducks.model.origins import Address
@@ -56,6 +56,17 @@ class Scan:
     served: str = ""
     ds: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
+
+    def following(self, before: Scan) -> Scan:
+        """Return what is to be kept of this scan, which was made after ``before``.
+
+        A DS record that could not be asked for is still there; and where nobody but us answers any
+        more, or nobody at all, what was found before is all there is.
+        """
+        ds = before.ds if any(note.code == "ds-unknown" for note in self.notes) else self.ds
+        if self.servers or not before.servers:
+            return replace(self, ds=ds)
+        return replace(before, ds=ds, notes=self.notes)
 
     def pack(self) -> tuple[bytes, bytes]:
         """Return the form in which stores keep it: the records, and all else."""

@@ -134,3 +134,25 @@ def test_only_the_owner_sees_it(driver: Driver, token: str, path: str) -> None:
     assert driver.api("GET", f"{SITE}/{path}", token="wd_no").status == 403
     assert driver.api("POST", f"{SITE}/scan", {}).status == 401
     assert driver.scans.requested == []
+
+
+def test_a_ds_of_any_key_of_ours_blocks_nothing(driver: Driver, token: str) -> None:
+    """A parent that was asked again while keys change, or after DNSSEC was switched off."""
+    driver.sites.now = driver.clock.seconds() - 86_400
+    driver.api("PATCH", SITE, {"dnssec": True}, token)
+    driver.sites.now = driver.clock.seconds()
+    (ds,) = driver.api("GET", f"{SITE}/dnssec").json["ds"]
+    driver.scans.kept[1] = KeptScan(MADE, replace(SCAN, ds=(ds.lower(),)))
+    driver.api("PATCH", SITE, {"dnssec": False}, token)
+    assert driver.api("GET", f"{SITE}/dnssec").json["ds"] == []
+    assert driver.api("GET", f"{SITE}/scan", token=token).json["blocked_by"] is None
+
+
+def test_a_later_scan_forgets_nothing_that_it_could_not_ask_for() -> None:
+    unknown = Note("ds-unknown", "unknown")
+    assert Scan(servers=SCAN.servers, notes=(unknown,)).following(SCAN).ds == SCAN.ds
+    assert Scan(servers=SCAN.servers).following(SCAN).ds == ()
+    # Once the name servers are ours, the old ones are known from before alone.
+    ours = Note("ours-already", "ours")
+    assert Scan(notes=(ours,)).following(SCAN) == replace(SCAN, ds=(), notes=(ours,))
+    assert Scan(notes=(ours,)).following(Scan()) == Scan(notes=(ours,))

@@ -16,7 +16,7 @@ from watchducks.lookups.keeper import (
     RECENT_SECONDS,
     ScanKeeper,
 )
-from watchducks.model.scans import KeptScan, Scan
+from watchducks.model.scans import KeptScan, NameServer, Scan
 from watchducks.stores.interfaces import StoreUnavailable
 
 NOW = 1_000_000_000.0
@@ -143,6 +143,17 @@ def test_a_scan_on_request() -> None:
     keeping.scanner.finish("ducks.example")
     assert keeping.scanned == [(1, "ducks.example")] * 2
     assert not keeping.scanner.scanning
+
+
+def test_another_scan_keeps_what_only_the_one_before_could_find() -> None:
+    keeping = Keeping("ducks.example")
+    old = Scan(servers=(NameServer("ns1.old.example"),), served="ducks.example")
+    keeping.store.kept.append((1, old))
+    keeping.start()
+    keeping.keeper.request(1, "ducks.example")
+    keeping.clock.advance(0)
+    keeping.scanner.finish("ducks.example")  # finds no servers but ours
+    assert keeping.store.kept[-1] == (1, old)
 
 
 def test_only_so_many_requests_wait() -> None:
