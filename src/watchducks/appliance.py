@@ -141,7 +141,12 @@ class Appliance:
     async def _start_the_registry(self, cache: Cache) -> tuple[Registry, SiteFeed]:
         settings = self._settings
         store = SqlStore(settings.registry.url, await self._pool("registry", SQL_THREADS))
-        registry = Registry(store, clock=self._reactor, keys=_zone_keys(settings, self._sealer))
+        registry = Registry(
+            store,
+            clock=self._reactor,
+            keys=_zone_keys(settings, self._sealer),
+            rules=settings.cutover_rules,
+        )
         await self._run("the registry", registry)
         feed = SiteFeed(
             registry,
@@ -207,9 +212,13 @@ class Appliance:
         from watchducks.certificates.store import CertificateStore
         from watchducks.proxy.accept import ALPN
         from watchducks.proxy.service import Proxy
+        from watchducks.proxy.sightings import Sightings
 
         settings = self._settings
-        routes = RouteTable(registry, cache, clock=self._reactor, lineage=lambda: feed.lineage)
+        rules = settings.cutover_rules
+        routes = RouteTable(
+            registry, cache, clock=self._reactor, lineage=lambda: feed.lineage, rules=rules
+        )
         await feed.follow(routes.apply)
         await self._run("the routes", routes)
         certificates = CertificateStore(
@@ -219,8 +228,15 @@ class Appliance:
             alpn=ALPN,
         )
         await self._run("the certificates", certificates)
+        sightings = Sightings(rows, registry, certificates, rules=rules, clock=self._reactor)
+        await feed.follow(sightings.apply)
+        await self._run("what the proxy sees of sites on their way", sightings)
         proxy = Proxy(
-            settings, routes=routes, certificates=certificates, sink=rows, reactor=self._reactor
+            settings,
+            routes=routes,
+            certificates=certificates,
+            sink=sightings,
+            reactor=self._reactor,
         )
         await self._run("the proxy", proxy)
 
@@ -276,6 +292,7 @@ class Appliance:
             settings.nameserver.addresses,
             ttl=settings.nameserver.ttl,
             sender=settings.mail.sender,
+            rules=settings.cutover_rules,
         )
         await feed.follow(zones.apply)
         aliases = Aliases(zones, self._lookups().resolver, clock=self._reactor)
@@ -350,6 +367,8 @@ class Appliance:
     async def _start_the_lookups(
         self, registry: Registry, feed: SiteFeed
     ) -> tuple[ScanKeeper, Parents]:
+        from watchducks.lookups.cutovers import CutoverFollower
+        from watchducks.lookups.delegation import Delegations
         from watchducks.lookups.keeper import ScanKeeper
         from watchducks.lookups.parents import Parents
 
@@ -359,6 +378,10 @@ class Appliance:
         watch = ParentWatch(registry, parents, clock=self._reactor)
         await feed.follow(watch.apply)
         await self._run("the watch over parents' DS", watch)
+        own, public = self._settings.nameserver.names, self._lookups()
+        looks = Delegations(public.directory, public.client, own, clock=self._reactor)
+        follower = CutoverFollower(registry, looks, own, clock=self._reactor)
+        await self._run("the watch over delegations", follower)
         return keeper, parents
 
     async def _start_the_origin_probes(self, feed: SiteFeed) -> Origins:
@@ -378,7 +401,9 @@ class Appliance:
             return True
 
         origins = Origins(reactor=self._reactor, accepts=accepts)
-        await feed.follow(origins.apply)
+        rules = self._settings.cutover_rules
+        # What nobody has shown to be his is not asked either: it may be a stranger's.
+        await feed.follow(lambda changes: origins.apply(rules.carried(changes)))
         await self._run("the probes of origins", origins)
         return origins
 
@@ -430,7 +455,12 @@ async def open_registry(settings: Settings, reactor: Reactor) -> AsyncIterator[R
     pool.start()
     try:
         keys = _zone_keys(settings, Sealer(settings.key_file))
-        registry = Registry(SqlStore(settings.registry.url, pool), clock=reactor, keys=keys)
+        registry = Registry(
+            SqlStore(settings.registry.url, pool),
+            clock=reactor,
+            keys=keys,
+            rules=settings.cutover_rules,
+        )
         await registry.start()
         try:
             yield registry

@@ -25,6 +25,7 @@ from twisted.logger import Logger
 
 from watchducks.background import Overloaded, Tasks
 from watchducks.model.changes import Changes
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
 from watchducks.model.sites import Site, SiteChoices
@@ -73,15 +74,19 @@ class RouteTable:
         clock: IReactorTime,
         lineage: Callable[[], str],
         max_hosts: int = MAX_HOSTS,
+        rules: CutoverRules | None = None,
     ) -> None:
         """:param lineage: names the registry that is followed: another one's routes may lie in the
-        same cache, and so may those of a database that was there before."""
+        same cache, and so may those of a database that was there before.
+        :param rules: which sites are carried; ``source`` has the same.
+        """
         self._log = Logger()
         self._source = source
         self._cache = cache
         self._clock = clock
         self._lineage = lineage
         self._max_hosts = max_hosts
+        self._rules = rules or CutoverRules()
         self._routes: OrderedDict[str, Route] = OrderedDict()
         self._misses: OrderedDict[str, float] = OrderedDict()
         self._waiting: dict[str, list[Deferred[Route | None]]] = {}
@@ -176,6 +181,8 @@ class RouteTable:
         for site in changes.sites:
             route = Route.of(site)
             self._forget(site.zone)
+            if not self._rules.claims(site.state):
+                continue  # another site may have these hosts: a look-up tells
             if site.contents.proxied != DEFAULT_CONTENTS.proxied:
                 self._hosts[site.zone] = site.hosts
             for host in site.hosts:

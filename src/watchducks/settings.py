@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from watchducks import settings_values as accept
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import Address
 
 DEFAULT_PATH: Final = Path("/etc/watchducks/watchducks.toml")
@@ -181,9 +182,12 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecuritySettings:
-    """:ivar key_file: "" stands for one in the data directory; see :attr:`Settings.key_file`."""
+    """:ivar key_file: "" stands for one in the data directory; see :attr:`Settings.key_file`.
+    :ivar require_delegation: a site is served when its domain was seen to be delegated to us.
+    """
 
     allow_private_origins: bool = _key(accept.flag, default=False)
+    require_delegation: bool = _key(accept.flag, default=True)
     key_file: Path | None = _key(accept.path_or_default, default=None)
 
 
@@ -199,6 +203,14 @@ class Settings:
     certificates: CertificatesSettings = field(default_factory=CertificatesSettings)
     mail: MailSettings = field(default_factory=MailSettings)
     security: SecuritySettings = field(default_factory=SecuritySettings)
+
+    @property
+    def cutover_rules(self) -> CutoverRules:
+        """What a site's state means here."""
+        return CutoverRules(
+            require_delegation=self.security.require_delegation,
+            acme=bool(self.certificates.directory),
+        )
 
     @property
     def own_addresses(self) -> frozenset[Address]:
@@ -356,6 +368,8 @@ def embedded(data_dir: Path) -> dict[str, dict[str, Any]]:
             "names": ["ns1.watchducks.example", "ns2.watchducks.example"],
             "addresses": ["127.0.0.1", "127.0.0.1"],
         },
+        # Nobody's registrar delegates to this machine's loopback.
+        "security": {"require_delegation": False},
     }
 
 

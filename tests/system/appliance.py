@@ -112,7 +112,8 @@ class Twistd(ServerProcess):
                 "http": [f"tcp:{port['console']}:{here}"],
                 "url": f"http://127.0.0.1:{port['console']}",
             },
-            "security": {"allow_private_origins": True},
+            # No parent delegates what the tests register, unless they have one of their own.
+            "security": {"allow_private_origins": True, "require_delegation": False},
         }
         for section, values in self._settings.items():
             document.setdefault(section, {}).update(values)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from watchducks import routes
 from watchducks.background import Overloaded
 from watchducks.model.changes import Changes
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import parse_origin
 from watchducks.model.routing import Route
 from watchducks.model.sites import Site, SiteChoices, SiteState
@@ -280,3 +281,22 @@ def test_what_is_shared_is_not_believed_after_a_change() -> None:
     assert len(setting.source.asked) == 2
     setting.source.answers[1].callback(None)
     assert result_of(after) is None
+
+
+def test_only_sites_that_are_somebodys_come_by_the_feed() -> None:
+    setting = Setting()
+    rules = CutoverRules(require_delegation=True)
+    table = RouteTable(
+        setting.source, setting.cache, clock=setting.clock, lineage=lambda: "a", rules=rules
+    )
+    owners = replace(site(1, "ducks.example"), state=SiteState.DELEGATED)
+    table.apply(changes(1, [owners]))
+    assert table.known("www.ducks.example") == Route.of(owners)
+    # Others ask the registry, which knows whose the host is.
+    squat = replace(site(2, "www.ducks.example"), state=SiteState.REGISTERED)
+    table.apply(changes(2, [squat]))
+    assert table.known("www.ducks.example") is UNKNOWN
+    table.apply(changes(3, [replace(owners, state=SiteState.MOVED)]))
+    assert table.known("ducks.example") is UNKNOWN
+    table.apply(changes(4, [owners]))
+    assert table.known("ducks.example") == Route.of(owners)

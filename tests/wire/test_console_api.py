@@ -11,6 +11,7 @@ import pytest_twisted
 
 from tests.unit.console.driver import GOOD, NAMESERVERS, Driver, Reply
 from watchducks.console.figures import rfc3339
+from watchducks.model.cutover import Finding, Progress
 from watchducks.model.scans import Note
 from watchducks.model.verdicts import OriginReport
 
@@ -478,3 +479,31 @@ def test_registering_with_a_wrong_zone_or_choice(
     reply = driver.api("POST", "/api/v1/sites", {**GOOD, **fields})
     document = assert_problem(reply, 422, "invalid-fields")
     assert {name: error["code"] for name, error in document["errors"].items()} == {field: code}
+
+
+def test_a_sites_way_is_told_in_the_readers_language(driver: Driver) -> None:
+    driver.api("POST", "/api/v1/sites", GOOD)
+    progress = driver.api("GET", "/api/v1/sites/ducks").json["progress"]
+    assert [(step["name"], step["state"]) for step in progress["steps"]] == [
+        ("registered", "done"),
+        ("delegated", "now"),
+        ("active", "later"),
+    ]
+    assert progress["steps"][0]["time"] == "2026-11-18T11:06:40Z"
+    assert progress["steps"][1]["reason"]["code"] == "waiting"
+    assert progress["steps"][1]["reason"]["message"].startswith("Enter our name servers")
+    assert (progress["looked"], progress["next_look"]) == (None, "2026-11-18T11:07:40Z")
+    driver.sites.progress[1] = Progress(looked=9, finding=Finding.ELSEWHERE, servers=("ns.old",))
+    reply = driver.ask("GET", "/api/v1/sites/ducks", headers={"Accept-Language": "ko"})
+    step = reply.json["progress"]["steps"][1]
+    assert "도메인의 네임서버가 ns.old입니다" in step["reason"]["message"]
+
+
+def test_an_owner_may_have_the_delegation_looked_at(driver: Driver) -> None:
+    driver.api("POST", "/api/v1/sites", GOOD)
+    path = "/api/v1/sites/ducks/check"
+    assert_problem(driver.api("POST", path, {}), 401, "unauthorized")
+    assert driver.api("POST", path, {}, "wd_token-1").status == 202
+    again = driver.api("POST", path, {}, "wd_token-1")
+    assert_problem(again, 429, "too-soon")
+    assert again.headers["retry-after"] == "10"

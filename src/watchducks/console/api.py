@@ -19,9 +19,11 @@ from watchducks.console.health import origin_document
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Sites
 from watchducks.console.languages import Languages, mark
+from watchducks.console.progress import progress_document
 from watchducks.console.registrations import Registrations
 from watchducks.console.scans import ScanReports
 from watchducks.console.zones import ImportRequest, Zones
+from watchducks.model.cutover import CLICK_SECONDS, CutoverRules
 from watchducks.model.names import display_domain
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
@@ -38,6 +40,7 @@ class Api:
 
     :param nameservers: what an owner enters at his registrar.
     :param now: gives POSIX seconds.
+    :param rules: what a site's state means here.
     """
 
     app = Klein()
@@ -56,12 +59,14 @@ class Api:
         scans: ScanReports,
         languages: Languages,
         dnssec: Dnssec,
+        rules: CutoverRules,
         origins: OriginHealth,
     ) -> None:
         self._sites = sites
         self._zones = zones
         self._scans = scans
         self._languages = languages
+        self._rules = rules
         self._registrations = registrations
         self._figures = figures
         self._nameservers = list(nameservers)
@@ -102,8 +107,23 @@ class Api:
             document = self._owners_document(request, site)
         else:
             document = self._document(request, site)
-        blocked = await self._scans.blocked(site, self._languages.of(request), self._now())
-        return self._answers.json(request, {**document, "blocked_by": blocked})
+        language = self._languages.of(request)
+        found = await self._sites.cutover(site.id)
+        if found is None:
+            raise no_site(name)  # it has left meanwhile
+        blocked = await self._scans.blocked(site, language, self._now())
+        progress = progress_document(found, self._rules, language)
+        document = {**document, "blocked_by": blocked, "progress": progress}
+        return self._answers.json(request, document)
+
+    @app.route("/api/v1/sites/<name>/check", methods=["POST"])
+    async def check(self, request: ConsoleRequest, name: str) -> bytes:
+        """Look within seconds whether the domain is delegated to us: 202; needs a token."""
+        await self._authorise(request, name)
+        if not await self._sites.look_soon(name):
+            problem = Problem("too-soon", mark("We have looked just now; try again in a moment."))
+            raise Refusal(429, problem, headers={"Retry-After": str(CLICK_SECONDS)})
+        return self._answers.json(request, {"site": (await self._site(name)).name}, 202)
 
     @app.route("/api/v1/sites/<name>", methods=["PATCH"])
     async def change(self, request: ConsoleRequest, name: str) -> bytes:

@@ -153,6 +153,7 @@ class Console:
             dnssec=dnssec,
             zones=zones,
             scans=reports,
+            rules=settings.cutover_rules,
             languages=languages,
             origins=origins,
         )

@@ -16,6 +16,7 @@ from watchducks.analytics.results import (
     Traffic,
     Visitors,
 )
+from watchducks.model.cutover import SiteCutover
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
 from watchducks.model.verdicts import OriginReport
@@ -51,6 +52,12 @@ class Sites(Protocol):
 
     async def site(self, name: str) -> Site | None:
         """Return the site of that name, or None."""
+
+    async def cutover(self, site_id: int) -> SiteCutover | None:
+        """Return how far a site's cutover has come; None: there is none of this id."""
+
+    async def look_soon(self, name: str) -> bool:
+        """Have its delegation looked at within seconds; False: it was just now."""
 
     async def site_for_host(self, host: str) -> Site | None:
         """Return the site that serves ``host``, or None."""

@@ -184,7 +184,7 @@ def _document(directory: Path, ports: Ports) -> dict[str, dict[str, Any]]:
         "http": [f"tcp:{ports.console}:{here}"],
         "url": f"http://127.0.0.1:{ports.console}",
     }
-    document["security"] = {"allow_private_origins": True}
+    document["security"]["allow_private_origins"] = True
     return document
 
 

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from watchducks.model.changes import Changes
 from watchducks.model.scans import Note
 from watchducks.model.sites import Site, SiteState
 
@@ -132,6 +133,20 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteCutover:
+    """How far a site is.
+
+    :ivar proof: its :func:`challenge`.
+    :ivar rivals: how many others have registered the same zone.
+    """
+
+    site: Site
+    progress: Progress
+    proof: str
+    rivals: int
+
+
+@dataclass(frozen=True, slots=True)
 class CutoverRules:
     """What the settings make of the states.
 
@@ -156,6 +171,12 @@ class CutoverRules:
         if self.acme and state in (SiteState.REGISTERED, SiteState.DELEGATED):
             return True
         return self.require_delegation and state in UNCLAIMED
+
+    def carried(self, changes: Changes) -> Changes:
+        """Return the changes for those who have to do with carried sites only."""
+        sites = tuple(site for site in changes.sites if self.carries(site.state))
+        others = [site.zone for site in changes.sites if not self.carries(site.state)]
+        return replace(changes, sites=sites, removed=(*changes.removed, *others))
 
 
 # --- transitions ----------------------------------------------------------------------------------
@@ -226,6 +247,11 @@ def _finding(look: Look, own: Collection[str]) -> Finding:
     if all(ours):
         return Finding.DELEGATED
     return Finding.PARTLY if any(ours) else Finding.ELSEWHERE
+
+
+def awaits_request(state: SiteState, rules: CutoverRules) -> bool:
+    """Return whether a visitor's request would make a site active."""
+    return after_request(state, Progress(), rules, 0)[0] is not state
 
 
 def after_certificate(state: SiteState, before: Progress, now: int) -> tuple[SiteState, Progress]:

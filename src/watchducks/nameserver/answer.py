@@ -231,7 +231,8 @@ def _rrset(view: _View, node: Node, type_: int) -> RRset | None:
 
 
 def _proxied(view: _View, type_: int) -> RRset | None:
-    proxies, ttl = view.verdicts.healthy_addresses(), _proxied_ttl(view)
+    ttl = _proxied_ttl(view)
+    proxies = () if view.zone.direct else view.verdicts.healthy_addresses()
     if proxies:
         return _of_family(proxies, type_, ttl)
     origin = view.zone.origin

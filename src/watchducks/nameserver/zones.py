@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.names import dns
 
 from watchducks.model.changes import Changes
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import Address
 from watchducks.model.signing import UNSIGNED, Signing
 from watchducks.model.sites import Site
@@ -54,6 +55,7 @@ class Zone:
     :ivar origin: where visitors go while no proxy is healthy; None if nothing in it is proxied.
     :ivar nodes: its records. Most zones hold the same ones and share one mapping.
     :ivar signing: how it is signed; up to its ``due``, when the zone is built anew.
+    :ivar direct: visitors go to the origin, however well the proxies are.
     """
 
     apex: bytes
@@ -61,6 +63,7 @@ class Zone:
     origin: Address | None
     nodes: Nodes
     signing: Signing = UNSIGNED
+    direct: bool = False
 
 
 class ZoneTable:
@@ -82,6 +85,7 @@ class ZoneTable:
         ttl: int,
         sender: str,
         now: Callable[[], float] = time.time,
+        rules: CutoverRules | None = None,
     ) -> None:
         """
         :param names: the name servers' host names, at least one; the first is every SOA's MNAME.
@@ -89,6 +93,7 @@ class ZoneTable:
         :param ttl: seconds for A and AAAA of proxied names, and for negative answers.
         :param sender: the mail address whose mailbox the SOA names.
         :param now: gives POSIX seconds, for the phases of the zones' keys.
+        :param rules: what a site's state means for the answers.
         :raises ValueError: no name, or one that is not a name.
         """
         if not names:
@@ -96,6 +101,7 @@ class ZoneTable:
         self.ttl = ttl
         self.revision = 0
         self._now = now
+        self._rules = rules or CutoverRules()
         servers = [wire_name(name) for name in names]
         self._mailboxes = servers[0] + mailbox_name(sender)
         self._ns = RRset(dns.NS, INFRASTRUCTURE_TTL_SECONDS, tuple(dict.fromkeys(servers)))
@@ -111,6 +117,10 @@ class ZoneTable:
         # A zone is built of its site when it is first asked for: taking over 100,000 sites then
         # holds the reactor for a moment only, and what nobody asks for costs next to nothing.
         self._zones: dict[bytes, Site | Zone] = {}
+        # Zones that are nobody's, as far as the registry has seen. They are answered for, because
+        # registries of domains look before they delegate, but they stand before no other zone and
+        # are a cut of none: else anybody could take names out of somebody's zone.
+        self._unclaimed: dict[bytes, Site | Zone] = {}
         # The registered zones somewhere below a name, by that name: so that a parent of ours knows
         # its cuts. Names of one label are left out, for nobody can register them.
         self._below: dict[bytes, set[bytes]] = {}
@@ -137,6 +147,11 @@ class ZoneTable:
                     "zone {zone} is left out: {error}", zone=site.zone, error=str(error)
                 )
                 continue
+            if not self._rules.claims(site.state):
+                self._remove(site.zone)
+                self._unclaimed[apex] = site
+                continue
+            self._unclaimed.pop(apex, None)
             if apex not in self._zones:
                 for above in _names_above(apex):
                     self._below.setdefault(above, set()).add(apex)
@@ -149,6 +164,7 @@ class ZoneTable:
             apex = wire_name(zone)
         except ValueError:
             return  # it was never taken in
+        self._unclaimed.pop(apex, None)
         if self._zones.pop(apex, None) is None:
             return
         for above in _names_above(apex):
@@ -164,7 +180,7 @@ class ZoneTable:
 
         :raises ValueError: the zone's contents cannot be read.
         """
-        for zones in (self._zones, self._host_zones):
+        for zones in (self._zones, self._host_zones, self._unclaimed):
             offset = 0
             while True:
                 zone = zones.get(name[offset:])
@@ -241,7 +257,8 @@ class ZoneTable:
             nodes = build_nodes(site.contents, self._apex, hosts)
         else:
             nodes = self._default_nodes
-        zone = Zone(apex, site.revision, site.origin.address, nodes)
+        direct = self._rules.leads_to_origin(site.state)
+        zone = Zone(apex, site.revision, site.origin.address, nodes, direct=direct)
         return zone if site.signing is UNSIGNED else self._signed(zone, site.signing)
 
     def _signed(self, zone: Zone, signing: Signing) -> Zone:

@@ -7,33 +7,19 @@ hosts may report the same, in any order.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Connection, Select, delete, func, insert, or_, select, update
 
 from watchducks.model import cutover
-from watchducks.model.cutover import UNCLAIMED, CutoverRules, Look, Progress
+from watchducks.model.cutover import UNCLAIMED, CutoverRules, Look, Progress, SiteCutover
 from watchducks.model.sites import Site, SiteState
 from watchducks.registry.schema import cutovers, registry, removals, sites
 from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock
 
 # A look takes half a minute at most. If the host that took it died, another takes it after this.
 LEASE_SECONDS: Final = 120
-
-
-@dataclass(frozen=True, slots=True)
-class SiteCutover:
-    """How far a site is.
-
-    :ivar proof: what its zone has to hold if others registered it too.
-    :ivar rivals: how many others did.
-    """
-
-    site: Site
-    progress: Progress
-    proof: str
-    rivals: int
 
 
 def any_due(connection: Connection, now: int) -> bool:

@@ -19,14 +19,13 @@ from twisted.logger import Logger
 from watchducks.background import StartupError
 from watchducks.model import cutover
 from watchducks.model.changes import Changes, Head
-from watchducks.model.cutover import CutoverRules, Look
+from watchducks.model.cutover import CutoverRules, Look, SiteCutover
 from watchducks.model.names import name_key
 from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import Record, ZoneContents
 from watchducks.registry import cutovers, scans, statements
-from watchducks.registry.cutovers import SiteCutover
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges

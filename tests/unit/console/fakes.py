@@ -28,6 +28,7 @@ from watchducks.analytics.results import (
     Visitors,
     VisitorsPoint,
 )
+from watchducks.model.cutover import Progress, SiteCutover, after_click, begun
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.scans import KeptScan
@@ -51,6 +52,8 @@ class FakeSites:
     :ivar away: every call fails as if the database were down.
     :ivar broken: every call fails as no call should.
     :ivar now: POSIX seconds, for the zones' keys.
+    :ivar progress: site id -> how far it is, if not at its beginning.
+    :ivar rivals: how many others have registered each zone.
     :ivar hang: what a look-up of one site waits for, if anything.
     """
 
@@ -59,6 +62,8 @@ class FakeSites:
         self.tokens: dict[str, str] = {}
         self.now = float(CREATED)
         self.keys = ZoneKeys(lambda secret, context: context, ttl=30, now=lambda: self.now)
+        self.progress: dict[int, Progress] = {}
+        self.rivals = 0
         self.away = False
         self.broken = False
         self.hang: Deferred[None] | None = None
@@ -150,6 +155,23 @@ class FakeSites:
         if self.hang is not None:
             await self.hang
         return self.by_key.get(name_key(name))
+
+    async def cutover(self, site_id: int) -> SiteCutover | None:
+        self._check()
+        site = next((site for site in self.by_key.values() if site.id == site_id), None)
+        if site is None:
+            return None
+        progress = self.progress.get(site_id, begun(CREATED))
+        return SiteCutover(site, progress, "watchducks=1234", self.rivals)
+
+    async def look_soon(self, name: str) -> bool:
+        self._check()
+        found = await self.cutover(self.by_key[name_key(name)].id)
+        after = None if found is None else after_click(found.progress, int(self.now))
+        if found is None or after is None:
+            return False
+        self.progress[found.site.id] = replace(after, looked=int(self.now))
+        return True
 
     async def site_for_host(self, host: str) -> Site | None:
         self._check()

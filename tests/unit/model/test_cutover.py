@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.registry.examples import example_site
 from watchducks.model import cutover
+from watchducks.model.changes import Changes
 from watchducks.model.cutover import (
     CONFIRM_SECONDS,
     FIRST_LOOK_SECONDS,
@@ -149,6 +150,15 @@ def test_what_is_served_and_what_is_answered() -> None:
     assert [s for s in states if not STRICT.claims(s)] == ["registered", "moved"]
     assert [s for s in states if STRICT.leads_to_origin(s)] == ["registered", "moved"]
     assert [s for s in states if ACME.leads_to_origin(s)] == ["registered", "delegated", "moved"]
+
+
+def test_what_is_not_carried_is_gone_for_those_who_carry() -> None:
+    site = example_site("ducks.example")
+    moved = replace(site, zone="geese.example", state=SiteState.MOVED)
+    changes = Changes(7, (site, moved), ("old.example",), more=True)
+    assert OPEN.carried(changes) == changes
+    gone = ("old.example", "ducks.example")
+    assert STRICT.carried(changes) == Changes(7, (moved,), gone, more=True)
 
 
 def test_a_click_is_taken_once_in_a_while() -> None:

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from watchducks.model.changes import Changes
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import Address, parse_origin
 from watchducks.model.signing import UNSIGNED, Signing
 from watchducks.model.sites import Site, SiteState
@@ -86,6 +87,7 @@ def site(
     revision: int = 7,
     held: ZoneContents = DEFAULT_CONTENTS,
     signing: Signing = UNSIGNED,
+    state: SiteState = SiteState.REGISTERED,
 ) -> Site:
     return Site(
         id=1,
@@ -95,7 +97,7 @@ def site(
         origin=parse_origin(origin),
         email="owner@example.com",
         cohort="default",
-        state=SiteState.REGISTERED,
+        state=state,
         revision=revision,
         created=0,
         contents=held,
@@ -108,8 +110,9 @@ def zone_table(
     names: Sequence[str] = NAMES,
     addresses: Sequence[Address] = ADDRESSES,
     now: Callable[[], float] = time.time,
+    rules: CutoverRules | None = None,
 ) -> ZoneTable:
-    table = ZoneTable(names, addresses, ttl=TTL, sender=SENDER, now=now)
+    table = ZoneTable(names, addresses, ttl=TTL, sender=SENDER, now=now, rules=rules)
     table.apply(changed(sites))
     return table
 

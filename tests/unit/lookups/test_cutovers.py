@@ -1,0 +1,151 @@
+"""Which sites are looked at, how many at a time, and what happens while the registry is away."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from tests.unit.registry.examples import example_site
+from watchducks.lookups.cutovers import (
+    ADOPT_SECONDS,
+    AT_ONCE,
+    INTERVAL_SECONDS,
+    CutoverFollower,
+)
+from watchducks.model.cutover import Look, Progress, SiteCutover
+from watchducks.model.sites import Site
+from watchducks.stores.interfaces import StoreUnavailable
+
+OWN = ("ns1.ducks.example",)
+
+
+class FakeStore:
+    """:ivar due: what is to be looked at. :ivar away: whether the registry is away."""
+
+    def __init__(self, *due: SiteCutover) -> None:
+        self.due = list(due)
+        self.kept: list[tuple[int, Look]] = []
+        self.to_adopt = 0
+        self.adoptions = 0
+        self.away = False
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+
+    async def take_due_cutovers(self, limit: int) -> list[SiteCutover]:
+        self._answer()
+        taken, self.due = self.due[:limit], self.due[limit:]
+        return taken
+
+    async def keep_look(self, site_id: int, look: Look, own: Collection[str]) -> Site | None:
+        self._answer()
+        assert own == OWN
+        self.kept.append((site_id, look))
+        return None
+
+    async def adopt_cutovers(self, limit: int) -> bool:
+        self._answer()
+        self.adoptions += 1
+        self.to_adopt = max(0, self.to_adopt - limit)
+        return self.to_adopt > 0
+
+
+class FakeLooks:
+    """:ivar looking: zone -> what the look waits for. :ivar asked: (zone, proof), in order."""
+
+    def __init__(self) -> None:
+        self.looking: dict[str, Deferred[None]] = {}
+        self.asked: list[tuple[str, str | None]] = []
+
+    async def look(self, zone: str, proof: str | None) -> Look:
+        self.asked.append((zone, proof))
+        self.looking[zone] = Deferred()
+        try:
+            await self.looking[zone]
+        finally:
+            del self.looking[zone]
+        return Look((zone,))
+
+
+def due(number: int, *, rivals: int = 0, proven: int = 0) -> SiteCutover:
+    site = example_site(f"a{number}.example", revision=number)
+    return SiteCutover(site, Progress(proven=proven), f"proof-{number}", rivals)
+
+
+class Following:
+    def __init__(self, *sites: SiteCutover) -> None:
+        self.clock = Clock()
+        self.store = FakeStore(*sites)
+        self.looks = FakeLooks()
+        self.follower = CutoverFollower(self.store, self.looks, OWN, clock=self.clock)
+
+    def begin(self) -> None:
+        _ = Deferred.fromCoroutine(self.follower.start())
+
+    def finish_all(self) -> None:
+        while self.looks.looking:
+            next(iter(self.looks.looking.values())).callback(None)
+
+
+def test_sites_are_looked_at_a_few_at_a_time_until_none_is_due() -> None:
+    following = Following(*map(due, range(1, 41)))
+    following.begin()
+    assert len(following.looks.looking) == AT_ONCE
+    following.looks.looking["a1.example"].callback(None)
+    assert len(following.looks.looking) == AT_ONCE
+    following.finish_all()
+    assert sorted(site_id for site_id, _ in following.store.kept) == list(range(1, 41))
+    assert (3, Look(("a3.example",))) in following.store.kept
+    following.store.due.append(due(99))
+    following.clock.advance(INTERVAL_SECONDS)
+    following.finish_all()
+    assert following.store.kept[-1][0] == 99
+
+
+def test_a_proof_is_asked_for_only_if_there_are_rivals_and_none_was_seen() -> None:
+    following = Following(due(1), due(2, rivals=1), due(3, rivals=1, proven=5))
+    following.begin()
+    assert following.looks.asked == [
+        ("a1.example", None),
+        ("a2.example", "proof-2"),
+        ("a3.example", None),
+    ]
+
+
+def test_while_the_registry_is_away_it_is_tried_again() -> None:
+    following = Following(due(1))
+    following.store.away = True
+    following.begin()
+    assert following.looks.asked == []
+    following.store.away = False
+    following.clock.advance(INTERVAL_SECONDS)
+    following.store.away = True
+    following.finish_all()
+    assert following.store.kept == []
+    following.store.away = False
+    following.store.due.append(due(1))
+    following.clock.advance(INTERVAL_SECONDS)
+    following.finish_all()
+    assert len(following.store.kept) == 1
+
+
+def test_sites_of_earlier_versions_are_taken_in() -> None:
+    following = Following()
+    following.store.to_adopt = 1200
+    following.begin()
+    assert following.store.adoptions == 3
+    following.clock.advance(ADOPT_SECONDS)
+    assert following.store.adoptions == 4
+
+
+def test_a_stop_breaks_off() -> None:
+    following = Following(*map(due, range(1, 20)))
+    following.begin()
+    ended = Deferred.fromCoroutine(following.follower.stop())
+    assert ended.called
+    assert following.looks.looking == {}
+    assert following.store.kept == []
+    assert following.clock.getDelayedCalls() == []
