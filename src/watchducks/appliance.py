@@ -282,6 +282,7 @@ class Appliance:
         from watchducks.nameserver.listener import TCP_IDLE_SECONDS, NameServer
         from watchducks.nameserver.misses import Misses
         from watchducks.nameserver.options import Options
+        from watchducks.nameserver.responder import Responder
         from watchducks.nameserver.signatures import Signatures
         from watchducks.nameserver.signing import Signer
         from watchducks.nameserver.zones import ZoneTable
@@ -325,11 +326,10 @@ class Appliance:
             misses, registry, public.directory, public.client, clock=self._reactor
         )
         await self._run("the search for missing names", missing)
-        server = NameServer(
-            settings.nameserver.listen,
+        responder = Responder(
             zones,
             health,
-            reactor=self._reactor,
+            clock=self._reactor,
             options=Options(
                 Cookies(secret, now=time.time), nsid=nsid, idle_seconds=TCP_IDLE_SECONDS
             ),
@@ -338,6 +338,11 @@ class Appliance:
             identity=Identity(nsid) if nsid else None,
             signer=Signer(zones, health, signatures),
             misses=misses,
+        )
+        server = NameServer(
+            settings.nameserver.listen,
+            responder,
+            reactor=self._reactor,
             transfers=await self._start_the_transfers(feed, zones, health),
         )
         await self._run("the name server", server)

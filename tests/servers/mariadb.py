@@ -28,6 +28,10 @@ class MariaDB(ServerProcess):
         self.port = free_port("tcp")
         self._program = find_program("mariadbd", "mysqld")
         self._data = directory / "data"
+        # Not /tmp: temporary tables there are named by process id and number, and what a server in
+        # another namespace, or one that was killed, has left would be in the way.
+        self._temporary = directory / "tmp"
+        self._temporary.mkdir()
         self._user_option = f"--user={getpass.getuser()}"  # without it, it refuses to run as root
         self._numbers = itertools.count(1)
         self._install()
@@ -39,6 +43,7 @@ class MariaDB(ServerProcess):
                 "--no-defaults",
                 "--force",  # else it wants this machine's host name to resolve
                 f"--datadir={self._data}",
+                f"--tmpdir={self._temporary}",
                 self._user_option,
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
@@ -55,6 +60,7 @@ class MariaDB(ServerProcess):
             self._program,
             "--no-defaults",
             f"--datadir={self._data}",
+            f"--tmpdir={self._temporary}",
             self._user_option,
             f"--bind-address={LOOPBACK}",
             f"--port={self.port}",

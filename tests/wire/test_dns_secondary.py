@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.name
@@ -30,6 +31,7 @@ from tests.unit.nameserver.fakes import (
 from watchducks.model.origins import address_and_port
 from watchducks.nameserver.listener import NameServer
 from watchducks.nameserver.notify import Notifier
+from watchducks.nameserver.responder import Responder
 from watchducks.nameserver.transfers import Transfers
 from watchducks.nameserver.tsig import make_key
 
@@ -37,6 +39,9 @@ NAME, SECRET = "transfer", "c2VjcmV0IHNlY3JldCBzZWNyZXQ="
 KEY = make_key(f"{NAME}:{SECRET}")
 ZONES = ("ducks.example", "long.example")
 LONG = "".join(f'n{number} 60 IN TXT "{"x" * 200}"\n' for number in range(2_000))
+
+
+REACTOR: Any = reactor
 
 
 class Primary:
@@ -59,8 +64,7 @@ class Primary:
         self.port = free_port()  # the same for both: NSD asks there and believes NOTIFY from there
         self.server = NameServer(
             [f"{kind}:{self.port}:interface={LOOPBACK}" for kind in ("udp", "tcp")],
-            self.zones,
-            self.verdicts,
+            Responder(self.zones, self.verdicts, clock=REACTOR),
             reactor=reactor,
             transfers=transfers,
         )
@@ -82,9 +86,11 @@ class World:
         """Wait until the secondary answers ``name`` with ``address``."""
 
         async def answered() -> bool:
-            return any(
-                line.endswith(f" A {address}") for line in rdatas((await self.ask(name)).answer)
-            )
+            try:
+                response = await self.ask(name)
+            except (ConnectionError, EOFError):
+                return False  # NSD reloads the zone in a new process, and the old one hangs up
+            return any(line.endswith(f" A {address}") for line in rdatas(response.answer))
 
         # Far below the zone's refresh (900 s): only NOTIFY can be the reason.
         await eventually(reactor, answered, f"the secondary's {name} to be {address}", 20)

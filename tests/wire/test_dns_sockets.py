@@ -33,12 +33,19 @@ from tests.unit.nameserver.fakes import (
     zone_table,
 )
 from watchducks.background import StartupError
+from watchducks.model.sites import Site
 from watchducks.nameserver import listener
 from watchducks.nameserver.listener import NameServer, parse_udp
+from watchducks.nameserver.responder import Responder
 
+REACTOR: Any = reactor
 LOOPBACK = "127.0.0.1"
 # As many A records as do not fit into 1,232 octets.
 MANY = tuple(ipaddress.ip_address(f"203.0.113.{number}") for number in range(1, 101))
+
+
+def answering(*sites: Site) -> Responder:
+    return Responder(zone_table(*sites), FixedVerdicts(PROXY4), clock=REACTOR)
 
 
 class Running:
@@ -48,7 +55,9 @@ class Running:
         self.zones = zone_table(site("example.com"))
         self.verdicts = FixedVerdicts(PROXY4)
         listen = [f"{kind}:0:interface={LOOPBACK}" for kind in ("udp", "tcp")]
-        self.server = NameServer(listen, self.zones, self.verdicts, reactor=reactor)
+        self.server = NameServer(
+            listen, Responder(self.zones, self.verdicts, clock=REACTOR), reactor=reactor
+        )
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -223,9 +232,7 @@ async def test_a_port_that_is_taken_is_one_clear_line_and_nothing_stays_open(kin
         if kind == "tcp":
             other.listen()
         text = f"{kind}:{other.getsockname()[1]}:interface={LOOPBACK}"
-        server = NameServer(
-            [f"udp:0:interface={LOOPBACK}", text], zone_table(), FixedVerdicts(), reactor=reactor
-        )
+        server = NameServer([f"udp:0:interface={LOOPBACK}", text], answering(), reactor=reactor)
         with pytest.raises(StartupError) as caught:
             await server.start()
     assert str(caught.value) == f"nameserver.listen: {text}: address already in use"
@@ -247,7 +254,7 @@ async def test_a_port_that_is_taken_is_one_clear_line_and_nothing_stays_open(kin
     ],
 )
 async def test_an_endpoint_that_cannot_be_opened_names_key_and_value(text: str) -> None:
-    server = NameServer([text], zone_table(), FixedVerdicts(), reactor=reactor)
+    server = NameServer([text], answering(), reactor=reactor)
     with pytest.raises(StartupError, match=r"^nameserver\.listen: .+: .+") as caught:
         await server.start()
     assert str(caught.value).startswith(f"nameserver.listen: {text}: ")
@@ -270,8 +277,7 @@ def test_udp_endpoints(text: str, expected: tuple[int, str]) -> None:
 async def test_ipv6_is_served() -> None:
     server = NameServer(
         ["udp:0:interface=::1", "tcp:0:interface=\\:\\:1"],
-        zone_table(site("example.com")),
-        FixedVerdicts(PROXY4),
+        answering(site("example.com")),
         reactor=reactor,
     )
     try:

@@ -53,12 +53,14 @@ class Server:
             zone_table(site("example.com")), FixedVerdicts(PROXY4), clock=self.clock
         )
         self.streams = QuestionStreams(responder, clock=self.clock)
+        self.made: list[QuestionStream] = []
 
     def connect(
         self, transport: StringTransport, client: IPv4Address | IPv6Address = CLIENT
     ) -> QuestionStream | None:
         stream = self.streams.buildProtocol(client)
         if stream is not None:
+            self.made.append(stream)
             connect(stream, transport)
         return stream
 
@@ -67,7 +69,7 @@ class Server:
 def server() -> Iterator[Server]:
     server = Server()
     yield server
-    for stream in list(server.streams._open):
+    for stream in server.made:
         stream.connectionLost(Failure(ConnectionDone()))
     assert server.clock.getDelayedCalls() == []
     assert not server.streams._clients
@@ -180,11 +182,25 @@ def test_connections_are_bounded_for_each_client(server: Server) -> None:
 
 
 def test_connections_are_bounded_altogether(server: Server) -> None:
-    for number in range(listener.MAX_TCP_CONNECTIONS):
+    for number in range(listener.MAX_TCP_CONNECTIONS + 5):
         client = IPv4Address("TCP", f"192.0.{number // 200}.{number % 200}", 40000)
         assert server.connect(StringTransport(), client) is not None
-    assert server.connect(StringTransport(), IPv4Address("TCP", "192.0.9.9", 4)) is None
-    assert "192.0.9.9" not in server.streams._clients
+    assert len(server.streams._clients) == len(server.streams._open) == listener.MAX_TCP_CONNECTIONS
+
+
+def test_the_one_that_has_asked_nothing_for_longest_makes_room(server: Server) -> None:
+    transports = [StringTransport() for _ in range(listener.MAX_TCP_CONNECTIONS)]
+    for number, transport in enumerate(transports):
+        client = IPv4Address("TCP", f"192.0.{number // 200}.{number % 200}", 40000)
+        assert server.connect(transport, client) is not None
+    server.made[0].dataReceived(framed())
+    new = StringTransport()
+    stream = server.connect(new, IPv4Address("TCP", "192.0.9.9", 4))
+    assert [transport.disconnected for transport in transports[:3]] == [False, True, False]
+    assert len(server.streams._open) == listener.MAX_TCP_CONNECTIONS
+    assert stream is not None
+    stream.dataReceived(framed())
+    assert len(responses(new.value())) == 1
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from tests.unit.nameserver.fakes import (
 from tests.unit.nameserver.keys import GlassSeals, zone_key
 from watchducks.model.signing import Phase, Signing, ZoneKey, apex_name
 from watchducks.nameserver.listener import NameServer
+from watchducks.nameserver.responder import Responder
 from watchducks.nameserver.signatures import Signatures
 from watchducks.nameserver.signing import Signer
 
@@ -66,10 +67,13 @@ class Validated:
         signatures = Signatures(GlassSeals(), clock=REACTOR)
         self.server = NameServer(
             [f"{kind}:{self.port}:interface={LOOPBACK}" for kind in ("udp", "tcp")],
-            self.zones,
-            self.verdicts,
+            Responder(
+                self.zones,
+                self.verdicts,
+                clock=REACTOR,
+                signer=Signer(self.zones, self.verdicts, signatures),
+            ),
             reactor=reactor,
-            signer=Signer(self.zones, self.verdicts, signatures),
         )
 
     def sign(self, signing: Signing) -> None:

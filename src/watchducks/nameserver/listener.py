@@ -28,16 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from watchducks.background import StartupError
-from watchducks.model.verdicts import Verdicts
-from watchducks.nameserver.counts import Counts
 from watchducks.nameserver.datagrams import MAX_QUERY_OCTETS, Answering, QuestionSocket
-from watchducks.nameserver.guard import RateLimit
-from watchducks.nameserver.identity import Identity
-from watchducks.nameserver.misses import Misses
-from watchducks.nameserver.options import Options
-from watchducks.nameserver.responder import Responder
-from watchducks.nameserver.signing import Signer
-from watchducks.nameserver.zones import ZoneTable
 
 # RFC 7766 section 6.2.3 asks for "a few seconds": long enough for a resolver's next question.
 TCP_IDLE_SECONDS: Final = 10.0
@@ -129,6 +120,7 @@ class QuestionStream(StreamProtocol):
         self._received = received[start:]
         if start and self._idle is not None:
             self._idle.reset(TCP_IDLE_SECONDS)
+            self._streams.asked(self)
         if self._read_closed and not self._paused:
             self.close()
 
@@ -189,7 +181,12 @@ class QuestionStream(StreamProtocol):
 
 
 class QuestionStreams(ServerFactory):
-    """Makes and counts the TCP connections; those over the limits are closed unanswered."""
+    """Makes and counts the TCP connections.
+
+    One that is beyond a client's limit is closed unanswered. When all are taken, a new one takes
+    the place of that which has asked nothing for the longest time (RFC 7766 section 6.2.3 lets us):
+    whoever holds connections cannot keep the others out.
+    """
 
     noisy = False
 
@@ -205,18 +202,18 @@ class QuestionStreams(ServerFactory):
         self._transfers = transfers
         self.clock = clock
         self._clients: Counter[str] = Counter()
+        # Those that asked last are at the end.
         self._open: dict[QuestionStream, str] = {}
         self._none_left: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> QuestionStream | None:
         client = client_key(addr)
-        if (
-            len(self._open) >= MAX_TCP_CONNECTIONS
-            or self._clients[client] >= MAX_TCP_CONNECTIONS_PER_CLIENT
-        ):
-            if not self._clients[client]:
-                del self._clients[client]
+        if self._clients[client] >= MAX_TCP_CONNECTIONS_PER_CLIENT:
             return None
+        if len(self._open) >= MAX_TCP_CONNECTIONS:
+            idlest = next(iter(self._open))
+            self.closed(idlest)
+            idlest.abort()
         host: str = getattr(addr, "host", "")  # systemd: may hand us a UNIX socket
         stream = QuestionStream(self._responder, self, host)
         self._open[stream] = client
@@ -227,9 +224,16 @@ class QuestionStreams(ServerFactory):
         """See :meth:`watchducks.nameserver.transfers.Transfers.begin`."""
         return None if self._transfers is None else self._transfers.begin(packet, host)
 
+    def asked(self, stream: QuestionStream) -> None:
+        """Note that a connection has asked something."""
+        if stream in self._open:
+            self._open[stream] = self._open.pop(stream)
+
     def closed(self, stream: QuestionStream) -> None:
-        """Forget a connection that is gone."""
-        client = self._open.pop(stream)
+        """Forget a connection that is gone, or about to be."""
+        client = self._open.pop(stream, None)
+        if client is None:
+            return
         self._clients[client] -= 1
         if not self._clients[client]:
             del self._clients[client]
@@ -280,36 +284,20 @@ class NameServer:
     def __init__(
         self,
         listen: Sequence[str],
-        zones: ZoneTable,
-        verdicts: Verdicts,
+        responder: Answering,
         *,
         reactor: Any,
-        options: Options | None = None,
-        limit: RateLimit | None = None,
-        counts: Counts | None = None,
-        identity: Identity | None = None,
-        signer: Signer | None = None,
-        misses: Misses | None = None,
         transfers: Transferring | None = None,
     ) -> None:
-        """:param reactor: provides IReactorTCP, IReactorFDSet and IReactorTime.
-
-        The others are :class:`watchducks.nameserver.responder.Responder`'s.
+        """
+        :param responder: answers for every socket.
+        :param reactor: provides IReactorTCP, IReactorFDSet and IReactorTime.
+        :param transfers: None: no zone is given away.
         """
         self._listen = tuple(listen)
         self._reactor = reactor
-        self._responder = Responder(
-            zones,
-            verdicts,
-            clock=reactor,
-            options=options,
-            limit=limit,
-            counts=counts,
-            identity=identity,
-            signer=signer,
-            misses=misses,
-        )
-        self._streams = QuestionStreams(self._responder, clock=reactor, transfers=transfers)
+        self._responder = responder
+        self._streams = QuestionStreams(responder, clock=reactor, transfers=transfers)
         self._ports: list[IListeningPort | QuestionSocket] = []
 
     @property
