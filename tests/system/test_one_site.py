@@ -108,10 +108,15 @@ def test_a_site_registered_by_the_form_works_at_once(demo: Demo, chromium: Chrom
     wait_until(lambda: "/sites/ducks" in chromium.current_url, "the new site's page", 10)
     assert "ns1.watchducks.example" in chromium.find_element(By.TAG_NAME, "body").text
 
+    assert "first visitor" in chromium.find_element(By.ID, "progress").text
     wait_until(lambda: dig(demo.dns, "ducks.test") == ["127.0.0.1"], "DNS to know it", 3)
     page = curl_through(("127.0.0.1", demo.http), f"http://ducks.test:{demo.http}/")
     assert "Ducks ahoy" in page.stdout, page.stderr
     wait_until(lambda: requests_shown(chromium) == 1, "its first request on the page", 15)
+    # Nothing is left to wait for, and the page says so by itself; the token stays.
+    wait_until(lambda: not chromium.find_elements(By.ID, "progress"), "the way to be over", 15)
+    assert chromium.find_element(By.CSS_SELECTOR, ".title-line .badge").text == "active"
+    assert "wd_" in chromium.find_element(By.TAG_NAME, "main").text
     # It has no certificate, so its HTTPS would be the origin's own business; with nobody listening
     # there the connection ends without a certificate of ours that would be for another name.
     https = curl_through(("127.0.0.1", demo.https), f"https://ducks.test:{demo.https}/")

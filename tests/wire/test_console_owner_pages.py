@@ -350,3 +350,20 @@ def test_owners_who_are_remembered_are_bounded() -> None:
     for number in range(MAX_OWNERS + 1):
         owners.remember(Session(str(number), isConfidential=False), 1, owner.token)
     assert len(owners._tokens) == MAX_OWNERS
+
+
+def test_an_owner_has_the_name_servers_looked_at(owner: Owner) -> None:
+    page = owner.driver.get(SETTINGS).text
+    assert 'aria-current="step"' in page
+    assert "Enter our name servers at your registrar" in page
+    asked = owner.send(f"{SETTINGS}/check")
+    assert (asked.status, asked.headers["location"]) == (303, f"{SETTINGS}#progress")
+    again = owner.send(f"{SETTINGS}/check")
+    assert again.status == 429
+    assert "We have looked just now" in again.text
+
+
+def test_only_an_owner_may_have_them_looked_at() -> None:
+    stranger = Owner()
+    assert stranger.send(f"{SETTINGS}/check").status == 403
+    assert stranger.driver.sites.progress == {}

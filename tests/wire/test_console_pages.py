@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
 
 from tests.unit.console.driver import GOOD, NAMESERVERS, Driver
+from watchducks.model.cutover import Finding, Progress
 from watchducks.model.scans import Note
+from watchducks.model.sites import SiteState
 from watchducks.model.verdicts import OriginReport
 
 
@@ -302,3 +305,18 @@ async def test_a_site_says_whether_its_server_answers(driver: Driver) -> None:
     page = driver.get("/sites/ducks", **{"Accept-Language": "ko"}).text
     assert "서버가" in page
     assert "부터 응답하지 않습니다" in page
+
+
+def test_a_sites_way_is_shown_until_it_is_complete(driver: Driver) -> None:
+    driver.api("POST", "/api/v1/sites", GOOD)
+    page = driver.get("/sites/ducks").text
+    assert 'data-steps="done,now:waiting,later"' in page
+    assert "The first visitor was here" in page
+    driver.sites.progress[1] = Progress(finding=Finding.ELSEWHERE, servers=("<b>ns.old",))
+    page = driver.get("/sites/ducks").text
+    assert "The domain&#39;s name servers are &lt;b&gt;ns.old." in page
+    moved = replace(driver.sites.by_key["ducks"], state=SiteState.MOVED)
+    driver.sites.by_key["ducks"] = moved
+    assert "The domain has left our name servers" in driver.get("/sites/ducks").text
+    driver.sites.by_key["ducks"] = replace(moved, state=SiteState.ACTIVE)
+    assert 'id="progress"' not in driver.get("/sites/ducks").text

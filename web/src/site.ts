@@ -1,6 +1,7 @@
 // The site page: draws the charts and keeps every number fresh while the page is looked at.
 import { Chart, type Drawing, type Gap, type Values } from "./chart";
 import * as format from "./format";
+import { followProgress } from "./progress";
 
 // A row can be queried some five seconds after its request; asking every second shows it within six.
 const DAY_REFRESH_MS = 1000;
@@ -214,3 +215,5 @@ if (charts) {
     void keepFresh(traffic, rest, charts.dataset["range"] ?? "day");
   }
 }
+
+void followProgress();

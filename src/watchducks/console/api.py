@@ -19,7 +19,7 @@ from watchducks.console.health import origin_document
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Sites
 from watchducks.console.languages import Languages, mark
-from watchducks.console.progress import progress_document
+from watchducks.console.progress import TOO_SOON, progress_document
 from watchducks.console.registrations import Registrations
 from watchducks.console.scans import ScanReports
 from watchducks.console.zones import ImportRequest, Zones
@@ -121,8 +121,7 @@ class Api:
         """Look within seconds whether the domain is delegated to us: 202; needs a token."""
         await self._authorise(request, name)
         if not await self._sites.look_soon(name):
-            problem = Problem("too-soon", mark("We have looked just now; try again in a moment."))
-            raise Refusal(429, problem, headers={"Retry-After": str(CLICK_SECONDS)})
+            raise Refusal(429, TOO_SOON, headers={"Retry-After": str(CLICK_SECONDS)})
         return self._answers.json(request, {"site": (await self._site(name)).name}, 202)
 
     @app.route("/api/v1/sites/<name>", methods=["PATCH"])

@@ -113,6 +113,7 @@ class Console:
         forms, owners = Forms(sessions), Owners(sites)
         checks = RateLimit(CHECKS_PER_SECOND, CHECKS_BURST, reactor)
         pages = Pages(
+            rules=settings.cutover_rules,
             sites=sites,
             registrations=registrations,
             figures=figures,
@@ -130,6 +131,7 @@ class Console:
             now=reactor.seconds,
         )
         owner_pages = OwnerPages(
+            rules=settings.cutover_rules,
             sites=sites,
             registrations=registrations,
             zones=zones,

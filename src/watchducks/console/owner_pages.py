@@ -23,6 +23,7 @@ from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import Sites
 from watchducks.console.languages import Languages, mark
 from watchducks.console.owners import Owners
+from watchducks.console.progress import TOO_SOON, shown_way
 from watchducks.console.rates import RateLimit
 from watchducks.console.record_forms import (
     EMPTY_RECORD,
@@ -36,6 +37,7 @@ from watchducks.console.registrations import Registrations
 from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session
 from watchducks.console.zones import Import, Zones
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.presentation import ACCEPTED_TYPES
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import ORIGIN_TLS, Site
@@ -71,8 +73,10 @@ class OwnerPages:
         answers: Answers,
         attempts: RateLimit,
         now: Callable[[], float],
+        rules: CutoverRules,
     ) -> None:
         self._sites = sites
+        self._rules = rules
         self._registrations = registrations
         self._zones = zones
         self._scans = scans
@@ -299,6 +303,18 @@ class OwnerPages:
             return await self._settings_page(request, session, site, {}, refusal, problems=problems)
         return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes#dnssec")
 
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/settings/check", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+    )
+    async def check(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
+        """Look within seconds whether the domain has our name servers."""
+        site = await self._changeable(name, session)
+        if not await self._sites.look_soon(site.name):
+            return await self._settings_page(request, session, site, {}, Refusal(429, TOO_SOON))
+        return self._frame.redirect(request, f"{_address(site, 'settings')}#progress")
+
     async def _settings_page(
         self,
         request: ConsoleRequest,
@@ -319,6 +335,9 @@ class OwnerPages:
             **typed,
         }
         language = self._languages.of(request)
+        found = await self._sites.cutover(site.id)
+        if found is None:
+            raise no_site(site.name)  # it has left meanwhile
         return self._frame.page(
             request,
             "settings.html",
@@ -333,6 +352,7 @@ class OwnerPages:
             kept=argument(request, b"kept") is not None and refusal is None,
             values=values,
             origin_tls=ORIGIN_TLS,
+            way=shown_way(found, self._rules, language),
             dnssec=dnssec_card(site, language, self._now()),
         )
 

@@ -21,11 +21,13 @@ from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Readiness, Sites
 from watchducks.console.languages import Language, Languages, mark
 from watchducks.console.owners import Owners
+from watchducks.console.progress import shown_way
 from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import LABELS, Registrations
 from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session, SignedSessions
 from watchducks.console.views import WORDS, cards
+from watchducks.model.cutover import CutoverRules
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import Site, SiteState
 from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
@@ -76,8 +78,10 @@ class Pages:
         origins: OriginHealth,
         scans: ScanReports,
         now: Callable[[], float],
+        rules: CutoverRules,
     ) -> None:
         self._sites = sites
+        self._rules = rules
         self._registrations = registrations
         self._figures = figures
         self._readiness = readiness
@@ -226,6 +230,9 @@ class Pages:
             figures = None  # the page says so, and how to get here is worth showing all the same
         token = await self._token_note(request, site)
         language = self._languages.of(request)
+        found = await self._sites.cutover(site.id)
+        if found is None:
+            raise no_site(name)  # it has left meanwhile
         return self._page(
             request,
             "site.html",
@@ -234,6 +241,7 @@ class Pages:
             site=site,
             origin=self._origins.report(site.id),
             blocked=await self._blocked(language, site),
+            way=shown_way(found, self._rules, language),
             nameservers=self._nameservers,
             registered=argument(request, b"registered") is not None,
             token=token,

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from watchducks.console.figures import rfc3339
-from watchducks.console.languages import Language
-from watchducks.model.cutover import CutoverRules, SiteCutover, Step, steps
+from watchducks.console.languages import Language, mark
+from watchducks.model.cutover import CutoverRules, SiteCutover, StepState, steps
 from watchducks.model.problems import Problem
 from watchducks.model.scans import Note
+from watchducks.model.sites import SiteState
+
+TITLES: Final[Mapping[SiteState, str]] = {
+    SiteState.REGISTERED: mark("The site is registered"),
+    SiteState.DELEGATED: mark("The domain has our name servers"),
+    SiteState.CERTIFIED: mark("There is a certificate"),
+    SiteState.ACTIVE: mark("The first visitor was here"),
+}
+
+TOO_SOON: Final = Problem("too-soon", "We have looked just now; try again in a moment.")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStep:
+    """A step in the reader's language; ``time`` in POSIX seconds."""
+
+    title: str
+    state: str
+    time: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What the pages show of a site's way.
+
+    :ivar fingerprint: says whether two of them are the same, also to the script.
+    :ivar complete: there is nothing left to wait for.
+    :ivar looked: when its delegation was last looked at, POSIX seconds; 0: not yet.
+    """
+
+    steps: Sequence[ShownStep]
+    fingerprint: str
+    complete: bool
+    looked: int
 
 
 def progress_document(
@@ -28,7 +64,7 @@ def progress_document(
                 "time": None if step.time is None else rfc3339(step.time),
                 "reason": _reason(step.note, language),
             }
-            for step in way(found, rules)
+            for step in steps(found.site, found.progress, rules, found.proof)
         ],
         "moved": rfc3339(progress.moved) if progress.moved else None,
         "looked": rfc3339(progress.looked) if progress.looked else None,
@@ -36,9 +72,26 @@ def progress_document(
     }
 
 
-def way(found: SiteCutover, rules: CutoverRules) -> list[Step]:
-    """Return the steps of a site."""
-    return steps(found.site, found.progress, rules, found.proof)
+def shown_way(found: SiteCutover, rules: CutoverRules, language: Language) -> Way:
+    """Return a site's way for the pages."""
+    way = steps(found.site, found.progress, rules, found.proof)
+    return Way(
+        [
+            ShownStep(
+                language.gettext(TITLES[step.name]),
+                step.state.value,
+                step.time,
+                "" if step.note is None else told(step.note, language),
+            )
+            for step in way
+        ],
+        ",".join(
+            step.state.value if step.note is None else f"{step.state.value}:{step.note.code}"
+            for step in way
+        ),
+        complete=all(step.state is StepState.DONE for step in way),
+        looked=found.progress.looked,
+    )
 
 
 def told(note: Note, language: Language) -> str:

@@ -329,7 +329,7 @@ class Step:
 
 def steps(site: Site, progress: Progress, rules: CutoverRules, proof: str) -> list[Step]:
     """Return the way of a site, in its order; without ACME a certificate is no step of it, unless
-    there is one.
+    there is one, nor is a delegation of a site that became active without one.
 
     :param proof: its :func:`challenge`.
     """
@@ -340,6 +340,8 @@ def steps(site: Site, progress: Progress, rules: CutoverRules, proof: str) -> li
     }
     if not (rules.acme or progress.certified):
         del times[SiteState.CERTIFIED]
+    if site.state is SiteState.ACTIVE and not (rules.require_delegation or progress.delegated):
+        del times[SiteState.DELEGATED]
     way = list(times)
     if site.state in UNCLAIMED:
         reached = -1

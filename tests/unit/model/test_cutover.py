@@ -211,6 +211,10 @@ def test_the_owner_sees_each_step_and_what_the_next_one_waits_for() -> None:
         "certificate",
     )
     assert {state for _, state, _ in shown(SiteState.ACTIVE, Progress(), ACME)} == {"done"}
+    assert [name for name, _, _ in shown(SiteState.ACTIVE, Progress(), OPEN)] == [
+        "registered",
+        "active",
+    ]
     moved = Progress(finding=Finding.ELSEWHERE, servers=("ns.old.example",))
     assert shown(SiteState.MOVED, moved, STRICT)[1] == ("delegated", "now", "elsewhere")
     for finding in Finding:
