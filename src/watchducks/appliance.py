@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from twisted.logger import Logger
 
@@ -18,6 +19,7 @@ from watchducks.background import Part, StartupError, ThreadPool
 from watchducks.model.origins import Origin, check_origin
 from watchducks.model.problems import Problem
 from watchducks.model.rows import RowSink
+from watchducks.model.sites import Site
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.keys import ZoneKeys
 from watchducks.registry.parents import ParentWatch
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from watchducks.health.origins import Origins
     from watchducks.health.prober import Health
     from watchducks.lookups.assembly import Lookups
+    from watchducks.lookups.cutovers import Warns
     from watchducks.lookups.keeper import ScanKeeper
     from watchducks.lookups.parents import Parents
     from watchducks.nameserver.counts import Counts
@@ -385,9 +388,37 @@ class Appliance:
         await self._run("the watch over parents' DS", watch)
         own, public = self._settings.nameserver.names, self._lookups()
         looks = Delegations(public.directory, public.client, own, clock=self._reactor)
-        follower = CutoverFollower(registry, looks, own, clock=self._reactor)
+        follower = CutoverFollower(
+            registry,
+            looks,
+            own,
+            warn=await self._farewells(),
+            rules=self._settings.cutover_rules,
+            clock=self._reactor,
+        )
         await self._run("the watch over delegations", follower)
         return keeper, parents
+
+    async def _farewells(self) -> Warns:
+        """Return what tells owners that their sites will be forgotten."""
+        from watchducks.lookups.farewell import farewell_mail
+        from watchducks.stores.outbox import Outbox
+
+        settings = self._settings
+        outbox = Outbox(settings.node.data_dir / "outbox", await self._pool("mail", ONE_THREAD))
+
+        async def warn(site: Site, forgotten: float) -> None:
+            message = farewell_mail(
+                site,
+                forgotten,
+                settings.nameserver.names,
+                sender=settings.mail.sender,
+                url=f"{settings.console.url}/sites/{quote(site.name, safe='')}",
+                now=self._reactor.seconds(),
+            )
+            await outbox.send(message)
+
+        return warn
 
     async def _start_the_origin_probes(self, feed: SiteFeed) -> Origins:
         from watchducks.health.origins import Origins

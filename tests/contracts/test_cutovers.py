@@ -227,6 +227,24 @@ async def test_an_owner_may_have_it_looked_at_once_in_a_while(url: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_nobody_delegates_is_forgotten_when_it_is_time(url: str) -> None:
+    clock = at(NOW)
+    async with opened(url, clock) as (found, _):
+        site, _ = await found.register(wanted("ducks"))
+        await found.keep_look(site.id, ELSEWHERE, OWN)
+        clock.advance(30 * 86_400)
+        assert not await found.forget(site.id), "he was not told"
+        await found.keep_warned(site.id)
+        clock.advance(7 * 86_400)
+        told: list[int] = []
+        found.on_write(told.append)
+        assert await found.forget(site.id)
+        assert not await found.forget(site.id)
+        assert list((await found.changes_since(0)).removed) == ["ducks.example"]
+        assert told == [await found.revision()]
+
+
+@pytest_twisted.ensureDeferred
 async def test_sites_of_earlier_versions_go_on_and_are_looked_at(url: str) -> None:
     clock = at(NOW)
     async with opened(url, clock) as (found, store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -11,7 +12,15 @@ from twisted.logger import Logger
 
 from watchducks.background import Repeating
 from watchducks.lookups.together import attempt_all
-from watchducks.model.cutover import Look, SiteCutover
+from watchducks.model.cutover import (
+    UNCLAIMED,
+    CutoverRules,
+    Farewell,
+    Look,
+    SiteCutover,
+    farewell,
+    forgotten_at,
+)
 from watchducks.model.sites import Site
 from watchducks.stores.interfaces import StoreUnavailable
 
@@ -38,6 +47,15 @@ class CutoverStore(Protocol):
     async def keep_look(self, site_id: int, look: Look, own: Collection[str]) -> Site | None:
         """Take over what was seen."""
 
+    async def cutover(self, site_id: int) -> SiteCutover | None:
+        """Return how far a site is."""
+
+    async def keep_warned(self, site_id: int) -> None:
+        """Keep that its owner was told that it will be forgotten."""
+
+    async def forget(self, site_id: int) -> bool:
+        """Remove it if it is time; whether it was."""
+
     async def adopt_cutovers(self, limit: int) -> bool:
         """Take in sites of earlier versions; whether there may be more."""
 
@@ -49,6 +67,16 @@ class Looks(Protocol):
         """Return what is seen of a zone. Never raises for what it finds."""
 
 
+class Warns(Protocol):
+    """Tells owners."""
+
+    async def __call__(self, site: Site, forgotten: float) -> None:
+        """Tell the owner of ``site`` when it will be forgotten (POSIX seconds).
+
+        :raises StoreUnavailable: he cannot be told now.
+        """
+
+
 class CutoverFollower:
     """Several hosts may have this part: the registry gives each site to one at a time.
 
@@ -58,8 +86,18 @@ class CutoverFollower:
     _log = Logger()
 
     def __init__(
-        self, store: CutoverStore, looks: Looks, own: Collection[str], *, clock: IReactorTime
+        self,
+        store: CutoverStore,
+        looks: Looks,
+        own: Collection[str],
+        *,
+        warn: Warns,
+        rules: CutoverRules,
+        clock: IReactorTime,
     ) -> None:
+        self._warn = warn
+        self._rules = rules
+        self._clock = clock
         self._store = store
         self._looks = looks
         self._own = own
@@ -109,3 +147,27 @@ class CutoverFollower:
                     before=before.state.value,
                     after=after.state.value,
                 )
+            if after is not None and after.state in UNCLAIMED:
+                await self._part_from(after.id)
+
+    async def _part_from(self, site_id: int) -> None:
+        """Tell the owner of a site that nobody delegates, and forget it later."""
+        found = await self._store.cutover(site_id)
+        if found is None:
+            return
+        now = int(self._clock.seconds())
+        match farewell(found.site, found.progress, self._rules, now):
+            case Farewell.WARN:
+                told = replace(found.progress, warned=now)
+                try:
+                    await self._warn(found.site, forgotten_at(found.site, told))
+                except StoreUnavailable as error:
+                    zone = found.site.zone
+                    self._log.warn("{zone}: no mail: {error}", zone=zone, error=str(error))
+                    return
+                await self._store.keep_warned(site_id)
+            case Farewell.FORGET:
+                if await self._store.forget(site_id):
+                    self._log.info("{zone} is forgotten", zone=found.site.zone)
+            case Farewell.NOTHING:
+                pass

@@ -24,7 +24,7 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, Final
 
 from watchducks.model.changes import Changes
@@ -46,6 +46,8 @@ CONFIRM_SECONDS: Final = 300
 CLICK_SECONDS: Final = 10
 # Who did not change his name servers within four weeks will not, or begins anew.
 FORGET_SECONDS: Final = 28 * 86_400
+# Its owner is told a week before, and has that week whenever he was told.
+NOTICE_SECONDS: Final = 7 * 86_400
 # Foreign name servers that an owner is shown; more tell him no more.
 MAX_SHOWN_SERVERS: Final = 5
 
@@ -97,6 +99,7 @@ class Progress:
     :ivar tries: looks in a row that did not find what they were made for.
     :ivar finding: of the last look.
     :ivar servers: the name servers that it found, a few of them.
+    :ivar warned: when the owner was told that the site will be forgotten.
     """
 
     delegated: int = 0
@@ -109,6 +112,7 @@ class Progress:
     tries: int = 0
     finding: Finding = Finding.NONE
     servers: tuple[str, ...] = ()
+    warned: int = 0
 
     def pack(self) -> bytes:
         """Return the form in which stores keep it."""
@@ -216,7 +220,13 @@ def after_look(
     if state in UNCLAIMED:
         if finding is Finding.DELEGATED:
             return SiteState.DELEGATED, replace(
-                after, delegated=now, certified=0, active=0, tries=0, due=now + WATCH_SECONDS
+                after,
+                delegated=now,
+                certified=0,
+                active=0,
+                tries=0,
+                due=now + WATCH_SECONDS,
+                warned=0,
             )
         tries = min(before.tries + 1, _MAX_TRIES)
         wait = min(FIRST_LOOK_SECONDS << tries, MAX_LOOK_SECONDS)
@@ -284,11 +294,33 @@ def after_click(before: Progress, now: int) -> Progress | None:
     return replace(before, due=now, tries=min(before.tries, LOSSES - 1))
 
 
-def forgotten_at(site: Site, progress: Progress) -> int | None:
-    """Return when a site that stays as it is will be forgotten, POSIX seconds; None: never."""
-    if site.state not in UNCLAIMED:
-        return None
-    return max(site.created, progress.moved) + FORGET_SECONDS
+class Farewell(Enum):
+    """What is due of a site that nobody delegates."""
+
+    NOTHING = 0
+    WARN = 1
+    FORGET = 2
+
+
+def forgotten_at(site: Site, progress: Progress) -> int:
+    """Return when a site will be forgotten if it stays without a delegation, POSIX seconds."""
+    undelegated = max(site.created, progress.moved) + FORGET_SECONDS
+    return max(undelegated, progress.warned + NOTICE_SECONDS) if progress.warned else undelegated
+
+
+def farewell(site: Site, progress: Progress, rules: CutoverRules, now: int) -> Farewell:
+    """Return what is due of a site now.
+
+    Nothing, where no delegation is required; nor while the last look got no answer: when our own
+    network is away for weeks, no site is forgotten for it.
+    """
+    unseen = progress.finding in (Finding.NONE, Finding.UNKNOWN)
+    if not rules.require_delegation or site.state not in UNCLAIMED or unseen:
+        return Farewell.NOTHING
+    left = forgotten_at(site, progress) - now
+    if progress.warned:
+        return Farewell.FORGET if left <= 0 else Farewell.NOTHING
+    return Farewell.WARN if left <= NOTICE_SECONDS else Farewell.NOTHING
 
 
 def challenge(lineage: str, site: Site) -> str:

@@ -13,10 +13,11 @@ from typing import Final
 from sqlalchemy import Connection, Select, delete, func, insert, or_, select, update
 
 from watchducks.model import cutover
-from watchducks.model.cutover import UNCLAIMED, CutoverRules, Look, Progress, SiteCutover
+from watchducks.model.cutover import UNCLAIMED, CutoverRules, Farewell, Look, Progress, SiteCutover
+from watchducks.model.names import name_key
 from watchducks.model.sites import Site, SiteState
 from watchducks.registry.schema import cutovers, registry, removals, sites
-from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock
+from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock, remove
 
 # A look takes half a minute at most. If the host that took it died, another takes it after this.
 LEASE_SECONDS: Final = 120
@@ -151,6 +152,25 @@ def look_soon(connection: Connection, key: str, now: int) -> bool:
         return False
     _keep(connection, found.site.id, after)
     return True
+
+
+def keep_warned(connection: Connection, site_id: int, now: int) -> None:
+    """Keep that a site's owner was told that it will be forgotten."""
+    lock(connection)
+    found = of_site(connection, site_id)
+    if found is not None:
+        _keep(connection, site_id, replace(found.progress, warned=now))
+
+
+def forget(connection: Connection, site_id: int, rules: CutoverRules, now: int) -> int | None:
+    """Remove a site if it is time; returns the revision, or None if it is not."""
+    lock(connection)
+    found = of_site(connection, site_id)
+    if found is None:
+        return None
+    if cutover.farewell(found.site, found.progress, rules, now) is not Farewell.FORGET:
+        return None
+    return remove(connection, name_key(found.site.name))
 
 
 def _keep(connection: Connection, site_id: int, progress: Progress) -> None:

@@ -276,6 +276,21 @@ class Registry:
         now = int(self._clock.seconds())
         return await self._write(lambda connection: cutovers.look_soon(connection, _key(name), now))
 
+    async def keep_warned(self, site_id: int) -> None:
+        """Keep that a site's owner was told that it will be forgotten."""
+        now = int(self._clock.seconds())
+        await self._write(lambda connection: cutovers.keep_warned(connection, site_id, now))
+
+    async def forget(self, site_id: int) -> bool:
+        """Remove a site that nobody delegates, if it is time; whether it was."""
+        now = int(self._clock.seconds())
+        revision = await self._write(
+            lambda connection: cutovers.forget(connection, site_id, self._rules, now)
+        )
+        if revision is not None:
+            self._written(revision)
+        return revision is not None
+
     async def adopt_cutovers(self, limit: int) -> bool:
         """Let sites that an earlier version registered be looked at; whether there may be more."""
         return await self._write(lambda connection: cutovers.adopt(connection, limit))

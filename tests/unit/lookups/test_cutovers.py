@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -14,7 +15,7 @@ from watchducks.lookups.cutovers import (
     INTERVAL_SECONDS,
     CutoverFollower,
 )
-from watchducks.model.cutover import Look, Progress, SiteCutover
+from watchducks.model.cutover import CutoverRules, Finding, Look, Progress, SiteCutover
 from watchducks.model.sites import Site
 from watchducks.stores.interfaces import StoreUnavailable
 
@@ -27,6 +28,9 @@ class FakeStore:
     def __init__(self, *due: SiteCutover) -> None:
         self.due = list(due)
         self.kept: list[tuple[int, Look]] = []
+        self.found: dict[int, SiteCutover] = {}
+        self.warned: list[int] = []
+        self.forgotten: list[int] = []
         self.to_adopt = 0
         self.adoptions = 0
         self.away = False
@@ -44,7 +48,18 @@ class FakeStore:
         self._answer()
         assert own == OWN
         self.kept.append((site_id, look))
-        return None
+        found = self.found.get(site_id)
+        return None if found is None else found.site
+
+    async def cutover(self, site_id: int) -> SiteCutover | None:
+        return self.found[site_id]
+
+    async def keep_warned(self, site_id: int) -> None:
+        self.warned.append(site_id)
+
+    async def forget(self, site_id: int) -> bool:
+        self.forgotten.append(site_id)
+        return True
 
     async def adopt_cutovers(self, limit: int) -> bool:
         self._answer()
@@ -80,7 +95,21 @@ class Following:
         self.clock = Clock()
         self.store = FakeStore(*sites)
         self.looks = FakeLooks()
-        self.follower = CutoverFollower(self.store, self.looks, OWN, clock=self.clock)
+        self.mails: list[tuple[str, float]] = []
+        self.no_mail = False
+        self.follower = CutoverFollower(
+            self.store,
+            self.looks,
+            OWN,
+            warn=self.warn,
+            rules=CutoverRules(require_delegation=True),
+            clock=self.clock,
+        )
+
+    async def warn(self, site: Site, forgotten: float) -> None:
+        if self.no_mail:
+            raise StoreUnavailable("the disk is full")
+        self.mails.append((site.zone, forgotten))
 
     def begin(self) -> None:
         _ = Deferred.fromCoroutine(self.follower.start())
@@ -149,3 +178,31 @@ def test_a_stop_breaks_off() -> None:
     assert following.looks.looking == {}
     assert following.store.kept == []
     assert following.clock.getDelayedCalls() == []
+
+
+def test_who_does_not_delegate_is_told_and_forgotten() -> None:
+    new, old, warned = (due(number) for number in (1, 2, 3))
+    following = Following(new, old, warned)
+    day, created = 86_400, new.site.created
+    following.clock.rightNow = created + 28 * day
+    seen = Progress(finding=Finding.NOBODY)
+    following.store.found = {
+        1: replace(new, progress=replace(seen, moved=created + 9 * day)),
+        2: replace(old, progress=seen),
+        3: replace(warned, progress=replace(seen, warned=created + 21 * day)),
+    }
+    following.begin()
+    following.finish_all()
+    assert following.mails == [("a2.example", created + 35 * day)], "a week from now on"
+    assert (following.store.warned, following.store.forgotten) == ([2], [3])
+
+
+def test_nobody_is_forgotten_who_could_not_be_told() -> None:
+    one = due(1)
+    following = Following(one)
+    following.clock.rightNow = one.site.created + 99 * 86_400
+    following.store.found = {1: replace(one, progress=Progress(finding=Finding.NOBODY))}
+    following.no_mail = True
+    following.begin()
+    following.finish_all()
+    assert (following.store.warned, following.store.forgotten) == ([], [])

@@ -169,12 +169,36 @@ def test_a_click_is_taken_once_in_a_while() -> None:
     assert (after.due, after.tries) == (NOW + 10, 1)
 
 
-def test_a_site_that_nobody_delegates_is_forgotten_after_four_weeks() -> None:
+DAY = 86_400
+
+
+def test_a_site_that_nobody_delegates_is_forgotten_after_four_weeks_and_a_warning() -> None:
     site = replace(example_site("ducks.example"), created=NOW)
-    assert cutover.forgotten_at(site, Progress()) == NOW + 28 * 86_400
-    assert cutover.forgotten_at(replace(site, state=SiteState.DELEGATED), Progress()) is None
-    moved = replace(site, state=SiteState.MOVED)
-    assert cutover.forgotten_at(moved, Progress(moved=NOW + 5)) == NOW + 5 + 28 * 86_400
+    seen = Progress(finding=Finding.ELSEWHERE)
+
+    def due(progress: Progress, days: float, *, state: SiteState = SiteState.REGISTERED) -> str:
+        now = NOW + int(days * DAY)
+        return cutover.farewell(replace(site, state=state), progress, STRICT, now).name
+
+    assert [due(seen, days) for days in (20.9, 21, 99)] == ["NOTHING", "WARN", "WARN"]
+    warned = replace(seen, warned=NOW + 21 * DAY)
+    assert [due(warned, days) for days in (27.9, 28)] == ["NOTHING", "FORGET"]
+    # Who was told late has his week all the same.
+    late = replace(seen, warned=NOW + 40 * DAY)
+    assert [due(late, days) for days in (46.9, 47)] == ["NOTHING", "FORGET"]
+    # One that has moved has its four weeks from then on.
+    moved = replace(seen, moved=NOW + 100 * DAY)
+    found = [due(moved, days, state=SiteState.MOVED) for days in (120.9, 121)]
+    assert found == ["NOTHING", "WARN"]
+    # Only what was seen counts, and only of sites that have no delegation.
+    for unseen in (Finding.NONE, Finding.UNKNOWN):
+        assert due(replace(warned, finding=unseen), 99) == "NOTHING"
+    assert due(warned, 99, state=SiteState.DELEGATED) == "NOTHING"
+    assert cutover.farewell(site, warned, OPEN, NOW + 99 * DAY).name == "NOTHING"
+
+
+def test_a_delegation_takes_the_warning_back() -> None:
+    assert look(SiteState.REGISTERED, Progress(warned=5), OURS)[1].warned == 0
 
 
 def test_a_challenge_is_of_one_registration_of_one_registry() -> None:
