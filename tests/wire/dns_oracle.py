@@ -170,11 +170,14 @@ def zone_file(
         for owner in (apex, *inner)
         for server in servers
     ]
-    lines += [(host + apex, TTL, types.A, PROXY4.packed) for host in (b"", b"\x03www")]
+    proxied = (b"", b"\x03www")
+    lines += [(host + apex, TTL, types.A, PROXY4.packed) for host in proxied]
     lines += [
         (owner + apex, ttl, type_, rdata)
         for owner, type_, ttl, rdata in contents.records
         if not _in_vain(owner + apex, type_, inner)
+        # Its addresses would lead past the proxies; so ours must not care about it either.
+        and not (type_ == HTTPS and owner in proxied)
     ]
     return "".join(
         f"{dotted(owner)} {ttl} IN TYPE{type_} \\# {len(rdata)} {rdata.hex()}\n"
