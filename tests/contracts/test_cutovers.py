@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from tests.contracts.stores_under_test import thread_pool, zone_keys
 from tests.servers.mariadb import MariaDB
 from watchducks.model.cutover import CutoverRules, Finding, Look
 from watchducks.model.origins import parse_origin
+from watchducks.model.signing import apex_name
 from watchducks.model.sites import Registration, SiteState
 from watchducks.registry.migrations import migrate
+from watchducks.registry.registration import SiteChanges
 from watchducks.registry.registry import Conflict, Registry
 from watchducks.registry.schema import cutovers, sites
 from watchducks.stores.sql import SqlStore
@@ -267,3 +270,16 @@ async def test_sites_of_earlier_versions_go_on_and_are_looked_at(url: str) -> No
         assert not await found.adopt_cutovers(2)
         clock.advance(60)
         assert len(await found.take_due_cutovers(9)) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_a_ds_of_our_own_keys_lets_a_site_become_active(url: str) -> None:
+    async with opened(url, at(NOW)) as (found, _):
+        await found.register(wanted("ducks"))
+        site = await found.update("ducks", SiteChanges(dnssec=True))
+        (own,) = site.signing.own_ds(apex_name(site.zone))
+        await found.keep_look(site.id, replace(OURS, ds=(f"1 13 2 {'ab' * 32}",)), OWN)
+        await found.saw_request(site.id)
+        assert await zones(found) == {"ducks.example": ("ducks", SiteState.DELEGATED)}
+        await found.keep_look(site.id, replace(OURS, ds=(own,)), OWN)
+        assert await zones(found) == {"ducks.example": ("ducks", SiteState.ACTIVE)}

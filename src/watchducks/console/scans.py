@@ -134,9 +134,7 @@ class ScanReports:
 
 
 def _hindrance(site: Site, kept: KeptScan, now: float) -> Note | None:
-    # Any key of ours: while keys are changed, or after switching off, the parent may have either's.
-    apex = apex_name(site.zone)
-    own = [str(key.ds(apex)) for key in site.signing.at(now).keys]
+    own = site.signing.at(now).own_ds(apex_name(site.zone))
     return hindrance(site.zone, kept.scan.ds, own)
 
 

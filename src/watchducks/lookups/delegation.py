@@ -85,7 +85,7 @@ class Delegations:
         # Once only our own servers are left, nobody but us could answer, and we are no witness.
         if proof is not None and not self._own.issuperset(delegation.names):
             proven = await self._is_proven(apex, delegation.names, proof)
-        return Look(delegation.names, proven=proven)
+        return Look(delegation.names, proven=proven, ds=delegation.ds)
 
     async def _is_proven(self, apex: Name, names: Collection[str], proof: str) -> bool:
         """Ask those servers that the parent names now: others may have been somebody else's."""

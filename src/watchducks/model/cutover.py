@@ -14,8 +14,9 @@ active                servers is ours
 moved                 as from registered                                              delegated
 ====================  ==============================================================  ==========
 
-A look that gets no answer changes nothing but the time of the next one. Failover is no state that
-is kept: it is what every site is in while no proxy is healthy.
+While the parent has a DS record of keys that are not ours, a request makes no site active: whoever
+validates gets no answer. A look that gets no answer changes nothing but the time of the next one.
+Failover is no state that is kept: it is what every site is in while no proxy is healthy.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from enum import Enum, StrEnum
 from typing import Any, Final
 
 from watchducks.model.changes import Changes
-from watchducks.model.scans import Note
+from watchducks.model.scans import Note, is_foreign
 from watchducks.model.sites import Site, SiteState
 
 # The first look: a registrar that is quick, with an owner who is, takes about a minute.
@@ -38,6 +39,8 @@ FIRST_LOOK_SECONDS: Final = 60
 MAX_LOOK_SECONDS: Final = 4 * 3600
 # Whether a delegated zone still is: four times a day, 100,000 sites make five looks a second.
 WATCH_SECONDS: Final = 6 * 3600
+# Whether a DS record that keeps visitors away is gone: it is remembered for hours in any case.
+SIGNED_SECONDS: Final = 3600
 # One of the parent's servers may be behind, and an answer may be forged: so a loss is believed when
 # it was seen this often, with this much time between.
 LOSSES: Final = 2
@@ -72,6 +75,7 @@ class Finding(StrEnum):
     PARTLY = "partly"
     NOBODY = "nobody"
     UNPROVEN = "unproven"
+    SIGNED = "signed"  # delegated, below a DS record of somebody else's keys
     UNKNOWN = "unknown"
 
 
@@ -82,10 +86,12 @@ class Look:
     :ivar servers: its name servers as its parent names them, in lower case without the final dot;
         None: the parent could not be asked.
     :ivar proven: the zone held this registration's challenge.
+    :ivar ds: the DS records at its parent, as zone files write their data.
     """
 
     servers: tuple[str, ...] | None
     proven: bool = False
+    ds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Progress:
     :ivar proven: when its registration showed that it is the owner's.
     :ivar looked: when it was last looked.
     :ivar due: when to look next.
+    :ivar requested: when a request was seen that did not make it active; 0: none.
     :ivar tries: looks in a row that did not find what they were made for.
     :ivar finding: of the last look.
     :ivar servers: the name servers that it found, a few of them.
@@ -108,6 +115,7 @@ class Progress:
     moved: int = 0
     proven: int = 0
     looked: int = 0
+    requested: int = 0
     due: int = 0
     tries: int = 0
     finding: Finding = Finding.NONE
@@ -200,23 +208,27 @@ def after_look(
     rivals: bool,
     rules: CutoverRules,
     now: int,
+    own_ds: Collection[str] = (),
 ) -> tuple[SiteState, Progress]:
     """Return state and progress after a look.
 
     :param own: the names of our name servers, as in :attr:`Look.servers`.
     :param rivals: others have registered the same zone.
+    :param own_ds: the DS of our keys of the zone, as in :attr:`Look.ds`.
     """
     proven = before.proven or (now if look.proven else 0)
     finding = _finding(look, own)
     if finding is Finding.DELEGATED and rivals and not proven:
         finding = Finding.UNPROVEN
+    signed = finding is Finding.DELEGATED and is_foreign(look.ds, own_ds)
     after = replace(
         before,
         proven=proven,
         looked=now,
-        finding=finding,
+        finding=Finding.SIGNED if signed else finding,
         servers=before.servers if look.servers is None else look.servers[:MAX_SHOWN_SERVERS],
     )
+    watched = now + (SIGNED_SECONDS if signed else WATCH_SECONDS)
     if state in UNCLAIMED:
         if finding is Finding.DELEGATED:
             return SiteState.DELEGATED, replace(
@@ -224,8 +236,9 @@ def after_look(
                 delegated=now,
                 certified=0,
                 active=0,
+                requested=0,
                 tries=0,
-                due=now + WATCH_SECONDS,
+                due=watched,
                 warned=0,
             )
         tries = min(before.tries + 1, _MAX_TRIES)
@@ -243,9 +256,10 @@ def after_look(
         after = replace(after, delegated=now)
     # Not to know is neither a loss nor the end of one that was seen once.
     tries = before.tries if finding is Finding.UNKNOWN else 0
-    return state, replace(
-        after, tries=tries, due=now + (CONFIRM_SECONDS if tries else WATCH_SECONDS)
-    )
+    after = replace(after, tries=tries, due=now + CONFIRM_SECONDS if tries else watched)
+    if after.requested and after.finding is Finding.DELEGATED:
+        return after_request(state, after, rules, now)
+    return state, after
 
 
 def _finding(look: Look, own: Collection[str]) -> Finding:
@@ -279,7 +293,10 @@ def after_request(
         (state is SiteState.DELEGATED and not rules.acme)
         or (state is SiteState.REGISTERED and not (rules.require_delegation or rules.acme))
     ):
-        return SiteState.ACTIVE, replace(before, active=now)
+        if before.finding is Finding.SIGNED:
+            # Reported once only, so it is remembered until the DS record is gone.
+            return state, replace(before, requested=now)
+        return SiteState.ACTIVE, replace(before, active=now, requested=0)
     return state, before
 
 
@@ -406,6 +423,12 @@ _FINDINGS: Final = {
         "nobody",
         "The domain has no name servers at all. Is it registered, and entered without a mistake?",
     ),
+    Finding.SIGNED: Note(
+        "ds-present",
+        "The domain has our name servers, but a DS record of its former provider's keys: whoever"
+        " checks signatures (DNSSEC) gets no answer. Have the DS record removed where you bought"
+        " the domain; once its TTL has passed, usually after a day, everybody reaches it.",
+    ),
     Finding.UNKNOWN: Note(
         "unknown",
         "The registry of the domain could not be asked. We try again; you need not do anything.",
@@ -414,6 +437,8 @@ _FINDINGS: Final = {
 
 
 def _note(name: SiteState, site: Site, progress: Progress, proof: str) -> Note:
+    if progress.finding is Finding.SIGNED:
+        return _FINDINGS[Finding.SIGNED]
     if name is SiteState.CERTIFIED:
         return _CERTIFICATE
     if name is SiteState.ACTIVE:

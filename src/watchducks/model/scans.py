@@ -123,14 +123,20 @@ class KeptScan:
     offers: tuple[Record, ...] = ()
 
 
+def is_foreign(ds: Iterable[str], own: Iterable[str]) -> bool:
+    """Return whether a parent's DS records are of other keys than our ``own`` alone, so that
+    whoever validates refuses our answers."""
+    theirs = {" ".join(text.split()).casefold() for text in ds}
+    return bool(theirs) and not theirs & {text.casefold() for text in own}
+
+
 def hindrance(zone: str, ds: Iterable[str], own: Iterable[str]) -> Note | None:
     """Return why the name servers of ``zone`` must not be changed yet, or None if they may.
 
     :param ds: the DS records at the parent, as zone files write their data.
     :param own: the DS records of our own keys, likewise.
     """
-    theirs = {" ".join(text.split()).casefold() for text in ds}
-    if not theirs or theirs & {text.casefold() for text in own}:
+    if not is_foreign(ds, own):
         return None
     return Note(
         "ds-present",

@@ -182,6 +182,11 @@ class Signing:
         """Return the DS set that the parent should have now; empty: none."""
         return (self.data_key.ds(apex),) if self.phase in _DS_WANTED else ()
 
+    def own_ds(self, apex: bytes) -> tuple[str, ...]:
+        """Return the DS of every key of ours: while keys are changed, or while signing ends, the
+        parent may have any of them."""
+        return tuple(str(key.ds(apex)) for key in self.keys)
+
     @property
     def waits_for_parent(self) -> bool:
         """Whether the next phase comes when the parent has :meth:`wanted_ds`."""

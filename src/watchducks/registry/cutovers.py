@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, or_, select, up
 from watchducks.model import cutover
 from watchducks.model.cutover import UNCLAIMED, CutoverRules, Farewell, Look, Progress, SiteCutover
 from watchducks.model.names import name_key
+from watchducks.model.signing import apex_name
 from watchducks.model.sites import Site, SiteState
 from watchducks.registry.schema import cutovers, registry, removals, sites
 from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock, remove
@@ -92,6 +93,7 @@ def keep_look(
         rivals=found.rivals > 0,
         rules=rules,
         now=now,
+        own_ds=site.signing.at(now).own_ds(apex_name(site.zone)),
     )
     gets_zone = site.contender and _gives_way(connection, site.zone, proven=progress.proven > 0)
     if site.contender and not gets_zone:
@@ -132,9 +134,10 @@ def step(
     if found is None or found.site.contender:
         return None
     state, progress = rule(found.site.state, found.progress)
+    if progress != found.progress:
+        _keep(connection, site_id, progress)
     if state is found.site.state:
         return found.site, False
-    _keep(connection, site_id, progress)
     advance(connection, revision)
     connection.execute(
         update(sites).where(sites.c.id == site_id).values(state=state.value, revision=revision)

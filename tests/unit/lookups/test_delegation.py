@@ -34,13 +34,14 @@ class FakeDirectory:
         self.names: tuple[str, ...] | None = names
         self.zone = Zone(dns.name.from_text(ZONE), (OLD, SECOND, STRANGER, OURS))
         self.hang = False
+        self.ds: tuple[str, ...] = ()
 
     async def delegation(self, zone: Name) -> Delegation:
         if self.hang:
             await Deferred()
         if self.names is None:
             raise LookupFailed("silence")
-        return Delegation(zone.parent(), self.names, ())
+        return Delegation(zone.parent(), self.names, self.ds)
 
     async def zone_of(self, domain: Name) -> Zone:
         assert domain == dns.name.from_text(ZONE)
@@ -62,7 +63,9 @@ def seen(
 def test_the_parents_word_counts() -> None:
     assert seen(FakeDirectory(OWN)) == Look((OWN,))
     assert seen(FakeDirectory()) == Look(())
-    directory = FakeDirectory()
+    directory = FakeDirectory(OWN)
+    directory.ds = ("1 13 2 AB",)
+    assert seen(directory) == Look((OWN,), ds=("1 13 2 AB",))
     directory.names = None
     assert seen(directory) == Look(None)
 

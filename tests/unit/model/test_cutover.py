@@ -16,6 +16,7 @@ from watchducks.model.cutover import (
     CONFIRM_SECONDS,
     FIRST_LOOK_SECONDS,
     MAX_LOOK_SECONDS,
+    SIGNED_SECONDS,
     UNCLAIMED,
     WATCH_SECONDS,
     CutoverRules,
@@ -91,6 +92,32 @@ def test_of_several_registrants_only_the_one_who_shows_his_gets_the_zone() -> No
     assert (state, progress.proven) == (SiteState.REGISTERED, NOW + 1)
     state, progress = look(state, progress, OURS, NOW + 2, rivals=True)
     assert state is SiteState.DELEGATED
+
+
+def test_a_ds_of_other_keys_keeps_a_site_from_becoming_active() -> None:
+    ds = f"12345 13 2 {'ab' * 32}"
+    theirs = replace(OURS, ds=(ds,))
+    state, progress = look(SiteState.REGISTERED, cutover.begun(NOW), theirs)
+    # Who does not validate is served all the same.
+    assert (state, progress.finding) == (SiteState.DELEGATED, Finding.SIGNED)
+    assert progress.due == NOW + SIGNED_SECONDS
+    after = cutover.after_request(state, progress, STRICT, NOW + 1)
+    assert after == (state, replace(progress, requested=NOW + 1))
+    step = cutover.steps(
+        replace(example_site("ducks.example"), state=state), progress, STRICT, "proof"
+    )[-1]
+    assert step.note is not None
+    assert step.note.code == "ds-present"
+    _, gone = look(state, progress, OURS, NOW + 1)
+    assert gone.finding is Finding.DELEGATED
+    assert cutover.after_request(state, gone, STRICT, NOW + 2)[0] is SiteState.ACTIVE
+    # A proxy reports the first request once.
+    active, seen = look(*after, OURS, NOW + 3)
+    assert (active, seen.active, seen.requested) == (SiteState.ACTIVE, NOW + 3, 0)
+    _, ours = cutover.after_look(
+        state, progress, theirs, own=OWN, rivals=False, rules=STRICT, now=NOW, own_ds=[ds.upper()]
+    )
+    assert ours.finding is Finding.DELEGATED
 
 
 def test_a_loss_is_believed_when_it_was_seen_twice() -> None:
