@@ -121,6 +121,11 @@ class World:
                     shown = dns.message.from_wire(response).options[0]
                     query.use_edns(options=[shown])
                 yield query.to_wire()
+        # Who asks for nothing but a cookie (RFC 7873 section 5.4).
+        for shown in (b"8 octets", b"8 octets" + bytes(16)):
+            alone = dns.message.Message()
+            alone.use_edns(options=[dns.edns.GenericOption(dns.edns.OptionType.COOKIE, shown)])
+            yield alone.to_wire()
 
 
 @dataclass
@@ -218,7 +223,10 @@ def _judge(
         return f"a response of {len(response)} octets to {len(packet)}"
     message = dns.message.from_wire(response, ignore_trailing=False)
     if response[2] & 0x78 == 0 and int(message.rcode()) == 0 and not message.question:
-        return "an answer without its question"
+        # Nothing but a cookie may have been asked for, and nothing but one is given.
+        asked = packet[4:6] != b"\0\0" or not shown or message.answer or message.authority
+        if asked:
+            return "an answer without its question"
     rcode = int(message.rcode())
     outcome.rcodes[rcode] = outcome.rcodes.get(rcode, 0) + 1
     outcome.with_records += bool(message.answer)

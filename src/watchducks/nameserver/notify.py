@@ -139,8 +139,10 @@ class Notifier(DatagramProtocol):
 
     def all_changed(self) -> None:
         """Tell of every zone: a verdict changed, and with it what proxied names lead to."""
-        for apex in self._zones():
-            self._changed(apex)
+        if self._started:
+            apexes = dict.fromkeys(self._zones())
+            for line in self._order:
+                line.waiting.update(apexes)
 
     def _changed(self, apex: bytes) -> None:
         if self._started:
