@@ -74,6 +74,14 @@ def test_a_proxied_host_keeps_its_other_records() -> None:
     assert [change.type for change in found.expected] == ["A"]
 
 
+def test_an_https_record_of_a_proxied_host_is_expected_to_go() -> None:
+    hosts = ("www", "shop")
+    old = tuple(record(host, 60, "HTTPS", "1 . ipv4hint=192.0.2.1") for host in hosts)
+    found = compare(old, ZoneContents(("www",)), (), ttl=30)
+    assert [change.name for change in found.expected] == ["www"]
+    assert [change.name for change in found.removed] == ["shop"]
+
+
 def test_while_there_is_no_proxy_nothing_is_expected_to_stay() -> None:
     old = (record(APEX, 60, "A", "192.0.2.1"),)
     found = compare(old, ZoneContents((APEX,)), (), ttl=30)
