@@ -16,9 +16,10 @@ from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tests.servers.ports import free_port
 from tests.servers.waiting import eventually
@@ -198,6 +199,7 @@ async def test_a_stopped_process_is_out_and_comes_back() -> None:
         process.wait(5)
 
 
+@implementer(IOpenSSLContextFactory)
 class DefaultCertificate:
     """What our proxy shows to a visitor who names no host."""
 
