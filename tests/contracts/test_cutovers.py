@@ -152,6 +152,7 @@ async def test_a_registration_without_proof_does_not_stand_in_the_owners_way(url
         before = await found.cutover(owner.id)
         assert before is not None
         assert (before.rivals, before.progress.finding) == (2, Finding.UNPROVEN)
+        assert not before.taken
         # He shows that the zone is his while it is elsewhere, and then changes the name servers.
         await found.keep_look(owner.id, Look(ELSEWHERE.servers, proven=True), OWN)
         assert await zones(found) == {"ducks.example": ("owner", SiteState.REGISTERED)}
@@ -162,6 +163,9 @@ async def test_a_registration_without_proof_does_not_stand_in_the_owners_way(url
         served = await found.site_for_host("ducks.example")
         assert served is not None
         assert served.id == owner.id
+        after = await found.cutover(third.id)
+        assert after is not None
+        assert after.taken
         with pytest.raises(Conflict):
             await found.register(wanted("late"))
         # Whoever leaves without having held the zone takes it from nobody.

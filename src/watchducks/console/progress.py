@@ -64,7 +64,7 @@ def progress_document(
                 "time": None if step.time is None else rfc3339(step.time),
                 "reason": _reason(step.note, language),
             }
-            for step in steps(found.site, found.progress, rules, found.proof)
+            for step in steps(found, rules)
         ],
         "moved": rfc3339(progress.moved) if progress.moved else None,
         "looked": rfc3339(progress.looked) if progress.looked else None,
@@ -74,7 +74,7 @@ def progress_document(
 
 def shown_way(found: SiteCutover, rules: CutoverRules, language: Language) -> Way:
     """Return a site's way for the pages."""
-    way = steps(found.site, found.progress, rules, found.proof)
+    way = steps(found, rules)
     return Way(
         [
             ShownStep(

@@ -150,12 +150,14 @@ class SiteCutover:
 
     :ivar proof: its :func:`challenge`.
     :ivar rivals: how many others have registered the same zone.
+    :ivar taken: one of them has shown that it is his.
     """
 
     site: Site
     progress: Progress
     proof: str
     rivals: int
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,12 +378,11 @@ class Step:
     note: Note | None = None
 
 
-def steps(site: Site, progress: Progress, rules: CutoverRules, proof: str) -> list[Step]:
+def steps(found: SiteCutover, rules: CutoverRules) -> list[Step]:
     """Return the way of a site, in its order; without ACME a certificate is no step of it, unless
     there is one, nor is a delegation of a site that became active without one.
-
-    :param proof: its :func:`challenge`.
     """
+    site, progress = found.site, found.progress
     times = {
         SiteState.DELEGATED: progress.delegated,
         SiteState.CERTIFIED: progress.certified,
@@ -398,20 +399,25 @@ def steps(site: Site, progress: Progress, rules: CutoverRules, proof: str) -> li
         reached = way.index(site.state)
     else:
         reached = 0
-    found = [Step(SiteState.REGISTERED, StepState.DONE, site.created)]
+    way_there = [Step(SiteState.REGISTERED, StepState.DONE, site.created)]
     for place, name in enumerate(way):
         if place <= reached:
-            found.append(Step(name, StepState.DONE, times[name] or None))
+            way_there.append(Step(name, StepState.DONE, times[name] or None))
         elif place == reached + 1:
-            found.append(Step(name, StepState.NOW, None, _note(name, site, progress, proof)))
+            way_there.append(Step(name, StepState.NOW, None, _note(name, found)))
         else:
-            found.append(Step(name, StepState.LATER))
-    return found
+            way_there.append(Step(name, StepState.LATER))
+    return way_there
 
 
 _CERTIFICATE: Final = Note(
     "certificate",
     "The certificate is being obtained; until then visitors go straight to your server.",
+)
+_TAKEN: Final = Note(
+    "taken",
+    "Another registration of this domain has our name servers. If it is not yours, but the domain"
+    " is, have the domain's name servers changed to others first; then its registration ends.",
 )
 _REQUEST: Final = Note("request", "Everything is ready. The first visitor completes it.")
 _FINDINGS: Final = {
@@ -436,7 +442,10 @@ _FINDINGS: Final = {
 }
 
 
-def _note(name: SiteState, site: Site, progress: Progress, proof: str) -> Note:
+def _note(name: SiteState, found: SiteCutover) -> Note:
+    site, progress = found.site, found.progress
+    if found.taken:
+        return _TAKEN
     if progress.finding is Finding.SIGNED:
         return _FINDINGS[Finding.SIGNED]
     if name is SiteState.CERTIFIED:
@@ -450,7 +459,7 @@ def _note(name: SiteState, site: Site, progress: Progress, proof: str) -> Note:
             "Somebody else has registered this domain, too. Show that it is yours: before you"
             " change the name servers, add the TXT record {host} with the value {value} where the"
             " domain's DNS is now.",
-            {"host": f"{CHALLENGE_LABEL}.{site.zone}", "value": proof},
+            {"host": f"{CHALLENGE_LABEL}.{site.zone}", "value": found.proof},
         )
     if progress.finding is Finding.ELSEWHERE:
         return Note(

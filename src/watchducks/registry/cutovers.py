@@ -64,7 +64,8 @@ def of_site(connection: Connection, site_id: int) -> SiteCutover | None:
             )
         )
     ).scalar_one()
-    return SiteCutover(site, progress, cutover.challenge(lineage, site), rivals)
+    taken = site.contender and _holder(connection, site.zone) not in {None, *UNCLAIMED}
+    return SiteCutover(site, progress, cutover.challenge(lineage, site), rivals, taken)
 
 
 def keep_look(
@@ -119,8 +120,14 @@ def keep_look(
 
 
 def _gives_way(connection: Connection, zone: str, *, proven: bool) -> bool:
-    holder = connection.execute(select(sites.c.state).where(sites.c.zone == zone)).scalar()
-    return holder is None or (proven and SiteState(holder) in UNCLAIMED)
+    holder = _holder(connection, zone)
+    return holder is None or (proven and holder in UNCLAIMED)
+
+
+def _holder(connection: Connection, zone: str) -> SiteState | None:
+    """Return the state of the site that holds a zone."""
+    state = connection.execute(select(sites.c.state).where(sites.c.zone == zone)).scalar()
+    return None if state is None else SiteState(state)
 
 
 def step(

@@ -23,6 +23,7 @@ from watchducks.model.cutover import (
     Finding,
     Look,
     Progress,
+    SiteCutover,
     StepState,
 )
 from watchducks.model.sites import SiteState
@@ -241,7 +242,7 @@ def shown(state: SiteState, progress: Progress, rules: CutoverRules) -> list[tup
     site = replace(example_site("ducks.example"), state=state)
     return [
         (step.name, step.state, "" if step.note is None else step.note.code)
-        for step in cutover.steps(site, progress, rules, "proof")
+        for step in cutover.steps(SiteCutover(site, progress, "proof", 0), rules)
     ]
 
 
@@ -277,9 +278,13 @@ def test_the_owner_sees_each_step_and_what_the_next_one_waits_for() -> None:
 def test_notes_name_what_was_found() -> None:
     site = example_site("ducks.example")
     progress = Progress(finding=Finding.UNPROVEN)
-    note = cutover.steps(site, progress, STRICT, "watchducks=1")[1].note
+    found = SiteCutover(site, progress, "watchducks=1", 1)
+    note = cutover.steps(found, STRICT)[1].note
     assert "_watchducks-challenge.ducks.example" in str(note)
     assert "watchducks=1" in str(note)
+    taken = cutover.steps(replace(found, taken=True), STRICT)[1].note
+    assert taken is not None
+    assert taken.code == "taken"
 
 
 LOOKS = st.sampled_from([OURS, ELSEWHERE, NOBODY, MIXED, SILENT, replace(SILENT, proven=True)])
