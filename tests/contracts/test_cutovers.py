@@ -200,6 +200,11 @@ async def test_what_is_nobodys_takes_no_host_from_a_zone_that_is_somebodys(url: 
         await found.register(wanted("deeper", "a.www.ducks.example.com"))
         owner, _ = await found.register(wanted("owner", "ducks.example.com"))
         assert not owner.contender
+        # One of them was somebody's once, and is carried for those who remember.
+        squatter = await found.site("squatter")
+        assert squatter is not None
+        for look in (OURS, ELSEWHERE, ELSEWHERE):
+            await found.keep_look(squatter.id, look, OWN)
         await found.keep_look(owner.id, OURS, OWN)
         served = await found.site_for_host("www.ducks.example.com")
         assert served is not None

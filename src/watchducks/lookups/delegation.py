@@ -81,14 +81,12 @@ class Delegations:
     async def _look(self, zone: str, proof: str | None) -> Look:
         apex = dns.name.from_text(zone)
         delegation = await self._directory.delegation(apex)
-        proven = False
-        # Once only our own servers are left, nobody but us could answer, and we are no witness.
-        if proof is not None and not self._own.issuperset(delegation.names):
-            proven = await self._is_proven(apex, delegation.names, proof)
+        proven = proof is not None and await self._is_proven(apex, delegation.names, proof)
         return Look(delegation.names, proven=proven, ds=delegation.ds)
 
     async def _is_proven(self, apex: Name, names: Collection[str], proof: str) -> bool:
-        """Ask those servers that the parent names now: others may have been somebody else's."""
+        """Ask those servers that the parent names now: others may have been somebody else's. Our
+        own are no witnesses."""
         try:
             found = await self._directory.zone_of(apex)
         except LookupFailed:
