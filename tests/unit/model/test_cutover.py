@@ -104,9 +104,8 @@ def test_a_ds_of_other_keys_keeps_a_site_from_becoming_active() -> None:
     assert progress.due == NOW + SIGNED_SECONDS
     after = cutover.after_request(state, progress, STRICT, NOW + 1)
     assert after == (state, replace(progress, requested=NOW + 1))
-    step = cutover.steps(
-        replace(example_site("ducks.example"), state=state), progress, STRICT, "proof"
-    )[-1]
+    site = replace(example_site("ducks.example"), state=state)
+    step = cutover.steps(SiteCutover(site, progress, "proof", 0), STRICT)[-1]
     assert step.note is not None
     assert step.note.code == "ds-present"
     _, gone = look(state, progress, OURS, NOW + 1)
