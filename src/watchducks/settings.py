@@ -183,11 +183,13 @@ class MailSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecuritySettings:
     """:ivar key_file: "" stands for one in the data directory; see :attr:`Settings.key_file`.
-    :ivar require_delegation: a site is served when its domain was seen to be delegated to us.
+    :ivar require_delegation: a site is served when its domain was seen to be delegated to us. If it
+        is not given: yes, but for a closed network (``allow_private_origins``) that names no
+        resolvers, where there is nobody to ask who delegates what; :func:`parse` fills it in.
     """
 
     allow_private_origins: bool = _key(accept.flag, default=False)
-    require_delegation: bool = _key(accept.flag, default=True)
+    require_delegation: bool | None = _key(accept.flag, default=None)
     key_file: Path | None = _key(accept.path_or_default, default=None)
 
 
@@ -208,7 +210,7 @@ class Settings:
     def cutover_rules(self) -> CutoverRules:
         """What a site's state means here."""
         return CutoverRules(
-            require_delegation=self.security.require_delegation,
+            require_delegation=bool(self.security.require_delegation),
             acme=bool(self.certificates.directory),
         )
 
@@ -325,8 +327,13 @@ def parse(document: Mapping[str, object]) -> Settings:
         raise SettingsError(problems)
     registry = settings.registry.url or f"sqlite://{node.data_dir}/registry.sqlite"
     logs = settings.logs.url or f"chdb://{node.data_dir}/logs"
+    security = settings.security
+    required = security.require_delegation
+    if required is None:
+        required = not security.allow_private_origins or bool(node.resolvers)
     return dataclasses.replace(
         settings,
+        security=dataclasses.replace(security, require_delegation=required),
         registry=RegistrySettings(url=_absolute_sqlite(registry)),
         logs=dataclasses.replace(settings.logs, url=logs),
     )

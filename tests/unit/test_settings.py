@@ -222,3 +222,22 @@ def test_any_document_gives_settings_or_lines_that_name_a_key(document: dict[str
     for line in problems:
         named = line.split(" ")[0].split(".")[0].rstrip(":")
         assert named in {*document, *_sections}
+
+
+@pytest.mark.parametrize(
+    ("security", "resolvers", "required"),
+    [
+        ({}, [], True),
+        ({"allow_private_origins": True}, [], False),
+        ({"allow_private_origins": True}, ["127.0.0.1:5353"], True),
+        ({"allow_private_origins": True, "require_delegation": True}, [], True),
+        ({"require_delegation": False}, ["127.0.0.1:5353"], False),
+    ],
+)
+def test_delegation_is_required_unless_there_is_nobody_to_ask(
+    security: dict[str, bool], resolvers: list[str], required: bool
+) -> None:
+    document = settings.embedded(Path("var"))
+    document["security"] = security
+    document["node"]["resolvers"] = resolvers
+    assert settings.parse(document).cutover_rules.require_delegation is required
