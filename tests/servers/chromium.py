@@ -28,7 +28,7 @@ FLAGS = (
 )
 
 
-def start_chromium(directory: Path) -> Chrome:
+def start_chromium(directory: Path, *more_flags: str) -> Chrome:
     """Start a headless browser with an empty profile in ``directory``; the caller quits it.
 
     Every call of the driver blocks the thread: a server in this very process cannot answer the
@@ -37,7 +37,7 @@ def start_chromium(directory: Path) -> Chrome:
     directory.mkdir(parents=True, exist_ok=True)
     options = ChromeOptions()
     options.binary_location = find_program("chromium")
-    for flag in FLAGS:
+    for flag in (*FLAGS, *more_flags):
         options.add_argument(flag)
     options.add_argument(f"--user-data-dir={directory}")
     service = Service(
