@@ -186,7 +186,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 async def _token(reactor: Any, settings: Settings) -> int:
-    from watchducks.appliance import open_registry  # noqa: PLC0415 -- only this command needs it
+    from watchducks.appliance.sites import open_registry  # noqa: PLC0415 -- only this command needs it
 
     async with open_registry(settings, reactor) as registry:
         say(await registry.create_admin_token())

@@ -23,7 +23,8 @@ from watchducks.reactor import install_if_none
 from watchducks.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from watchducks.appliance import Appliance, Reactor
+    from watchducks.appliance import Appliance
+    from watchducks.appliance.house import Reactor
 
 
 class Options(usage.Options):

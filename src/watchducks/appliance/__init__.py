@@ -1,0 +1,94 @@
+"""The composition root: settings in, parts out, started and stopped in order.
+
+The only package that knows every part; a module for each role puts its parts together. They are
+imported when the role is wanted, so that a host that only carries traffic loads no web framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from watchducks import garbage
+from watchducks.appliance.house import House, Reactor
+from watchducks.appliance.sites import start_the_registry
+from watchducks.background import StartupError
+from watchducks.settings import Settings
+from watchducks.stores.cache import open_cache
+
+if TYPE_CHECKING:
+    from watchducks.analytics.schema import Schema
+    from watchducks.stores.interfaces import LogStore
+
+
+class Appliance:
+    """Every part that ``settings.node.roles`` asks for."""
+
+    def __init__(self, settings: Settings, reactor: Reactor) -> None:
+        self._log = Logger()
+        self._settings = settings
+        self._house = House(settings, reactor)
+        self._house.check("started", lambda: False)
+
+    async def start(self) -> None:
+        """Start the parts, each when those it relies on run.
+
+        :raises StartupError: one of them cannot; :meth:`stop` ends the others.
+        """
+        settings, roles = self._settings, self._settings.node.roles
+        self._log.info(
+            "starting {name} as {roles}", name=settings.node.name, roles=", ".join(roles)
+        )
+        try:
+            settings.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        except OSError as error:
+            raise StartupError(
+                f"node.data_dir = {settings.node.data_dir}: {error.strerror}"
+            ) from error
+        await self._start_the_roles()
+        garbage.settle()
+        self._house.check("started", lambda: True)
+        self._log.info("ready")
+
+    async def _start_the_roles(self) -> None:
+        house, settings, roles = self._house, self._settings, self._settings.node.roles
+        cache = open_cache(settings.cache.url, reactor=house.reactor)
+        await house.run("the cache", cache)
+        registry, feed = await start_the_registry(house, cache)
+        logs: tuple[Schema, LogStore] | None = None
+        if "proxy" in roles or "console" in roles:
+            from watchducks.appliance.logs import start_the_log_store
+
+            logs = schema, log_store = await start_the_log_store(house)
+            if "proxy" in roles:
+                from watchducks.appliance.journal import start_the_journal
+                from watchducks.appliance.traffic import start_the_proxy
+
+                rows = await start_the_journal(house, log_store, schema)
+                await start_the_proxy(house, rows, registry, feed, cache)
+            if "console" in roles:
+                from watchducks.appliance.owners import start_for_owners
+
+                await start_for_owners(house, registry, feed, log_store)
+        if "nameserver" in roles:
+            from watchducks.appliance.dns import start_the_name_server
+            from watchducks.nameserver.counts import Counts
+
+            # A name server alone counts only for a log store that somebody else can ask.
+            counts = Counts() if logs or not settings.logs.url.startswith("chdb:") else None
+            health = await start_the_name_server(house, registry, feed, counts)
+            if counts is not None:
+                from watchducks.appliance.reports import start_the_reports
+
+                await start_the_reports(house, counts, health, logs)
+
+    async def stop(self) -> None:
+        """Stop what runs, the last started first; a part that fails does not keep the others."""
+        self._house.check("started", lambda: False)
+        await self._house.stop()
+
+    def checks(self) -> Mapping[str, bool]:
+        """Return part -> whether it can work now, for /readyz."""
+        return self._house.checks()

@@ -1,0 +1,45 @@
+"""From a request's row to the log store: spool and shipper as parts."""
+
+from __future__ import annotations
+
+import time
+
+from watchducks.analytics.schema import Schema
+from watchducks.appliance.house import House
+from watchducks.journal.losses import Losses
+from watchducks.journal.shipper import Shipper
+from watchducks.journal.spool import Spool
+from watchducks.model.rows import RowSink
+from watchducks.stores.interfaces import LogStore
+
+
+async def start_the_journal(house: House, store: LogStore, schema: Schema) -> RowSink:
+    """Start the spool and its shipper; returns where rows of requests go."""
+    settings = house.settings
+    data_dir = settings.node.data_dir
+    losses = Losses(data_dir / "journal" / "lost-rows.json")
+    shipper = Shipper(
+        data_dir / "spool",
+        data_dir / "journal",
+        store,
+        schema,
+        losses,
+        pool=await house.pool("journal"),
+        clock=house.reactor,
+        now=time.time,
+        spool_bytes=settings.logs.spool_bytes,
+    )
+    await house.run("the shipper", shipper)
+    spool = Spool(
+        data_dir / "spool",
+        settings.node.name,
+        losses,
+        flush_seconds=settings.logs.flush_seconds,
+        flush_rows=settings.logs.flush_rows,
+        clock=house.reactor,
+        # Our own reactor's; another sends an answer before its row may be on disk.
+        soon=getattr(house.reactor, "before_sending", None),
+        on_sealed=shipper.nudge,
+    )
+    await house.run("the spool", spool)
+    return spool

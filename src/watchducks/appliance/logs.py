@@ -1,0 +1,25 @@
+"""The log store as a part."""
+
+from __future__ import annotations
+
+import time
+
+from watchducks.analytics.schema import Schema
+from watchducks.appliance.house import House
+from watchducks.stores.interfaces import LogStore
+from watchducks.stores.logs import THREADS, open_log_store
+
+
+async def start_the_log_store(house: House, *, required: bool = True) -> tuple[Schema, LogStore]:
+    """Open the log store and bring its schema up to date.
+
+    :param required: False: one that does not answer now may come later, and nobody waits for it.
+    :raises StartupError: it cannot be opened.
+    """
+    pool = await house.pool("logs", THREADS)
+    store = open_log_store(house.settings.logs.url, pool=pool, reactor=house.reactor)
+    directory = house.settings.node.data_dir / "journal"
+    schema = Schema(store, directory, clock=house.reactor, now=time.time, required=required)
+    await house.run("the log store", schema)
+    house.check("logs", lambda: schema.ready)
+    return schema, store

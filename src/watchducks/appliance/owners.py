@@ -1,0 +1,122 @@
+"""The console and what works for owners beside it, as parts."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from watchducks.analytics.queries import Analytics
+from watchducks.appliance.house import House
+from watchducks.console.app import Console
+from watchducks.health.origins import Origins
+from watchducks.lookups.cutovers import CutoverFollower, Warns
+from watchducks.lookups.delegation import Delegations
+from watchducks.lookups.farewell import farewell_mail
+from watchducks.lookups.keeper import ScanKeeper
+from watchducks.lookups.parents import Parents
+from watchducks.model.origins import Origin, check_origin
+from watchducks.model.problems import Problem
+from watchducks.model.sites import Site
+from watchducks.registry.feed import SiteFeed
+from watchducks.registry.parents import ParentWatch
+from watchducks.registry.registry import Registry
+from watchducks.stores.interfaces import LogStore
+from watchducks.stores.outbox import Outbox
+
+
+async def start_for_owners(
+    house: House, registry: Registry, feed: SiteFeed, store: LogStore
+) -> None:
+    """Start the console, what looks at owners' domains and what looks at their origins."""
+    scans, parents = await _start_the_lookups(house, registry, feed)
+    origins = await _start_the_origin_probes(house, feed)
+    await _start_the_console(house, registry, store, scans, parents, origins)
+
+
+async def _start_the_lookups(
+    house: House, registry: Registry, feed: SiteFeed
+) -> tuple[ScanKeeper, Parents]:
+
+    keeper = ScanKeeper(registry, house.lookups().scanner, clock=house.reactor)
+    await house.run("the scans of new sites", keeper)
+    parents = Parents(house.lookups().directory, clock=house.reactor)
+    watch = ParentWatch(registry, parents, clock=house.reactor)
+    await feed.follow(watch.apply)
+    await house.run("the watch over parents' DS", watch)
+    own, public = house.settings.nameserver.names, house.lookups()
+    looks = Delegations(public.directory, public.client, own, clock=house.reactor)
+    follower = CutoverFollower(
+        registry,
+        looks,
+        own,
+        warn=await _farewells(house),
+        rules=house.settings.cutover_rules,
+        clock=house.reactor,
+    )
+    await house.run("the watch over delegations", follower)
+    return keeper, parents
+
+
+async def _farewells(house: House) -> Warns:
+    """Return what tells owners that their sites will be forgotten."""
+
+    settings = house.settings
+    outbox = Outbox(settings.node.data_dir / "outbox", await house.pool("mail"))
+
+    async def warn(site: Site, forgotten: float) -> None:
+        message = farewell_mail(
+            site,
+            forgotten,
+            settings.nameserver.names,
+            sender=settings.mail.sender,
+            url=f"{settings.console.url}/sites/{quote(site.name, safe='')}",
+            now=house.reactor.seconds(),
+        )
+        await outbox.send(message)
+
+    return warn
+
+
+async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:
+    settings = house.settings
+
+    def accepts(origin: Origin) -> bool:
+        try:
+            check_origin(
+                origin,
+                own_addresses=settings.own_addresses,
+                allow_private=settings.security.allow_private_origins,
+            )
+        except Problem:
+            return False
+        return True
+
+    origins = Origins(reactor=house.reactor, accepts=accepts)
+    rules = house.settings.cutover_rules
+    # What nobody has shown to be his is not asked either: it may be a stranger's.
+    await feed.follow(lambda changes: origins.apply(rules.carried(changes)))
+    await house.run("the probes of origins", origins)
+    return origins
+
+
+async def _start_the_console(
+    house: House,
+    registry: Registry,
+    store: LogStore,
+    scans: ScanKeeper,
+    parents: Parents,
+    origins: Origins,
+) -> None:
+
+    threads = await house.pool("zones")
+    console = Console(
+        house.settings,
+        registry,
+        Analytics(store),
+        house,
+        scans=scans,
+        origins=origins,
+        threads=threads,
+        reactor=house.reactor,
+        parents=parents,
+    )
+    await house.run("the console", console)
