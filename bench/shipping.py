@@ -49,7 +49,7 @@ async def _ship(reactor: Any, url: str, data_dir: str, rows: str) -> None:
         pool.start()
     logs, journal = pools
     store = open_log_store(url, pool=logs, reactor=reactor)
-    schema = Schema(store, directory / "journal", clock=reactor, now=time.time)
+    schema = Schema(store, directory / "journal", clock=reactor, now=time.time, raw_days=30)
     await schema.start()
     shipper = Shipper(
         directory / "spool",

@@ -146,13 +146,17 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogsSettings:
-    """:ivar url: "" stands for chDB in the data directory, and is filled in by :func:`parse`."""
+    """:ivar url: "" stands for chDB in the data directory, and is filled in by :func:`parse`.
+    :ivar raw_days: how long rows of single requests are kept; what was counted of them stays.
+    """
 
     url: str = _secret(_LOGS_URL, "")
     flush_seconds: float = _key(accept.seconds(0.1, 300), default=5.0)
     flush_rows: int = _key(accept.whole(1, 1_000_000), default=10_000)
     # At least some segments, of 8 MiB at most.
     spool_bytes: int = _key(accept.whole(64 * 1024**2, 1024**4), default=1024**3)
+    # A month's charts need a month; of ten years nobody filters by single requests.
+    raw_days: int = _key(accept.whole(1, 3650), default=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

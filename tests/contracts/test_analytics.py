@@ -21,7 +21,8 @@ from watchducks.analytics.dns import DnsCounts
 from watchducks.analytics.periods import DAY, HOUR, Period
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import DnsNetwork, Failover, ReferrerTraffic
-from watchducks.analytics.schema import MIGRATIONS, Schema
+from watchducks.analytics.schema import Schema
+from watchducks.analytics.tables import ENRICHED_WORDS, HAS_TTL, MIGRATIONS, ttl_of
 from watchducks.analytics.verdicts import VerdictHistory
 from watchducks.background import StartupError
 from watchducks.journal.encoder import Encoder
@@ -29,6 +30,7 @@ from watchducks.journal.enrich import days_of, enrich
 from watchducks.journal.records import FILE_HEADER, decode
 from watchducks.model.rows import Row
 from watchducks.model.verdicts import Verdict
+from watchducks.stores.blocks import Block, Numbers, Texts
 from watchducks.stores.interfaces import LogStore, StoreUnavailable
 
 CLOCK: Any = reactor
@@ -47,7 +49,7 @@ def url(request: pytest.FixtureRequest) -> str:
 async def analytics(url: str, directory: Path, rows: Sequence[Row]) -> AsyncIterator[Analytics]:
     """The questions over a store with these rows."""
     async with log_store(url, reactor) as store:
-        schema = Schema(store, directory, clock=CLOCK, now=time.time)
+        schema = Schema(store, directory, clock=CLOCK, now=time.time, raw_days=30)
         await schema.start()
         await insert(store, rows)
         yield Analytics(store)
@@ -219,7 +221,7 @@ async def test_many_hosts_migrate_at_once_and_again(url: str, tmp_path: Path) ->
         await store.start()
 
         def host(number: int) -> Deferred[None]:
-            schema = Schema(store, tmp_path / str(number), clock=CLOCK, now=time.time)
+            schema = Schema(store, tmp_path / str(number), clock=CLOCK, now=time.time, raw_days=30)
             return Deferred.fromCoroutine(schema.apply())
 
         for _ in range(2):
@@ -231,6 +233,41 @@ async def test_many_hosts_migrate_at_once_and_again(url: str, tmp_path: Path) ->
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_row_has_what_the_shipper_makes_of_it_or_nothing(url: str, tmp_path: Path) -> None:
+    async with log_store(url, reactor) as store:
+        await Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30).start()
+        word = Texts([b"Firefox"], bytes(4))
+        block = Block(
+            1,
+            {
+                "time": Numbers(32, START.to_bytes(4, "little")),
+                **dict.fromkeys((*ENRICHED_WORDS, "utm_campaign", "query", "network"), word),
+                "page_view": Numbers(8, b"\1"),
+            },
+        )
+        await store.insert_block("requests", block, "enriched")
+        await store.insert("requests", ("time",), ([START],), "plain")
+        found = await store.query(
+            "SELECT toString(browser), toString(bot_reason), network, page_view"
+            " FROM requests ORDER BY page_view"
+        )
+        assert found == [("", "", "", 0), ("Firefox", "Firefox", "Firefox", 1)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_rows_live_as_long_as_the_settings_say_now(url: str, tmp_path: Path) -> None:
+    async with log_store(url, reactor) as store:
+        for days in (30, 7):
+            schema = Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=days)
+            await schema.apply()
+            shown = await store.query(
+                "SELECT create_table_query FROM system.tables"
+                " WHERE database = currentDatabase() AND name = 'requests'"
+            )
+            assert (ttl_of(days) in str(shown)) == (store.version >= HAS_TTL)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_first_start_without_the_store_is_an_error_and_a_later_one_is_not(
     clickhouse: ClickHouse, tmp_path: Path
 ) -> None:
@@ -238,15 +275,15 @@ async def test_a_first_start_without_the_store_is_an_error_and_a_later_one_is_no
     clickhouse.stop()
     async with log_store(url, reactor) as store:
         with pytest.raises(StartupError, match=r"^logs\.url: cannot reach"):
-            await Schema(store, tmp_path, clock=CLOCK, now=time.time).start()
+            await Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30).start()
     clickhouse.start()
     async with log_store(url, reactor) as store:
-        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time)
+        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30)
         await schema.start()
         await schema.stop()
     clickhouse.stop()
     async with log_store(url, reactor) as store:
-        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time)
+        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30)
         await schema.start()
         assert not schema.ready
         clickhouse.start()
@@ -261,7 +298,7 @@ async def test_a_first_start_without_the_store_is_an_error_and_a_later_one_is_no
 @pytest_twisted.ensureDeferred
 async def test_dns(url: str, tmp_path: Path) -> None:
     async with log_store(url, reactor) as store:
-        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time)
+        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30)
         counts = DnsCounts(store, schema)
         one = ("example.com", "A", "NOERROR", "192.0.2.0/24", 1)
         with pytest.raises(StoreUnavailable):
@@ -307,7 +344,7 @@ async def test_failovers_come_from_the_name_servers_verdicts(url: str, tmp_path:
         return Verdict(proxy, healthy, float(at), "connection refused")
 
     async with log_store(url, reactor) as store:
-        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time)
+        schema = Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30)
         first = VerdictHistory("ns1", store, schema, clock=CLOCK)
         second = VerdictHistory("ns2", store, schema, clock=CLOCK)
         first.record(verdict(START + 10, healthy=False), 0)

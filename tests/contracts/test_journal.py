@@ -71,7 +71,7 @@ class Journal:
 async def running(url: str, directory: Path, flush_rows: int = 10_000) -> AsyncIterator[Journal]:
     """A journal as the appliance puts it together, stopped in the appliance's order."""
     async with log_store(url, reactor) as store:
-        schema = Schema(store, directory / "journal", clock=CLOCK, now=time.time)
+        schema = Schema(store, directory / "journal", clock=CLOCK, now=time.time, raw_days=30)
         await schema.start()
         pool = ThreadPool("journal", 1, reactor=CLOCK)
         pool.start()

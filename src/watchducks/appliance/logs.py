@@ -19,7 +19,14 @@ async def start_the_log_store(house: House, *, required: bool = True) -> tuple[S
     pool = await house.pool("logs", THREADS)
     store = open_log_store(house.settings.logs.url, pool=pool, reactor=house.reactor)
     directory = house.settings.node.data_dir / "journal"
-    schema = Schema(store, directory, clock=house.reactor, now=time.time, required=required)
+    schema = Schema(
+        store,
+        directory,
+        clock=house.reactor,
+        now=time.time,
+        raw_days=house.settings.logs.raw_days,
+        required=required,
+    )
     await house.run("the log store", schema)
     house.check("logs", lambda: schema.ready)
     return schema, store

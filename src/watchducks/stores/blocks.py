@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Numbers(NamedTuple):
     """Unsigned numbers, little-endian.
 
-    :ivar bits: of each number: 16, 32 or 64.
+    :ivar bits: of each number: 8, 16, 32 or 64.
     """
 
     bits: int
@@ -56,9 +56,9 @@ class Block(NamedTuple):
     columns: dict[str, Numbers | Texts]
 
 
-_CODES: Final[Mapping[int, Literal["H", "I", "Q"]]] = {16: "H", 32: "I", 64: "Q"}
+_CODES: Final[Mapping[int, Literal["B", "H", "I", "Q"]]] = {8: "B", 16: "H", 32: "I", 64: "Q"}
 # What the protocols call a column of numbers. A DateTime is its POSIX seconds.
-_NUMBERS: Final = {"UInt16": 16, "UInt32": 32, "UInt64": 64, "DateTime": 32}
+_NUMBERS: Final = {"UInt8": 8, "UInt16": 16, "UInt32": 32, "UInt64": 64, "DateTime": 32}
 TEXTS: Final = "LowCardinality(String)"
 
 # The version of the dictionaries, and then: they are in the block, they are no updates of earlier

@@ -1,0 +1,152 @@
+"""The tables of the log store: what makes them, on every version of the server. Pure.
+
+One schema for every version from ClickHouse 18.16 to the newest chDB; what a version has beyond
+that (codecs, TTL, the deduplication window) is added where it is known.
+
+``requests`` is partitioned by UTC day: a segment's existence check and most queries read one or a
+few days, and old days go as a whole. Rows are ordered by site and time, because every question is
+about one site over some time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+Version = tuple[int, int]
+
+# A year and a month: a month can be compared with the same month of the year before.
+DNS_DAYS: Final = 400
+
+# How many tokens a table remembers: at one segment in five seconds from each of ten hosts these
+# are 500 s, much longer than an insert in doubt waits for its second try.
+DEDUPLICATION_WINDOW: Final = 1000
+
+# First versions that have a thing. Each was in use some releases earlier, as an experiment.
+HAS_CODECS: Final = (20, 1)
+HAS_TTL: Final = (20, 1)
+HAS_DEDUPLICATION: Final = (22, 3)  # insert_deduplication_token on plain MergeTree
+
+# What is known of a request beyond what the proxy saw: words of which there are few.
+ENRICHED_WORDS: Final = (
+    "browser",
+    "browser_version",
+    "system",
+    "device",  # desktop, mobile, tablet, other
+    "bot",  # its name
+    "bot_reason",  # why it is taken for one; "": a person
+    "channel",  # direct, search, social, ai, mail, paid, referral, internal
+    "utm_source",
+    "utm_medium",
+    "country",  # ISO 3166-1 alpha-2
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the tables are made for.
+
+    :ivar version: of the server.
+    :ivar raw_days: how long rows of single requests are kept.
+    """
+
+    version: Version
+    raw_days: int
+
+    def codec(self, what: str) -> str:
+        """Return how a column is compressed, where that can be said."""
+        return f" CODEC({what})" if self.version >= HAS_CODECS else ""
+
+    def end(self, days: int | None = None) -> str:
+        """Return the end of a CREATE TABLE. :param days: how long rows live; None: for ever."""
+        ttl, settings = "", []
+        if days is not None and self.version >= HAS_TTL:
+            ttl = f" TTL {ttl_of(days)}"
+            # A part whose rows are all too old goes as a file; none is written again for some.
+            settings.append("ttl_only_drop_parts = 1")
+        if self.version >= HAS_DEDUPLICATION:
+            settings.append(f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}")
+        return ttl + (f" SETTINGS {', '.join(settings)}" if settings else "")
+
+
+def ttl_of(days: int) -> str:
+    """Return the TTL, in the words in which the server shows it."""
+    return f"time + toIntervalDay({days})"
+
+
+class Migration(NamedTuple):
+    """One step. Its statements may run twice, and at the same time on several hosts."""
+
+    number: int
+    statements: Callable[[Plan], list[str]]
+
+
+def _requests(plan: Plan) -> list[str]:
+    def text(name: str) -> str:
+        return f" {name} String{plan.codec('ZSTD')},"
+
+    return [
+        "CREATE TABLE IF NOT EXISTS requests ("
+        " segment String,"
+        f" time DateTime('UTC'){plan.codec('DoubleDelta, LZ4')},"
+        f" time_us UInt64{plan.codec('Delta, ZSTD')},"
+        " site UInt32,"
+        " kind LowCardinality(String),"
+        " scheme LowCardinality(String),"
+        " protocol LowCardinality(String),"
+        " method LowCardinality(String),"
+        " host LowCardinality(String)," + text("path") + " status UInt16,"
+        " reason LowCardinality(String),"
+        " visitor UInt64," + text("referrer_host") + " request_bytes UInt64,"
+        " response_bytes UInt64,"
+        f" duration_us UInt64{plan.codec('T64, LZ4')},"
+        f" origin_us UInt64{plan.codec('T64, LZ4')},"
+        + "".join(f" {name} LowCardinality(String)," for name in ENRICHED_WORDS)
+        + text("utm_campaign")
+        + text("query")  # only the parameters that the owner lists
+        + text("network")  # the address, truncated to /24 or /48, if the owner wants it
+        # 1: a person's navigation: an HTML document, answered to a GET with 2xx or 304.
+        + " page_view UInt8"
+        ") ENGINE = MergeTree PARTITION BY toYYYYMMDD(time) ORDER BY (site, time)"
+        + plan.end(plan.raw_days)
+    ]
+
+
+def _dns_questions(plan: Plan) -> list[str]:
+    """Counts of DNS questions: as large as a zone is popular, and a month of them is one part."""
+    return [
+        "CREATE TABLE IF NOT EXISTS dns_questions ("
+        " time DateTime('UTC'),"
+        " zone String,"
+        " type LowCardinality(String),"
+        " rcode LowCardinality(String),"
+        " network String,"
+        " questions UInt64"
+        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (zone, time)"
+        + plan.end(DNS_DAYS)
+    ]
+
+
+def _verdicts(plan: Plan) -> list[str]:
+    """Changes of a verdict on a proxy, each as one name server saw it: a few a year, or a flood in
+    a bad hour, and kept for as long as the charts that they explain."""
+    return [
+        "CREATE TABLE IF NOT EXISTS verdicts ("
+        " time DateTime('UTC'),"
+        " observer LowCardinality(String),"
+        " address LowCardinality(String),"
+        " healthy UInt8,"
+        " healthy_proxies UInt16,"
+        " reason String"
+        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (observer, time)" + plan.end()
+    ]
+
+
+# Forward only: a number that was released never changes and never goes.
+MIGRATIONS: Final = (Migration(1, _requests), Migration(2, _dns_questions), Migration(3, _verdicts))
+
+VERSIONS: Final = (
+    "CREATE TABLE IF NOT EXISTS schema_versions (version UInt32, applied DateTime('UTC'))"
+    " ENGINE = MergeTree PARTITION BY tuple() ORDER BY version"
+)
