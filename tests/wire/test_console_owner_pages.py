@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
 from dns import rdata, rdataclass
 
-from tests.unit.console.driver import GOOD, Driver, Reply
+from tests.unit.console.driver import GOOD, NAMESERVERS, Driver, Reply
 from watchducks.background import Overloaded
 from watchducks.console.app import CHECKS_BURST
 from watchducks.console.owners import MAX_OWNERS, Owners
 from watchducks.console.sessions import Session
 from watchducks.lookups.found import owner_of_host
-from watchducks.model.scans import KeptScan, Note, Scan
+from watchducks.model.scans import KeptScan, NameServer, Note, Scan
 from watchducks.model.zones import Record
 from watchducks.registry.records import document_of, in_order
 
@@ -316,13 +317,59 @@ def test_what_the_present_name_servers_have_is_brought_with_two_clicks(owner: Ow
         ("@", "MX", "300", "10 mx.old.example."),
         ("shop", "TXT", "300", '"a < b"'),
     ]
-    assert "All that was found there is here as well." in driver.get(RECORDS).text
+    assert "Nobody will miss anything" in driver.get(RECORDS).text
     # Strangers see the warning, and not what visitors miss.
     driver.cookies.clear()
     page = driver.get(RECORDS).text
     assert "is signed with DNSSEC at its present provider" in page
     assert "At your present name servers" not in page
     assert "is signed with DNSSEC at its present provider" in driver.get("/sites/ducks").text
+
+
+def rows(page: str) -> list[str]:
+    """Return the text of each row of the comparison, its cells with blanks between them."""
+    table = re.search(r'<table class="compare".*?</table>', page, re.DOTALL)
+    assert table
+    found = re.findall(r"<tr.*?</tr>", table[0], re.DOTALL)
+    return [" ".join(unescape(re.sub(r"<[^>]+>", " ", row)).split()) for row in found[1:]]
+
+
+def test_the_owner_sees_the_whole_difference_before_he_switches(owner: Owner) -> None:
+    driver = owner.driver
+    owner.send(owner="api", type="A", ttl="60", value="192.0.2.9", save="record")
+    owner.send(**MX)
+    scan = Scan(
+        (
+            found("@", "A", "192.0.2.80"),
+            found("@", "MX", "10 mx.old.example."),
+            found("_dmarc", "TXT", '"<b>"'),
+            found("www", "CNAME", "ducks.example."),
+        ),
+        servers=(NameServer("NS1.old.example"), NameServer("ns2.old.example")),
+    )
+    driver.scans.kept[1] = KeptScan(1_795_000_000, scan)
+    page = driver.get(RECORDS).text
+    assert rows(page) == [
+        "Missing here",
+        '_dmarc TXT "<b>" TTL 300 nothing',
+        "Different here",
+        "@ MX 10 mx.old.example. TTL 300 10 mail.ducks.example. TTL 300",
+        "New here",
+        "api A nothing 192.0.2.9 TTL 60",
+        "Changes on purpose",
+        "@ NS ns1.old.example. ns2.old.example. " + " ".join(f"{name}." for name in NAMESERVERS),
+        "@ A 192.0.2.80 TTL 300 198.51.100.1 TTL 30",
+        "www A nothing 198.51.100.1 TTL 30",
+        "www CNAME ducks.example. TTL 300 nothing",
+    ]
+    assert "gave no complete list" in page
+    assert "get the address of your own server" in page
+    assert "Look at the first rows" in page
+    driver.scans.kept[1] = KeptScan(1_795_000_000, replace(scan, whole=True))
+    assert "gave no complete list" not in driver.get(RECORDS).text
+    assert "의도된 변경" in driver.get(RECORDS, **{"Accept-Language": "ko"}).text
+    driver.cookies.clear()
+    assert 'class="compare"' not in driver.get(RECORDS).text
 
 
 def test_the_present_name_servers_are_asked_again(owner: Owner) -> None:

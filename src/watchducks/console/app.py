@@ -106,7 +106,11 @@ class Console:
         figures = Figures(analytics, clock=reactor)
         zones = Zones(sites, threads)
         reports = ScanReports(
-            scans, settings.proxy.addresses, ttl=settings.nameserver.ttl, threads=threads
+            scans,
+            settings.proxy.addresses,
+            settings.nameserver.names,
+            ttl=settings.nameserver.ttl,
+            threads=threads,
         )
         dnssec = Dnssec(sites, registrations, parents, now=reactor.seconds)
         sessions, frame = SignedSessions(reactor), Frame(templates, languages, answers)

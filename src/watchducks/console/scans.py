@@ -11,7 +11,7 @@ from watchducks.console.figures import rfc3339
 from watchducks.console.health import said
 from watchducks.console.interfaces import Scans
 from watchducks.console.languages import Language
-from watchducks.lookups.compare import Change, compare
+from watchducks.lookups.compare import Change, Differences, change_of_servers, compare
 from watchducks.lookups.missing import missing
 from watchducks.model.origins import Address
 from watchducks.model.scans import KeptScan, Note, hindrance
@@ -27,6 +27,8 @@ class Found:
 
     :ivar made: when it was looked through, POSIX seconds.
     :ivar blocked: why the name servers must not be changed yet.
+    :ivar differences: how the answers there and here differ; None for who is not the owner.
+    :ivar whole: all that was there is known, and not only what was guessed.
     :ivar lacking: lines of a zone file: what was found there and the zone here does not have.
     :ivar offers: likewise, what visitors asked for since and only the old name servers have.
     :ivar notes: what could not be asked, and what was left out.
@@ -34,22 +36,32 @@ class Found:
 
     made: int
     blocked: Note | None
-    lacking: Sequence[str]
-    offers: Sequence[str]
-    notes: Sequence[Note]
+    differences: Differences | None = None
+    whole: bool = False
+    lacking: Sequence[str] = ()
+    offers: Sequence[str] = ()
+    notes: Sequence[Note] = ()
 
 
 class ScanReports:
     """
     :param proxies: what is answered for proxied hosts, with ``ttl`` seconds.
+    :param servers: the host names of our name servers.
     :param threads: for printing and comparing records, of which there may be thousands.
     """
 
     def __init__(
-        self, scans: Scans, proxies: Sequence[Address], *, ttl: int, threads: Threads
+        self,
+        scans: Scans,
+        proxies: Sequence[Address],
+        servers: Sequence[str],
+        *,
+        ttl: int,
+        threads: Threads,
     ) -> None:
         self._scans = scans
         self._proxies = proxies
+        self._servers = servers
         self._ttl = ttl
         self._threads = threads
 
@@ -92,19 +104,31 @@ class ScanReports:
         if kept is None:
             return None
         if not offers:
-            return Found(kept.made, _hindrance(site, kept, now), (), (), ())
+            return Found(kept.made, _hindrance(site, kept, now))
         return await self._threads.run(self._found, site, kept, now)
 
     def _found(self, site: Site, kept: KeptScan, now: float) -> Found:
-        lacking = compare(kept.scan.records, site.contents, self._proxies, ttl=self._ttl).removed
+        differences = self._differences(site, kept)
         offered = compare(missing(site, kept.offers), site.contents, (), ttl=self._ttl).removed
-        known = {line for change in lacking for line in _lines(change)}
+        known = {line for change in differences.removed for line in _lines(change)}
         return Found(
             kept.made,
             _hindrance(site, kept, now),
+            differences,
+            kept.scan.whole,
             sorted(known),
             sorted({line for change in offered for line in _lines(change)} - known),
             kept.scan.notes,
+        )
+
+    def _differences(self, site: Site, kept: KeptScan) -> Differences:
+        former = [server.name for server in kept.scan.servers]
+        return compare(
+            kept.scan.records,
+            site.contents,
+            self._proxies,
+            ttl=self._ttl,
+            servers=change_of_servers(former, self._servers) if former else None,
         )
 
     def request(self, site: Site) -> None:
@@ -115,7 +139,6 @@ class ScanReports:
         self, site: Site, kept: KeptScan, language: Language, now: float
     ) -> dict[str, Any]:
         scan, blocked = kept.scan, _hindrance(site, kept, now)
-        changes = compare(scan.records, site.contents, self._proxies, ttl=self._ttl)
         return {
             "site": site.name,
             "zone": site.zone,
@@ -129,7 +152,7 @@ class ScanReports:
             "ds": list(scan.ds),
             "blocked_by": None if blocked is None else _message(blocked, language),
             "notes": [_message(note, language) for note in scan.notes],
-            "differences": asdict(changes),
+            "differences": asdict(self._differences(site, kept)),
         }
 
 

@@ -10,7 +10,7 @@ from dns import rdatatype
 from watchducks.lookups.found import owner_of_host
 from watchducks.model.origins import Address
 from watchducks.model.presentation import owner_text, type_text, value_text
-from watchducks.model.zones import Record, ZoneContents
+from watchducks.model.zones import APEX, Record, ZoneContents
 
 # The addresses of a name, however they are come by.
 _ADDRESSES = (int(rdatatype.A), int(rdatatype.AAAA))
@@ -36,7 +36,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """:ivar expected: proxied hosts, whose addresses change because that is what is wanted."""
+    """:ivar expected: what changes because that is what is wanted: the addresses of proxied hosts,
+    and the name servers."""
 
     added: tuple[Change, ...]
     changed: tuple[Change, ...]
@@ -50,7 +51,12 @@ class Differences:
 
 
 def compare(
-    old: Iterable[Record], contents: ZoneContents, proxies: Sequence[Address], *, ttl: int
+    old: Iterable[Record],
+    contents: ZoneContents,
+    proxies: Sequence[Address],
+    *,
+    ttl: int,
+    servers: Change | None = None,
 ) -> Differences:
     """Return how ``old``, the records of a scan, differ from what we would answer.
 
@@ -58,11 +64,13 @@ def compare(
     record at a proxied host is replaced by our addresses, and so belongs to the expected changes.
 
     :param proxies: what we answer for the proxied hosts, with ``ttl`` seconds.
+    :param servers: how the zone's name servers change (:func:`change_of_servers`).
     """
     before = _sets(old)
     after = _sets([*contents.records, *made(contents, proxies, ttl=ttl)])
     proxied = {owner_of_host(host) for host in contents.proxied}
-    kinds: dict[str, list[Change]] = {"added": [], "changed": [], "removed": [], "expected": []}
+    wanted = [] if servers is None else [servers]
+    kinds: dict[str, list[Change]] = {"added": [], "changed": [], "removed": [], "expected": wanted}
     for key in sorted(before.keys() | after.keys()):
         ours, theirs = after.get(key, {}), before.get(key, {})
         if ours.keys() == theirs.keys():
@@ -76,6 +84,12 @@ def compare(
             kind = "added"
         kinds[kind].append(_change(theirs, ours))
     return Differences(**{kind: tuple(changes) for kind, changes in kinds.items()})
+
+
+def change_of_servers(old: Iterable[str], new: Iterable[str]) -> Change | None:
+    """Return how the NS of the zone itself change, given host names; None: they stay."""
+    before, after = (tuple(sorted({f"{name.lower()}." for name in names})) for names in (old, new))
+    return None if before == after else Change(APEX, "NS", before, after)
 
 
 def made(contents: ZoneContents, proxies: Sequence[Address], *, ttl: int) -> list[Record]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from dns import rdata, rdataclass
 
-from tests.unit.console.driver import GOOD, Driver
+from tests.unit.console.driver import GOOD, NAMESERVERS, Driver
 from watchducks.background import Overloaded
 from watchducks.console.figures import rfc3339
 from watchducks.lookups.found import owner_of_host
@@ -81,6 +81,7 @@ def test_what_was_found_and_what_would_change(driver: Driver, token: str) -> Non
         ("mail", "A"),
     ]
     assert [(one["name"], one["old"], one["new"]) for one in differences["expected"]] == [
+        ("@", ["ns1.old.example."], sorted(f"{name}." for name in NAMESERVERS)),
         ("@", [], ["198.51.100.1"]),
         ("www", [], ["198.51.100.1"]),
         ("www", ["ducks.example."], []),

@@ -6,7 +6,7 @@ import ipaddress
 
 from dns import rdata, rdataclass
 
-from watchducks.lookups.compare import Change, compare
+from watchducks.lookups.compare import Change, change_of_servers, compare
 from watchducks.lookups.found import owner_of_host
 from watchducks.model.zones import APEX, Record, ZoneContents
 
@@ -86,3 +86,11 @@ def test_while_there_is_no_proxy_nothing_is_expected_to_stay() -> None:
     old = (record(APEX, 60, "A", "192.0.2.1"),)
     found = compare(old, ZoneContents((APEX,)), (), ttl=30)
     assert found.expected == (Change(APEX, "A", ("192.0.2.1",), (), 60, None),)
+
+
+def test_name_servers_change_on_purpose_if_they_change() -> None:
+    servers = change_of_servers(["ns2.Old.test", "ns1.old.test"], ["ns1.ducks.test"])
+    assert servers == Change(APEX, "NS", ("ns1.old.test.", "ns2.old.test."), ("ns1.ducks.test.",))
+    found = compare((), ZoneContents(()), (), ttl=30, servers=servers)
+    assert found.expected == (servers,)
+    assert change_of_servers(["NS1.ducks.test"], ["ns1.ducks.test"]) is None
