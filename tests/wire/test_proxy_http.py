@@ -60,6 +60,7 @@ async def test_a_request_reaches_the_origin_with_our_fields_and_leaves_one_row()
             "HTTP/1.1",
         )
         assert (row.method, row.host, row.path) == ("GET", HOST, "/a/%7Eb")
+        assert (row.query, row.traits) == ("x=%20&y", 0)
         assert (row.status, row.reason, row.client) == (200, "", "127.0.0.1")
         assert (row.user_agent, row.referrer) == ("duck/1", "http://r/")
         assert (row.request_bytes, row.response_bytes) == (0, 5)

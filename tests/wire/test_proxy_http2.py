@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from tests.wire.http2_visitor import Http2Visitor, visit
 from tests.wire.origin import OriginSide
 from tests.wire.proxying import HOST, running, wait_for
+from watchducks.model.rows import ASKS_PAGE, NO_TRACKING
 from watchducks.proxy.limits import Limits
 
 
@@ -25,6 +26,7 @@ async def test_a_request_arrives_and_its_answer_returns() -> None:
     async with running(answer) as run:
         visitor = await visit(run)
         fields = [(b"user-agent", b"duck"), (b"cookie", b"a=1"), (b"cookie", b"b=2")]
+        fields += [(b"sec-gpc", b"1"), (b"sec-fetch-dest", b"document")]
         reply = await visitor.get("/p%20/?q=1&&", fields=fields)
         assert (reply.status, reply.body, reply.ended) == (200, b"hello", True)
         names = [name for name, _ in reply.all_fields]
@@ -41,6 +43,7 @@ async def test_a_request_arrives_and_its_answer_returns() -> None:
         assert (row.protocol, row.scheme, row.method, row.host) == ("HTTP/2", "https", "GET", HOST)
         assert (row.path, row.status, row.user_agent) == ("/p%20/", 200, "duck")
         assert (row.client, row.response_bytes) == ("127.0.0.1", 5)
+        assert (row.query, row.traits) == ("q=1&&", NO_TRACKING | ASKS_PAGE)
         # Neither an empty DATA frame nor a second HEADERS: END_STREAM came with the last byte.
         assert [frame.kind for frame in visitor.frames if frame.stream_id == 1] == [1, 0]
 

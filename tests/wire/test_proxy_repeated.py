@@ -7,9 +7,10 @@ import re
 import pytest
 
 from tests.wire.world import World
-from watchducks.model.rows import Row
+from watchducks.model.rows import ASKS_PAGE, IS_PAGE, NO_TRACKING, Row
 
 FIELDS = b" HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: duck\r\n\r\n"
+WISHES = b"Sec-Fetch-Dest: document\r\nDNT: 1\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
 
@@ -47,6 +48,24 @@ def test_each_of_many_has_its_target_its_id_its_answer_and_its_row() -> None:
     assert len(set(seen)) == 3
     assert [row.path for row in world.rows] == ["/0", "/1", "/2"]
     assert len(world.origins) == 1
+
+
+def test_repeated_heads_and_answers_say_the_same_for_their_rows() -> None:
+    world = World()
+    asked = FIELDS[:-2] + WISHES
+    page = ANSWER[:-2] + b"Content-Type: text/html; charset=utf-8\r\n\r\n"
+    for number in range(2):
+        exchange(world, b"GET /%d?a=%d" % (number, number) + asked, page + b"hello")
+    # The head of an answer that comes in pieces is another way.
+    exchange(world, b"GET /2?a=2" + asked, page[:30], page[30:], b"hel", b"lo")
+    exchange(world, b"GET /3" + FIELDS, ANSWER + b"hello")
+    traits = NO_TRACKING | ASKS_PAGE | IS_PAGE
+    assert [(row.query, row.traits) for row in world.rows] == [
+        ("a=0", traits),
+        ("a=1", traits),
+        ("a=2", traits),
+        ("", 0),
+    ]
 
 
 def test_the_same_head_answers_head_and_get_with_different_lengths() -> None:

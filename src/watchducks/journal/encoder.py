@@ -14,14 +14,15 @@ from watchducks.journal.records import (
     FRAME_TEXT_BYTES,
     HOST_CHARACTERS,
     LENGTHS,
-    PATH_CHARACTERS,
-    PATH_MARK,
+    QUERY_MARK,
     REASON_CHARACTERS,
     REFERRER_CHARACTERS,
     REFERRER_MARK,
     ROW,
     SOURCE_MARK,
     SOURCE_TEXTS,
+    TARGET_CHARACTERS,
+    TARGET_MARK,
     TEXT,
     USER_AGENT_CHARACTERS,
     WORD_CHARACTERS,
@@ -57,7 +58,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._sources: dict[tuple[object, ...], int] = {}
-        self._paths: dict[str, int] = {}
+        self._targets: dict[str, int] = {}
         self._referrers: dict[str, int] = {}
         self._texts: list[bytes] = []  # of the frame that is being made
         self._texts_bytes = 0
@@ -68,7 +69,12 @@ class Encoder:
         packed: list[bytes] = []
         count = failures = 0
         error: Exception | None = None
-        sources, paths, referrers, pack = self._sources, self._paths, self._referrers, ROW.pack
+        sources, targets, referrers, pack = (
+            self._sources,
+            self._targets,
+            self._referrers,
+            ROW.pack,
+        )
         for row in rows:
             (
                 time_us,
@@ -88,15 +94,18 @@ class Encoder:
                 response_bytes,
                 duration_us,
                 origin_us,
+                query,
+                traits,
             ) = row
             try:
                 key = (site_id, kind, scheme, protocol, method, host, reason, client, user_agent)
                 source_at = sources.get(key)
                 if source_at is None:
                     source_at = self._new_source(Source(*key))
-                path_at = paths.get(path)
-                if path_at is None:
-                    path_at = self._new_text(path, paths, PATH_CHARACTERS, PATH_MARK)
+                target = f"{path}{QUERY_MARK}{query}" if query else path
+                target_at = targets.get(target)
+                if target_at is None:
+                    target_at = self._new_text(target, targets, TARGET_CHARACTERS, TARGET_MARK)
                 referrer_at = referrers.get(referrer)
                 if referrer_at is None:
                     referrer_at = self._new_text(
@@ -112,13 +121,14 @@ class Encoder:
                             response_bytes,
                             time_us // 1_000_000,
                             source_at,
-                            path_at,
+                            target_at,
                             referrer_at,
                             status,
+                            traits,
                         )
                     )
                 except struct.error:
-                    packed.append(_clamped(row, source_at, path_at, referrer_at))
+                    packed.append(_clamped(row, source_at, target_at, referrer_at))
             except (AttributeError, TypeError, ValueError) as problem:
                 # A fault of ours in one row must not take the turn's other rows along.
                 failures += 1
@@ -190,6 +200,7 @@ def _clamped(row: Row, *texts: int) -> bytes:
         time_us // 1_000_000,
         *texts,
         _clamp(row.status, _U16),
+        _clamp(row.traits, _U16),
     )
 
 

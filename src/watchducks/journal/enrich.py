@@ -12,11 +12,12 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from watchducks.journal.records import (
-    PATH,
     REFERRER,
     ROW,
     SECONDS,
     SOURCE,
+    STATUS,
+    TARGET,
     Code,
     Decoded,
     Source,
@@ -120,8 +121,10 @@ def _batch(decoded: Decoded, token: str, key: bytes | None) -> Batch:
         "protocol": of_source(protocols),
         "method": of_source(methods),
         "host": of_source(hosts),
-        "path": Texts(_storable(map(_without_query, decoded.paths)), column(rows, *PATH).tobytes()),
-        "status": numbers("H", 28),
+        "path": Texts(
+            _storable(map(_without_query, decoded.targets)), column(rows, *TARGET).tobytes()
+        ),
+        "status": numbers(*STATUS),
         "reason": of_source(reasons),
         "visitor": Numbers(64, b"".join(pick(visitors, sources))),
         "referrer_host": Texts(

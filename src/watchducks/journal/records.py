@@ -6,9 +6,9 @@ for the rows of a reactor turn::
     crc32    u32   of all that follows
     texts    u32   bytes of the texts
     rows     u32   bytes of the rows
-    texts          what no earlier row of this file had: sources (who asks, and how), paths and
-                   referrers, each kind numbered from 0 in the order of their coming
-    rows           of 64 bytes: numbers, those of a source, a path and a referrer among them
+    texts          what no earlier row of this file had: sources (who asks, and how), targets (path
+                   and query) and referrers, each kind numbered from 0 in the order of their coming
+    rows           of 64 bytes: numbers, those of a source, a target and a referrer among them
 
 All integers are little-endian, as in the memory of every machine that ClickHouse runs on. Most rows
 repeat all three, so writing one costs three look-ups and no encoding; and as rows are equally long,
@@ -33,11 +33,13 @@ FILE_HEADER: Final = b"WDROWS\x00\x02"
 # unbounded one would let a visitor fill the disk.
 WORD_CHARACTERS: Final = 32  # kind, scheme, protocol, method: the longest registered method has 17
 HOST_CHARACTERS: Final = 255  # RFC 1035: the longest domain name
-PATH_CHARACTERS: Final = 2048  # longer paths are attacks or data; they would not rank in any chart
+TARGET_CHARACTERS: Final = 2048  # longer ones are attacks or data; they would not rank in any chart
 REASON_CHARACTERS: Final = 64  # our own words
 CLIENT_CHARACTERS: Final = 64  # an IPv6 address with its zone has at most 56
 USER_AGENT_CHARACTERS: Final = 512  # the longest of in-app browsers stay below 400
 REFERRER_CHARACTERS: Final = 2048  # only its host is kept later
+# What stands between a target's path and its query; a query that is empty has none.
+QUERY_MARK: Final = "?"
 
 # A frame is closed at either, so that what a crash in the middle of its write loses, or looks like
 # damage, is bounded: a busy turn has a few hundred rows.
@@ -47,15 +49,15 @@ FRAME_TEXT_BYTES: Final = 64 * 1024
 HEAD: Final = struct.Struct("<III")
 CHECKSUM: Final = struct.Struct("<I")  # the head's beginning ...
 LENGTHS: Final = struct.Struct("<II")  # ... and its rest
-# time_us, duration_us, origin_us, request_bytes, response_bytes; seconds, source, path, referrer;
-# status. The rest makes a row a multiple of eight, for columns to be aligned.
-ROW: Final = struct.Struct("<5Q4IH6x")
+# time_us, duration_us, origin_us, request_bytes, response_bytes; seconds, source, target, referrer;
+# status, traits. The rest makes a row a multiple of eight, for columns to be aligned.
+ROW: Final = struct.Struct("<5Q4I2H4x")
 # A mark, then a source: its site, the lengths of its texts in characters, and the bytes of these
-# texts, which follow as one UTF-8 run; or a path or a referrer: its bytes, which follow.
+# texts, which follow as one UTF-8 run; or a target or a referrer: its bytes, which follow.
 SOURCE_TEXTS: Final = struct.Struct("<BI8HH")
 TEXT: Final = struct.Struct("<BH")
 SOURCE_MARK: Final = 1
-PATH_MARK: Final = 2
+TARGET_MARK: Final = 2
 REFERRER_MARK: Final = 3
 
 _LONGEST_TEXTS: Final = (
@@ -65,7 +67,7 @@ _LONGEST_TEXTS: Final = (
     * (
         4 * WORD_CHARACTERS
         + HOST_CHARACTERS
-        + PATH_CHARACTERS
+        + TARGET_CHARACTERS
         + REASON_CHARACTERS
         + CLIENT_CHARACTERS
         + USER_AGENT_CHARACTERS
@@ -98,7 +100,7 @@ class Decoded(NamedTuple):
     """
 
     sources: list[Source]
-    paths: list[str]
+    targets: list[str]
     referrers: list[str]
     rows: bytes
     lost_bytes: int
@@ -139,11 +141,14 @@ def decode(content: bytes) -> Decoded:
 
 Code = Literal["Q", "I", "H"]
 
-# Columns, as column() takes them: what follows the five numbers of 64 bits.
+# Columns, as column() takes them: those behind the five numbers of 64 bits.
 SECONDS: Final[tuple[Code, int]] = ("I", 10)
 SOURCE: Final[tuple[Code, int]] = ("I", 11)
-PATH: Final[tuple[Code, int]] = ("I", 12)
+TARGET: Final[tuple[Code, int]] = ("I", 12)
 REFERRER: Final[tuple[Code, int]] = ("I", 13)
+# Of 16 bits: 28 of them stand before these.
+STATUS: Final[tuple[Code, int]] = ("H", 28)
+TRAITS: Final[tuple[Code, int]] = ("H", 29)
 
 
 def column(rows: bytes, code: Code, place: int) -> memoryview:
@@ -170,7 +175,7 @@ def _are_rows(found: Decoded, rows: bytes) -> bool:
         max(column(rows, *place).tolist(), default=-1) < len(known)
         for place, known in (
             (SOURCE, found.sources),
-            (PATH, found.paths),
+            (TARGET, found.targets),
             (REFERRER, found.referrers),
         )
     )
@@ -189,8 +194,8 @@ def _read_texts(found: Decoded, texts: bytes) -> bool:
                 mark, size = TEXT.unpack_from(texts, at)
                 at += TEXT.size
                 text = texts[at : at + size].decode("utf-8", "surrogatepass")
-                if mark == PATH_MARK:
-                    found.paths.append(text)
+                if mark == TARGET_MARK:
+                    found.targets.append(text)
                 elif mark == REFERRER_MARK:
                     found.referrers.append(text)
                 else:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+# Row.traits: what the fields of request and answer say about them, in bits. All 0: nothing.
+# The visitor does not want to be recognised (Sec-GPC or DNT: 1).
+NO_TRACKING: Final = 0b00001
+# What the browser wants it for (Sec-Fetch-Dest): to show it as a page, as a part of one, or else.
+ASKS: Final = 0b00110
+ASKS_PAGE: Final = 0b00010
+ASKS_ASSET: Final = 0b00100
+ASKS_OTHER: Final = 0b00110
+# What the answer is (Content-Type): a page, a part of one, or data.
+IS: Final = 0b11000
+IS_PAGE: Final = 0b01000
+IS_ASSET: Final = 0b10000
+IS_OTHER: Final = 0b11000
 
 # `reason` when the origin's own answer was passed on.
 ANSWERED = ""
@@ -29,6 +43,9 @@ class Row(NamedTuple):
     :ivar duration_us: first byte read to last byte written, microseconds.
     :ivar origin_us: request handed to the origin to first byte of its answer, microseconds; 0 if
         it never answered.
+    :ivar query: what follows the path's "?"; it leaves the spool only as far as the site's owner
+        wants it to.
+    :ivar traits: of :data:`NO_TRACKING`, :data:`ASKS` and :data:`IS`.
     """
 
     time_us: int
@@ -48,6 +65,8 @@ class Row(NamedTuple):
     response_bytes: int
     duration_us: int
     origin_us: int
+    query: str = ""
+    traits: int = 0
 
 
 class RowSink(Protocol):

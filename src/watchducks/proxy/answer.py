@@ -8,10 +8,13 @@ from typing import Final
 from watchducks.proxy.framing import CHUNKED, UNTIL_CLOSE
 from watchducks.proxy.headers import Names, connection_options, to_visitor
 from watchducks.proxy.heads import AnswerHeadReader, BadHead, Fields, HeadProblem
+from watchducks.proxy.traits import CONTENT_TRAITS
 
 # 18 digits stay below 2**63, where other parsers' integers begin to wrap.
 _MAX_LENGTH_DIGITS: Final = 18
-_IS_READ: Final = Names(frozenset({b"content-length", b"transfer-encoding", b"connection"}))
+_IS_READ: Final = Names(
+    frozenset({b"connection", b"content-length", b"content-type", b"transfer-encoding"})
+)
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 
 
@@ -22,6 +25,7 @@ class Answer:
     :ivar minor: HTTP/1.minor. :ivar fields: as they were sent.
     :ivar options: what its Connection fields name, lower-case.
     :ivar length: of the body that follows: bytes, 0 for none, CHUNKED or UNTIL_CLOSE.
+    :ivar traits: what its Content-Type says for the row (:mod:`.traits`).
     """
 
     status: int
@@ -30,6 +34,7 @@ class Answer:
     fields: Fields
     options: frozenset[bytes]
     length: int
+    traits: int = 0
     _lines: bytes = field(default=b"", init=False, repr=False, compare=False)
     _lines_for: tuple[bool, int] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -73,6 +78,7 @@ def read_answer(head: AnswerHeadReader, *, to_head: bool) -> Answer:
     lengths: list[bytes] = []
     codings: list[bytes] = []
     connection: list[bytes] = []
+    traits = 0
     for name, value in head.fields:
         if not _IS_READ[name]:
             continue
@@ -81,6 +87,8 @@ def read_answer(head: AnswerHeadReader, *, to_head: bool) -> Answer:
             lengths.append(value.strip(b" \t"))
         elif lower == b"transfer-encoding":
             codings.append(value.strip(b" \t").lower())
+        elif lower == b"content-type":
+            traits = CONTENT_TRAITS[value]
         else:
             connection.append(value)
     length = UNTIL_CLOSE
@@ -95,4 +103,4 @@ def read_answer(head: AnswerHeadReader, *, to_head: bool) -> Answer:
     if to_head or head.status < 200 or head.status in (204, 304):
         length = 0
     options = connection_options(connection) if connection else _NO_OPTIONS
-    return Answer(head.status, head.phrase, head.minor, head.fields, options, length)
+    return Answer(head.status, head.phrase, head.minor, head.fields, options, length, traits)

@@ -71,6 +71,7 @@ class Exchange:
         "_retried",
         "_route",
         "_status",
+        "_traits",
         "_tunnel",
         "_uploading",
         "_visitor",
@@ -106,6 +107,7 @@ class Exchange:
         self._retried = False
         self._tunnel = False
         self._status = 0
+        self._traits = request.traits
         self._handed = 0.0
         self._origin_us = 0
         self._request_bytes = 0
@@ -231,6 +233,7 @@ class Exchange:
         self._origin_us = self._us_since(self._handed)
         self._begun = True
         self._status = answer.status
+        self._traits |= answer.traits
         self._visitor.begin_answer(
             answer.status, answer.phrase, self._lines_of(answer), answer.length
         )
@@ -247,6 +250,7 @@ class Exchange:
         self._connection = None
         self._origin_us = self._us_since(self._handed)
         self._response_bytes = len(body)
+        self._traits |= answer.traits
         self._end(answer.status, ANSWERED)
         self._visitor.whole_answer(answer.status, answer.phrase, self._lines_of(answer), body)
 
@@ -407,6 +411,7 @@ class Exchange:
         if self._uploading is not None:
             self._uploading.end_upload(self)
         if route is not None:
+            path, _, query = request.target.partition(b"?")
             self._context.sink.record(
                 Row(
                     int(self._wall_began * 1_000_000),
@@ -416,7 +421,7 @@ class Exchange:
                     self._visitor.protocol,
                     request.method.decode("ascii"),
                     request.host,
-                    request.path.decode("utf-8", "replace"),
+                    path.decode("utf-8", "replace"),
                     status,
                     str(reason),
                     self._visitor.address,
@@ -426,5 +431,7 @@ class Exchange:
                     self._response_bytes,
                     self._us_since(self._clock_began),
                     self._origin_us,
+                    query.decode("utf-8", "replace"),
+                    self._traits,
                 )
             )

@@ -16,6 +16,7 @@ from watchducks.proxy.headers import PROTECTED_FIELDS, is_looped
 from watchducks.proxy.heads import Fields
 from watchducks.proxy.limits import Limits
 from watchducks.proxy.request import Request, read_authority
+from watchducks.proxy.traits import READ_FOR_TRAITS, traits_of_request
 
 Section = list[tuple[bytes, bytes]]
 
@@ -32,9 +33,9 @@ _PATH: Final = re.compile(rb"/[\x21\x22\x24-\x7e\x80-\xff]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
 # The fields that we read ourselves.
-_IS_READ: Final = frozenset(
-    {b"cdn-loop", b"content-length", b"cookie", b"host", b"referer", b"te", b"user-agent"}
-)
+_IS_READ: Final = READ_FOR_TRAITS | {
+    *(b"cdn-loop", b"content-length", b"cookie", b"host", b"referer", b"te", b"user-agent")
+}
 _NONE: Final = (b"",)
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 # Fields of one connection: HTTP/2 has none (RFC 9113 section 8.2.2). TE may say "trailers".
@@ -76,6 +77,7 @@ class _Seen(NamedTuple):
     referrer: bytes
     trailers: bool
     looped: bool
+    traits: int
 
 
 def read_request(section: Section, *, scheme: bytes, ended: bool, limits: Limits) -> Request:
@@ -120,6 +122,7 @@ def read_request(section: Section, *, scheme: bytes, ended: bool, limits: Limits
         upgrade=protocol or b"",
         trailers=seen.trailers,
         looped=seen.looped,
+        traits=seen.traits,
     )
 
 
@@ -202,6 +205,7 @@ def _take_apart(section: Section) -> _Seen:
         found.get(b"referer", _NONE)[-1],
         b"te" in found,  # which says "trailers", or it would have been refused
         b"cdn-loop" in found and any(map(is_looped, found[b"cdn-loop"])),
+        traits_of_request(found),
     )
 
 

@@ -14,6 +14,7 @@ from watchducks.proxy.context import ProxyContext
 from watchducks.proxy.errors import Reason, Refusal, status_of
 from watchducks.proxy.heads import Fields
 from watchducks.proxy.request import read_authority
+from watchducks.proxy.traits import READ_FOR_TRAITS, traits_of_request
 from watchducks.routes import UNKNOWN
 
 _log = Logger()
@@ -51,6 +52,8 @@ def record_refused(
     except Refusal:
         return
 
+    path, _, query = target.partition(b"?")
+    traits = traits_of_request({name: [_only(fields, name)] for name in READ_FOR_TRAITS})
     duration_us = max(0, int((context.clock.seconds() - clock_began) * 1_000_000))
 
     def record(route: Route) -> None:
@@ -63,7 +66,7 @@ def record_refused(
                 protocol,
                 method.decode("ascii", "replace"),
                 host,
-                target.partition(b"?")[0].decode("utf-8", "replace"),
+                path.decode("utf-8", "replace"),
                 status_of(reason),
                 reason.value,
                 address,
@@ -73,6 +76,8 @@ def record_refused(
                 response_bytes,
                 duration_us,
                 0,
+                query.decode("utf-8", "replace"),
+                traits,
             )
         )
 

@@ -24,6 +24,7 @@ from watchducks.proxy.headers import (
 )
 from watchducks.proxy.heads import Fields, RequestHeadReader
 from watchducks.proxy.limits import Limits
+from watchducks.proxy.traits import READ_FOR_TRAITS, traits_of_request
 
 # The authority of a Host field or an absolute target; underscores are no host name (RFC 1123), but
 # they exist. User information is refused: it only ever misleads.
@@ -47,6 +48,7 @@ _IS_READ: Final = Names(
         b"cdn-loop connection content-length host referer sec-websocket-key te transfer-encoding"
         b" upgrade user-agent".split()
     )
+    | READ_FOR_TRAITS
 )
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _NONE: Final = (b"",)
@@ -68,6 +70,7 @@ class Request:
     :ivar upgrade: the protocol that it asks to change to: ``websocket``, or b"" for none.
     :ivar trailers: whether the visitor takes trailers after the answer (TE).
     :ivar looped: whether it has been forwarded by a WatchDucks before.
+    :ivar traits: what its fields say for its row (:mod:`.traits`).
     """
 
     method: bytes
@@ -84,6 +87,7 @@ class Request:
     upgrade: bytes = b""
     trailers: bool = False
     looped: bool = False
+    traits: int = 0
     _lines: bytes = field(default=b"", init=False, repr=False, compare=False)
     _lines_of: VisitorFields | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -124,6 +128,7 @@ class Request:
             self.upgrade,
             self.trailers,
             self.looped,
+            self.traits,
         )
         other._lines, other._lines_of = self._lines, self._lines_of
         return other
@@ -199,6 +204,7 @@ def read_request(head: RequestHeadReader) -> Request:
         _WEBSOCKET if upgrades and head.method == b"GET" else b"",
         b"te" in options and head.minor == 1 and any(map(takes_trailers, found.get(b"te", ()))),
         b"cdn-loop" in found and any(map(is_looped, found[b"cdn-loop"])),
+        traits_of_request(found),
     )
 
 

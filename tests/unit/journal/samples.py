@@ -27,7 +27,7 @@ ROWS = st.builds(
     protocol=TEXT,
     method=TEXT,
     host=TEXT,
-    path=TEXT,
+    path=TEXT.map(lambda text: text.replace("?", "")),
     status=st.integers(0, 65535),
     reason=TEXT,
     client=TEXT,
@@ -37,6 +37,8 @@ ROWS = st.builds(
     response_bytes=U63,
     duration_us=U63,
     origin_us=U63,
+    query=TEXT,
+    traits=st.integers(0, 65535),
 )
 
 
@@ -74,9 +76,10 @@ def read(content: bytes) -> tuple[list[Row], int]:
     rows = []
     for packed in ROW.iter_unpack(decoded.rows):
         time_us, duration_us, origin_us, request_bytes, response_bytes = packed[:5]
-        seconds, source_at, path_at, referrer_at, status = packed[5:]
+        seconds, source_at, target_at, referrer_at, status, traits = packed[5:]
         assert seconds == time_us // 1_000_000
         source = decoded.sources[source_at]
+        path, _, query = decoded.targets[target_at].partition("?")
         rows.append(
             Row(
                 time_us,
@@ -86,7 +89,7 @@ def read(content: bytes) -> tuple[list[Row], int]:
                 source.protocol,
                 source.method,
                 source.host,
-                decoded.paths[path_at],
+                path,
                 status,
                 source.reason,
                 source.client,
@@ -96,6 +99,8 @@ def read(content: bytes) -> tuple[list[Row], int]:
                 response_bytes,
                 duration_us,
                 origin_us,
+                query,
+                traits,
             )
         )
     return rows, decoded.lost_bytes

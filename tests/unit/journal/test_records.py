@@ -14,9 +14,11 @@ from watchducks.journal.records import (
     FILE_HEADER,
     FRAME_ROWS,
     MAX_FRAME_BYTES,
-    PATH_CHARACTERS,
     ROW,
+    TARGET_CHARACTERS,
+    TRAITS,
     USER_AGENT_CHARACTERS,
+    column,
     decode,
     sites_and_seconds,
 )
@@ -78,9 +80,9 @@ def test_zeros_at_the_end_are_no_rows() -> None:
 
 
 SOURCE = struct.pack("<BI8HH", 1, 1, *[1] * 8, 8) + b"abcdefgh"
-PATH = struct.pack("<BH", 2, 1) + b"/"
+TARGET = struct.pack("<BH", 2, 1) + b"/"
 REFERRER = struct.pack("<BH", 3, 0)
-TEXTS = SOURCE + PATH + REFERRER
+TEXTS = SOURCE + TARGET + REFERRER
 
 
 def frame(texts: bytes, rows: bytes) -> bytes:
@@ -88,8 +90,8 @@ def frame(texts: bytes, rows: bytes) -> bytes:
     return struct.pack("<I", crc32(body)) + body
 
 
-def packed(source: int = 0, path: int = 0, referrer: int = 0) -> bytes:
-    return ROW.pack(0, 0, 0, 0, 0, 0, source, path, referrer, 200)
+def packed(source: int = 0, target: int = 0, referrer: int = 0) -> bytes:
+    return ROW.pack(0, 0, 0, 0, 0, 0, source, target, referrer, 200, 0)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +99,13 @@ def packed(source: int = 0, path: int = 0, referrer: int = 0) -> bytes:
     [
         (TEXTS, packed()[:-1]),
         (TEXTS, packed(source=1)),
-        (TEXTS, packed(path=1)),
+        (TEXTS, packed(target=1)),
         (TEXTS, packed(referrer=1)),
-        (SOURCE + PATH, packed()),
+        (SOURCE + TARGET, packed()),
         (TEXTS[:-1], b""),
         (TEXTS + b"\1", b""),
         (TEXTS + b"\4\0\0", b""),
-        (SOURCE[:-1] + b"\xff" + PATH + REFERRER, packed()),
+        (SOURCE[:-1] + b"\xff" + TARGET + REFERRER, packed()),
         (struct.pack("<BI8HH", 1, 1, *[1] * 7, 2, 8) + b"abcdefgh", b""),
         (struct.pack("<BH", 2, 1) + b"\xff", b""),
         (struct.pack("<BH", 2, 9) + b"/", b""),
@@ -140,7 +142,7 @@ def test_long_texts_are_cut_and_wrong_numbers_clamped() -> None:
     assert len(again) < len(content) / 10, "texts that were cut are written each time"
     (one, two, three), _ = read(FILE_HEADER + content + again)
     assert one == two == three
-    assert one.path == "/" * PATH_CHARACTERS
+    assert one.path == "/" * TARGET_CHARACTERS
     assert one.user_agent == "🦆" * USER_AGENT_CHARACTERS
     assert (one.time_us, one.site_id, one.status) == (0, 0, 65535)
     assert (one.duration_us, one.request_bytes) == (0, 2**64 - 1)
@@ -174,6 +176,17 @@ def test_a_row_of_wrong_types_does_not_take_others_along(wrong: dict[str, object
     assert encoded.error is not None
     content = FILE_HEADER + encoded.content + encoder.encode([row(4)]).content
     assert read(content) == ([row(1), row(3), row(4)], 0)
+
+
+def test_a_query_is_a_part_of_the_target_and_traits_are_a_number() -> None:
+    asked = row(query="a=b?c", traits=27)
+    content = file_of(asked, row(query=""), row(path="/0", query="x" * TARGET_CHARACTERS))
+    decoded = decode(content)
+    assert decoded.targets[:2] == ["/0?a=b?c", "/0"]
+    assert column(decoded.rows, *TRAITS).tolist() == [27, 0, 0]
+    rows, _ = read(content)
+    assert rows[0] == asked
+    assert len(rows[2].path + rows[2].query) == TARGET_CHARACTERS - 1
 
 
 def test_sites_and_seconds() -> None:
