@@ -64,7 +64,10 @@ class SiteSource(Protocol):
 
 
 class RouteTable:
-    """The routes of this process."""
+    """The routes of this process.
+
+    :ivar look_ups: hosts that were not known here and had to be looked up, since the start.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,12 @@ class RouteTable:
         self._hosts: dict[str, tuple[str, ...]] = {}
         self._revision = 0
         self._tasks = Tasks(self._log)
+        self.look_ups = 0
+
+    @property
+    def hosts(self) -> int:
+        """How many hosts are known here."""
+        return len(self._routes)
 
     def known(self, host: str) -> Route | Unknown | None:
         """Return the route of ``host`` (lower case, no port), None if there is no such site, or
@@ -127,6 +136,7 @@ class RouteTable:
         if len(self._waiting) >= MAX_LOOK_UPS:
             raise Overloaded(f"more than {MAX_LOOK_UPS} unknown hosts are being looked up")
         self._waiting[host] = [mine]
+        self.look_ups += 1
         # The look-up belongs to nobody in particular: a visitor who leaves does not end it.
         self._tasks.start(self._find(host), f"looking up {host!r}")
         return await mine

@@ -49,6 +49,8 @@ def _secret(check: accept.Check, default: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
+    """:ivar metrics: where /metrics is served without a console; whoever reaches it may ask."""
+
     name: str = _key(
         accept.node_name, default_factory=lambda: socket.gethostname().split(".")[0] or "node"
     )
@@ -61,6 +63,7 @@ class NodeSettings:
     )
     workers: int = _key(accept.only(0, "every role runs on one reactor"), default=0)
     resolvers: tuple[tuple[Address, int], ...] = _key(accept.list_of(accept.resolver), default=())
+    metrics: tuple[str, ...] = _key(accept.list_of(accept.stream_endpoint), default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from tests.unit.console.driver import HTML, Driver, parse_reply, settings
 from tests.unit.console.fakes import (
+    ADMIN,
     FakeAnalytics,
     FakeOrigins,
     FakeReadiness,
@@ -247,6 +248,20 @@ def test_readiness_names_the_part_that_is_not() -> None:
     driver.readiness.parts = {"registry": True, "logs": False}
     reply = driver.ask("GET", "/readyz")
     assert (reply.status, reply.json["checks"]) == (503, {"registry": True, "logs": False})
+
+
+def test_metrics_are_for_this_host_and_for_admins() -> None:
+    driver = Driver()
+    assert driver.ask("GET", "/metrics").status == 401
+    assert driver.api("GET", "/metrics", token="wd_nobody").status == 403
+    shown = driver.api("GET", "/metrics", token=ADMIN)
+    assert shown.status == 200
+    assert "python_info" in shown.text
+    assert shown.headers["cache-control"] == "no-store"
+    driver.address = "127.0.0.1"
+    assert driver.ask("GET", "/metrics").status == 200
+    # A proxy on this host asks for somebody who is not.
+    assert driver.ask("GET", "/metrics", headers={"X-Forwarded-For": "192.0.2.1"}).status == 401
 
 
 def test_text_is_compressed_if_the_browser_takes_it_but_never_beside_a_secret() -> None:

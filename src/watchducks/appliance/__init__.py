@@ -13,6 +13,8 @@ from twisted.logger import Logger
 
 from watchducks import garbage
 from watchducks.appliance.house import House, Reactor
+from watchducks.appliance.measures import start_measuring
+from watchducks.appliance.metrics import start_the_metrics
 from watchducks.appliance.sites import start_the_registry
 from watchducks.background import StartupError
 from watchducks.settings import Settings
@@ -54,6 +56,8 @@ class Appliance:
 
     async def _start_the_roles(self) -> None:
         house, settings, roles = self._house, self._settings, self._settings.node.roles
+        await start_measuring(house)
+        await start_the_metrics(house)
         cache = open_cache(settings.cache.url, reactor=house.reactor)
         await house.run("the cache", cache)
         registry, feed = await start_the_registry(house, cache)

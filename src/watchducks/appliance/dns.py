@@ -7,6 +7,7 @@ import time
 from twisted.logger import Logger
 
 from watchducks.appliance.house import House
+from watchducks.appliance.measures import of_dns, of_verdicts
 from watchducks.health.prober import Health
 from watchducks.health.reference import TcpReferences
 from watchducks.lookups.missing import MissingNames
@@ -87,6 +88,8 @@ async def start_the_name_server(
         transfers=await _start_the_transfers(house, feed, zones, health),
     )
     await house.run("the name server", server)
+    house.measure(lambda: of_dns(responder))
+    house.measure(lambda: of_verdicts(health))
     return health
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from watchducks.background import Part, ThreadPool
+from watchducks.model.metrics import Measure, Sample
 from watchducks.registry.sealing import Sealer
 from watchducks.settings import Settings
 
@@ -46,6 +47,7 @@ class House:
         self._lookups: Lookups | None = None
         self._running: list[tuple[str, Part]] = []
         self._checks: dict[str, Callable[[], bool]] = {}
+        self._measures: list[Measure] = []
 
     async def run(self, name: str, part: Part) -> None:
         """Start ``part``, which :meth:`stop` will stop before everything that runs by now."""
@@ -74,6 +76,22 @@ class House:
     def checks(self) -> Mapping[str, bool]:
         """Return part -> whether it can work now, for /readyz."""
         return {name: works() for name, works in self._checks.items()}
+
+    def measure(self, measure: Measure) -> None:
+        """Show what ``measure`` returns to whoever watches the service, such as Prometheus.
+
+        It is called for each look, on the reactor's thread, so it only reads what was counted; how
+        many samples there are must be bounded.
+        """
+        self._measures.append(measure)
+
+    def samples(self) -> Iterator[Sample]:
+        """Return what all parts measure now; a part that fails does not hide the others."""
+        for measure in self._measures:
+            try:
+                yield from list(measure())
+            except Exception:
+                self._log.failure("a part cannot be measured")
 
     def lookups(self) -> Lookups:
         """Return what asks the public DNS, the same for every part."""

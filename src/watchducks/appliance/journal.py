@@ -6,6 +6,7 @@ import time
 
 from watchducks.analytics.schema import Schema
 from watchducks.appliance.house import House
+from watchducks.appliance.measures import of_the_journal
 from watchducks.journal.losses import Losses
 from watchducks.journal.shipper import Shipper
 from watchducks.journal.spool import Spool
@@ -42,4 +43,5 @@ async def start_the_journal(house: House, store: LogStore, schema: Schema) -> Ro
         on_sealed=shipper.nudge,
     )
     await house.run("the spool", spool)
+    house.measure(lambda: of_the_journal(spool, shipper, losses))
     return spool

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from watchducks.analytics.queries import Analytics
 from watchducks.appliance.house import House
 from watchducks.console.app import Console
+from watchducks.exposition import Exposition
 from watchducks.health.origins import Origins
 from watchducks.lookups.cutovers import CutoverFollower, Warns
 from watchducks.lookups.delegation import Delegations
@@ -118,5 +119,6 @@ async def _start_the_console(
         threads=threads,
         reactor=house.reactor,
         parents=parents,
+        exposition=Exposition(house.samples),
     )
     await house.run("the console", console)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from watchducks.appliance.house import House
+from watchducks.appliance.measures import of_routes
 from watchducks.certificates.store import CertificateStore
 from watchducks.model.rows import RowSink
 from watchducks.proxy.accept import ALPN
+from watchducks.proxy.measures import Measures
 from watchducks.proxy.service import Proxy
 from watchducks.proxy.sightings import Sightings
 from watchducks.registry.feed import SiteFeed
@@ -31,7 +33,9 @@ async def start_the_proxy(
         alpn=ALPN,
     )
     await house.run("the certificates", certificates)
-    sightings = Sightings(rows, registry, certificates, rules=rules, clock=house.reactor)
+    measures = Measures(rows)
+    await feed.follow(measures.apply)
+    sightings = Sightings(measures, registry, certificates, rules=rules, clock=house.reactor)
     await feed.follow(sightings.apply)
     await house.run("what the proxy sees of sites on their way", sightings)
     proxy = Proxy(
@@ -42,3 +46,5 @@ async def start_the_proxy(
         reactor=house.reactor,
     )
     await house.run("the proxy", proxy)
+    house.measure(lambda: measures.samples(proxy.connections))
+    house.measure(lambda: of_routes(routes))

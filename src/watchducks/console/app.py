@@ -25,6 +25,8 @@ from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleSite, Front
 from watchducks.console.interfaces import OriginHealth, Readiness, Scans, SiteFigures, Sites
 from watchducks.console.languages import Languages
+from watchducks.console.machines import PATHS as MACHINE_PATHS
+from watchducks.console.machines import Machines
 from watchducks.console.owner_pages import OwnerPages
 from watchducks.console.owners import Owners
 from watchducks.console.pages import Pages
@@ -34,6 +36,7 @@ from watchducks.console.rendering import Templates
 from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import SignedSessions
 from watchducks.console.zones import Zones
+from watchducks.exposition import Exposition
 from watchducks.registry.parents import Parents
 from watchducks.registry.registration import Policy
 from watchducks.settings import Settings
@@ -79,6 +82,7 @@ class Console:
     :param scans: what zones held before they were ours.
     :param origins: whether the sites' origins answer.
     :param threads: for reading and printing the records of zones.
+    :param exposition: answers ``/metrics``; None: with what the process uses alone.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
     """
 
@@ -94,6 +98,7 @@ class Console:
         threads: Threads,
         reactor: Any,
         parents: Parents | None = None,
+        exposition: Exposition | None = None,
     ) -> None:
         self._reactor = reactor
         self._endpoints = settings.console.http
@@ -121,7 +126,6 @@ class Console:
             sites=sites,
             registrations=registrations,
             figures=figures,
-            readiness=readiness,
             nameservers=settings.nameserver.names,
             frame=frame,
             languages=languages,
@@ -163,17 +167,26 @@ class Console:
             languages=languages,
             origins=origins,
         )
+        machines = Machines(
+            sites=sites,
+            readiness=readiness,
+            exposition=exposition or Exposition(tuple),
+            answers=answers,
+        )
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         self._pages, self._owner_pages, self._api = pages, owner_pages, api
+        self._machines = machines
         assets = Assets(bundle, answers)
         page_routes, api_routes = pages.app.resource(), api.app.resource()
-        owner_routes = owner_pages.app.resource()
+        owner_routes, machine_routes = owner_pages.app.resource(), machines.app.resource()
 
         def choose(path: bytes) -> IResource:
             if path.startswith(PREFIX.encode("ascii")):
                 return assets
             if path.startswith(b"/api/"):
                 return api_routes
+            if path in MACHINE_PATHS:
+                return machine_routes
             return owner_routes if _OWNER_PATH.fullmatch(path) else page_routes
 
         self.site = ConsoleSite(

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web import http, server
@@ -285,6 +286,19 @@ def _check_text(request: ConsoleRequest) -> None:
         raise Refusal(
             http.BAD_REQUEST, Problem("encoding", "The address is not readable as UTF-8 text.")
         ) from None
+
+
+def is_local(request: http.Request) -> bool:
+    """Tell whether who asks is on this very host, and asks for nobody elsewhere."""
+    address: Any = request.getClientAddress()
+    if header(request, b"x-forwarded-for") or header(request, b"forwarded"):
+        return False
+    if isinstance(address, UNIXAddress):
+        return True
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except (AttributeError, ValueError):
+        return False
 
 
 def argument(request: http.Request, name: bytes) -> str | None:

@@ -18,7 +18,7 @@ from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.forms import Forms, csrf_field, form_route
 from watchducks.console.frame import Frame, told, visitor
 from watchducks.console.http import ConsoleRequest, argument
-from watchducks.console.interfaces import OriginHealth, Readiness, Sites
+from watchducks.console.interfaces import OriginHealth, Sites
 from watchducks.console.languages import Language, Languages, mark
 from watchducks.console.owners import Owners
 from watchducks.console.progress import shown_way
@@ -66,7 +66,6 @@ class Pages:
         sites: Sites,
         registrations: Registrations,
         figures: Figures,
-        readiness: Readiness,
         nameservers: Sequence[str],
         frame: Frame,
         languages: Languages,
@@ -84,7 +83,6 @@ class Pages:
         self._rules = rules
         self._registrations = registrations
         self._figures = figures
-        self._readiness = readiness
         self._nameservers = tuple(nameservers)
         self._frame = frame
         self._languages = languages
@@ -270,21 +268,6 @@ class Pages:
             return None
         session = await self._forms.present(request)
         return self._sessions.take_note(session, _NOTE + site.name) if session else None
-
-    # --- for machines ---------------------------------------------------------------------------
-
-    @app.route("/healthz", methods=["GET"])
-    async def healthz(self, request: ConsoleRequest) -> bytes:
-        """Say that the process answers."""
-        return self._answers.json(request, {"status": "ok"})
-
-    @app.route("/readyz", methods=["GET"])
-    async def readyz(self, request: ConsoleRequest) -> bytes:
-        """Say whether it can do its work, and which part cannot."""
-        checks = self._readiness.checks()
-        ready = all(checks.values())
-        document = {"status": "ok" if ready else "unavailable", "checks": dict(checks)}
-        return self._answers.json(request, document, 200 if ready else 503)
 
     # --------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ class SpoolBound:
     """Keeps one spool directory within its bound, and the file of losses up to date.
 
     :ivar spooled_bytes: size of the spool on disk, at most :data:`BOUND_EVERY_SECONDS` old.
+    :ivar oldest: since when the oldest segment waits to be shipped, POSIX seconds, at most
+        :data:`BOUND_EVERY_SECONDS` old; None: none waits.
     """
 
     _log = Logger()
@@ -42,6 +44,7 @@ class SpoolBound:
         self._looked_at: float | None = None
         self._lost_before: int | None = None  # while the spool is full: what was lost until then
         self.spooled_bytes = 0
+        self.oldest: float | None = None
 
     async def keep(self, *, shipping: bool) -> None:
         """Look at the spool, if it is time to.
@@ -69,6 +72,7 @@ class SpoolBound:
     def _drop(self) -> dict[int, Loss]:
         """Delete the oldest files until the spool fits; return what is lost by it."""
         size = self._segments.size_bytes()
+        self.oldest = self._segments.oldest()
         lost: dict[int, Loss] = {}
         if size > self._spool_bytes:
             # Rejected ones first: they are looked at or forgotten, the others are still wanted.

@@ -107,6 +107,12 @@ class SegmentDirectory:
         """Return the segments to ship, oldest first."""
         return self._list(SEALED, SHIPPING)
 
+    def oldest(self) -> float | None:
+        """Return when the oldest segment to ship was begun, POSIX seconds; None: none waits."""
+        waiting = self.waiting()
+        age = _age(waiting[0].name) if waiting else None
+        return None if age is None else age[0] / 1_000_000
+
     def rejected(self) -> list[Segment]:
         """Return the segments that were put aside, oldest first."""
         return self._list(REJECTED)

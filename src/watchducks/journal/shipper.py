@@ -137,6 +137,12 @@ class Shipper:
         """Size of the spool on disk, at most ``BOUND_EVERY_SECONDS`` (bound.py) old."""
         return self._bound.spooled_bytes
 
+    @property
+    def lag_seconds(self) -> float:
+        """For how long the oldest rows have waited to be shipped; as old as the size."""
+        oldest = self._bound.oldest
+        return 0.0 if oldest is None else max(0.0, self._now() - oldest)
+
     async def start(self) -> None:
         """Begin to ship; what an earlier run left comes first.
 

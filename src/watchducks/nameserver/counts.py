@@ -33,7 +33,7 @@ MAX_ROWS_WITHOUT_NETWORK: Final = 80_000
 # How long the stop of the name server waits for its last counts to be stored.
 LAST_SECONDS: Final = 3.0
 
-_RCODES: Final = {
+RCODES: Final = {
     dns.OK: "NOERROR",
     dns.EFORMAT: "FORMERR",
     dns.ESERVER: "SERVFAIL",
@@ -133,7 +133,7 @@ class Counts:
             row = (
                 _name(subject.zone),
                 _TYPES.get(subject.type, _OTHER),
-                _RCODES.get(subject.rcode, _OTHER),
+                RCODES.get(subject.rcode, _OTHER),
                 _prefix(network),
             )
             rows[row] += questions

@@ -21,6 +21,7 @@ What is to be sent by UDP then passes :mod:`watchducks.nameserver.guard`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -76,6 +77,9 @@ class Responder:
     look-up and the patching of what differs; and the octets of a few by those of the question, so
     that the most frequent ones cost the look-up alone. They are forgotten with every change of a
     zone or a verdict, which both are rarer than questions by orders of magnitude.
+
+    :ivar tally: response code -> questions, since the start.
+    :ivar made: responses that were not ready and had to be made.
     """
 
     _log = Logger()
@@ -113,6 +117,8 @@ class Responder:
         self._cache = ReplyCache()
         self._failures = 0
         self._reported: float | None = None
+        self.tally: Counter[int] = Counter()
+        self.made = 0
 
     def respond(self, data: bytes, host: str = "", *, datagram: bool) -> bytes | None:
         """Return the response to one packet; None: let it go unanswered.
@@ -184,6 +190,7 @@ class Responder:
     def _answered(
         self, data: bytes, key: bytes | None, host: str, *, datagram: bool
     ) -> bytes | None:
+        self.made += 1
         if data[2] & wire.OPCODE:
             return self._bare(data, host, dns.ENOTIMP, datagram=datagram)
         if data[4:6] == _NO_QUESTION and self._options is not None:
@@ -292,6 +299,7 @@ class Responder:
 
         :param known: the client is where it says it is.
         """
+        self.tally[ready.subject.rcode] += 1
         if self._counts is not None:
             self._counts.add(ready.subject, network)
         if known or self._limit is None:
@@ -314,6 +322,7 @@ class Responder:
     def _may_send(self, subject: Subject, host: str, *, datagram: bool) -> bool:
         """Count a response that cannot be made smaller, and return whether it is sent."""
         network = network_of(host)
+        self.tally[subject.rcode] += 1
         if self._counts is not None:
             self._counts.add(subject, network)
         if not datagram or self._limit is None:

@@ -92,6 +92,11 @@ class Proxy:
         self._ports: list[IListeningPort] = []
         self.bound_addresses: dict[str, list[IAddress]] = {"http": [], "https": []}
 
+    @property
+    def connections(self) -> int:
+        """How many connections of visitors are open."""
+        return len(self._context.connections)
+
     def _rates(self) -> ClientRates | None:
         connections = self._settings.client_connections
         per_second = self._settings.client_requests_per_second

@@ -92,6 +92,7 @@ class Driver:
     """A console with fakes behind it.
 
     :ivar cookies: kept like a browser's, from answer to request.
+    :ivar address: where who asks is.
     """
 
     def __init__(self, **console: Any) -> None:
@@ -115,6 +116,7 @@ class Driver:
             parents=self.parents,
         )
         self.cookies: dict[str, str] = {}
+        self.address = "192.0.2.1"
 
     async def add(self, **fields: str) -> str:
         """Register a site behind the console's back; return its token."""
@@ -123,7 +125,7 @@ class Driver:
 
     def connect(self) -> tuple[Any, StringTransport]:
         """Open a connection."""
-        transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.1", 40000))
+        transport = StringTransport(peerAddress=IPv4Address("TCP", self.address, 40000))
         protocol = self.console.site.buildProtocol(None)  # type: ignore[no-untyped-call]
         assert protocol is not None
         protocol.makeConnection(transport)
