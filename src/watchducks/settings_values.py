@@ -18,6 +18,7 @@ from twisted.internet.endpoints import serverFromString
 from watchducks.model.names import normalise_email, normalise_host
 from watchducks.model.origins import Address, address_and_port
 from watchducks.model.problems import Problem
+from watchducks.sockets import is_systemd
 
 Check = Callable[[Any], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -205,7 +206,13 @@ def email(value: Any) -> str:
 
 def stream_endpoint(value: Any) -> str:
     spec = text(value)
-    accepted = "Twisted endpoint strings, such as tcp:80, tcp:8080:interface=127.0.0.1, systemd:..."
+    accepted = (
+        "Twisted endpoint strings, such as tcp:80, tcp:8080:interface=127.0.0.1, or systemd:NAME"
+    )
+    if spec.startswith("systemd:"):
+        if not is_systemd(spec):
+            raise ValueError(accepted)
+        return spec
     try:
         # The reactor is only kept by the endpoint, and used when it listens: none is needed here.
         serverFromString(None, spec)

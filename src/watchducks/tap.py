@@ -21,6 +21,7 @@ from watchducks import settings as settings_module
 from watchducks.background import StartupError
 from watchducks.reactor import install_if_none
 from watchducks.settings import Settings, SettingsError
+from watchducks.supervision import Supervisor
 
 if TYPE_CHECKING:
     from watchducks.appliance import Appliance
@@ -64,7 +65,8 @@ def makeService(options: Options) -> IService:
     from watchducks.appliance import Appliance
 
     chosen = cast("Reactor", reactor)
-    return ApplianceService(Appliance(options.settings, chosen), chosen)
+    supervisor = Supervisor.of_environment(os.environ, clock=chosen)
+    return ApplianceService(Appliance(options.settings, chosen), supervisor, chosen)
 
 
 class ApplianceService(Service):
@@ -73,9 +75,10 @@ class ApplianceService(Service):
     A start that fails stops the reactor and makes the process end with exit code 1.
     """
 
-    def __init__(self, appliance: Appliance, reactor: Reactor) -> None:
+    def __init__(self, appliance: Appliance, supervisor: Supervisor, reactor: Reactor) -> None:
         self.name = "watchducks"
         self._appliance = appliance
+        self._supervisor = supervisor
         self._reactor = reactor
         self._log = Logger()
         self._starting: Deferred[None] | None = None
@@ -86,11 +89,13 @@ class ApplianceService(Service):
         self._reactor.callWhenRunning(self._start)
 
     def _start(self) -> None:
+        self._supervisor.start()
         self._starting = Deferred.fromCoroutine(self._started())
 
     async def _started(self) -> None:
         try:
             await self._appliance.start()
+            self._supervisor.ready(self._appliance.describe())
         except CancelledError:
             return  # stopped while starting
         except StartupError as error:
@@ -115,7 +120,9 @@ class ApplianceService(Service):
     async def _stopped(self) -> None:
         if self._starting is not None and not self._starting.called:
             self._starting.cancel()
+        self._supervisor.stopping("letting what is under way end")
         await self._appliance.stop()
+        self._supervisor.stop()
 
 
 def _exit_with(code: int) -> Any:

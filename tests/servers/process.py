@@ -64,6 +64,10 @@ class ServerProcess(ABC):
     def answers(self) -> bool:
         """Tell whether the server answers a query now; never raises for one that does not."""
 
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the descriptors of ours that the server inherits."""
+        return ()
+
     @property
     def pid(self) -> int:
         """The process id; raises AssertionError while it is stopped."""
@@ -86,6 +90,7 @@ class ServerProcess(ABC):
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
+                pass_fds=self.descriptors(),
                 # Ctrl-C on the terminal is for pytest, which then stops the servers in order.
                 start_new_session=True,
             )

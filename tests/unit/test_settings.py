@@ -75,6 +75,7 @@ def test_a_sqlite_url_is_an_absolute_path_with_three_slashes_as_with_four(url: s
         ('[proxy]\naddresses = ["proxy.example.com"]', ["proxy.addresses", "IP addresses"]),
         ('[proxy]\nhttp = ["unix:/run/ducks"]', ["proxy.http", "endpoints on TCP"]),
         ('[proxy]\nhttps = ["systemd:domain=UNIX:index=0"]', ["proxy.https", "on TCP"]),
+        ('[proxy]\nhttps = ["systemd:domain=INET"]', ["proxy.https", "systemd:NAME"]),
         ('[proxy]\ntrusted_peers = ["10.0.0.1/8"]', ["proxy.trusted_peers", "10.0.0.0/8"]),
         ('[proxy]\ntrusted_peers = ["balancer"]', ["proxy.trusted_peers"]),
         ("[proxy]\nclient_connections = -1", ["proxy.client_connections = -1", "from 0 to"]),

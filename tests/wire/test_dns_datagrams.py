@@ -10,7 +10,12 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.epollreactor import EPollReactor
 
 from tests.reactor.turning import Turning
-from watchducks.nameserver.datagrams import MAX_DATAGRAMS, MAX_QUERY_OCTETS, QuestionSocket
+from watchducks.nameserver.datagrams import (
+    MAX_DATAGRAMS,
+    MAX_QUERY_OCTETS,
+    QuestionSocket,
+    bound_udp,
+)
 from watchducks.reactor import FastEPollReactor
 
 
@@ -41,7 +46,7 @@ def turning(request: pytest.FixtureRequest) -> Iterator[Turning]:
 class Listening:
     def __init__(self, turning: Turning, interface: str) -> None:
         self.echo = Echo()
-        self.socket = QuestionSocket(self.echo, 0, interface, reactor=turning.reactor)
+        self.socket = QuestionSocket(self.echo, bound_udp(0, interface), reactor=turning.reactor)
         self.port = self.socket.getHost().port
 
 
@@ -192,5 +197,5 @@ def test_a_port_that_is_taken_leaves_nothing_open(turning: Turning, listen: List
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match="in use"):
-            QuestionSocket(Echo(), other.getsockname()[1], "127.0.0.1", reactor=turning.reactor)
+            bound_udp(other.getsockname()[1], "127.0.0.1")
     assert turning.reactor.getReaders() == before

@@ -93,6 +93,10 @@ class Appliance:
         self._house.check("started", lambda: False)
         await self._house.stop()
 
+    def describe(self) -> str:
+        """Return in a few words what runs, for whoever looks after processes."""
+        return f"ready as {', '.join(self._settings.node.roles)}"
+
     def checks(self) -> Mapping[str, bool]:
         """Return part -> whether it can work now, for /readyz."""
         return self._house.checks()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -14,6 +13,7 @@ from twisted.web.server import Site
 from watchducks.appliance.house import House
 from watchducks.background import StartupError
 from watchducks.exposition import CONTENT_TYPE, Exposition
+from watchducks.sockets import Sockets
 
 PATH: Final = b"/metrics"
 # Prometheus asks every few seconds over one connection and needs no longer pause.
@@ -65,8 +65,8 @@ class Metrics:
         """Listen. :raises StartupError: an endpoint cannot be bound."""
         for text in self._endpoints:
             try:
-                endpoint = serverFromString(self._reactor, text)
-                self._ports.append(await endpoint.listen(self._site))
+                for endpoint in Sockets().streams(text, reactor=self._reactor):
+                    self._ports.append(await endpoint.listen(self._site))
             except Exception as error:  # endpoints of plug-ins raise what they like
                 await self.stop()
                 reason = getattr(error, "socketError", None) or error

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.task import deferLater
@@ -40,6 +39,7 @@ from watchducks.exposition import Exposition
 from watchducks.registry.parents import Parents
 from watchducks.registry.registration import Policy
 from watchducks.settings import Settings
+from watchducks.sockets import Sockets
 
 # Browsers open six connections each; this serves a hundred people at once and leaves the process
 # most of the usual 1024 file descriptors, which the proxy on the same reactor needs.
@@ -204,8 +204,8 @@ class Console:
         """Listen. :raises StartupError: an endpoint cannot be bound; then none stays bound."""
         for text in self._endpoints:
             try:
-                endpoint = serverFromString(self._reactor, text)
-                self._ports.append(await endpoint.listen(self._connections))
+                for endpoint in Sockets().streams(text, reactor=self._reactor):
+                    self._ports.append(await endpoint.listen(self._connections))
             except (CannotListenError, OSError, ValueError) as error:
                 await self.stop()
                 reason = getattr(error, "socketError", None) or error

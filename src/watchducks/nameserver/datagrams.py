@@ -54,26 +54,19 @@ class QuestionSocket:
     is not always the one that the routing table would choose.
     """
 
-    def __init__(self, responder: Answering, port: int, interface: str, *, reactor: Any) -> None:
-        """:param reactor: provides IReactorFDSet.
-
-        :raises OSError: it cannot be bound.
+    def __init__(self, responder: Answering, bound: socket.socket, *, reactor: Any) -> None:
+        """:param bound: of IPv4 or IPv6; its owner is this object, from now on.
+        :param reactor: provides IReactorFDSet.
         """
         self._responder = responder
         self._reactor = reactor
-        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
-            self._socket.bind((interface, port))
-            self._everywhere = interface in _WILDCARDS
-            if self._everywhere:
-                self._tell_addresses(family)
-        except BaseException:
-            self._socket.close()
-            raise
+        self._socket = bound
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
         self._bound: tuple[Any, ...] = self._socket.getsockname()
+        self._everywhere = self._bound[0] in _WILDCARDS
+        if self._everywhere:
+            self._tell_addresses(bound.family)
         self._reactor.addReader(self)
         # Our own reactor has a shorter way to a reader.
         add: Callable[[int, Callable[[], None]], None] | None
@@ -156,6 +149,25 @@ class QuestionSocket:
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
         """The reactor gave it up; nothing but the end of the process makes it do so."""
         self.stopListening()
+
+
+def bound_udp(port: int, interface: str, *, shared: bool = False) -> socket.socket:
+    """Return a UDP socket bound to ``port`` at ``interface`` ("" for every one of IPv4).
+
+    :param shared: others may be bound to the same, and the kernel distributes among all of them by
+        who asks.
+    :raises OSError: it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((interface, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def _from_there(ancillary: Ancillary) -> Ancillary:

@@ -10,7 +10,6 @@ from typing import Any, Final, Protocol, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -28,7 +27,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from watchducks.background import StartupError
-from watchducks.nameserver.datagrams import MAX_QUERY_OCTETS, Answering, QuestionSocket
+from watchducks.nameserver.datagrams import (
+    MAX_QUERY_OCTETS,
+    Answering,
+    QuestionSocket,
+    bound_udp,
+)
+from watchducks.sockets import Sockets, adopting, by_kind
 
 # RFC 7766 section 6.2.3 asks for "a few seconds": long enough for a resolver's next question.
 TCP_IDLE_SECONDS: Final = 10.0
@@ -275,8 +280,8 @@ def client_key(address: object) -> str:
 class NameServer:
     """The part that listens (:class:`watchducks.background.Part`).
 
-    :param listen: ``udp:PORT``, ``udp:PORT:interface=ADDRESS``, or Twisted's endpoint strings for
-        TCP, ``systemd:`` included.
+    :param listen: ``udp:PORT``, ``udp:PORT:interface=ADDRESS``, Twisted's endpoint strings for TCP,
+        or ``systemd:NAME`` for descriptors of both kinds.
     """
 
     _log = Logger()
@@ -288,12 +293,15 @@ class NameServer:
         *,
         reactor: Any,
         transfers: Transferring | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         """
         :param responder: answers for every socket.
         :param reactor: provides IReactorTCP, IReactorFDSet and IReactorTime.
         :param transfers: None: no zone is given away.
+        :param sockets: those that are bound already; None: those of systemd.
         """
+        self._sockets = Sockets() if sockets is None else sockets
         self._listen = tuple(listen)
         self._reactor = reactor
         self._responder = responder
@@ -312,24 +320,31 @@ class NameServer:
         """
         for text in self._listen:
             try:
-                self._ports.append(await self._open(text))
+                await self._open(text)
             except CancelledError:
                 await self.stop()
                 raise
             except Exception as error:  # endpoint plug-ins raise what they like
                 await self.stop()
                 raise StartupError(f"nameserver.listen: {text}: {_cause(error)}") from error
-            self._log.info(
-                "name server listens on {address}", address=self._ports[-1].getHost(), listen=text
-            )
 
-    async def _open(self, text: str) -> IListeningPort | QuestionSocket:
-        if not text.startswith("udp:"):
-            endpoint = serverFromString(self._reactor, text)
-            port: IListeningPort = await endpoint.listen(self._streams)
-            return port
-        number, interface = parse_udp(text)
-        return QuestionSocket(self._responder, number, interface, reactor=self._reactor)
+    async def _open(self, text: str) -> None:
+        found = self._sockets.take(text)
+        if found is not None:
+            streams, datagrams = by_kind(found)
+            endpoints = [adopting(one, reactor=self._reactor) for one in streams]
+        elif text.startswith("udp:"):
+            endpoints, datagrams = [], [bound_udp(*parse_udp(text))]
+        else:
+            endpoints, datagrams = self._sockets.streams(text, reactor=self._reactor), []
+        for one in datagrams:
+            self._opened(text, QuestionSocket(self._responder, one, reactor=self._reactor))
+        for endpoint in endpoints:
+            self._opened(text, await endpoint.listen(self._streams))
+
+    def _opened(self, text: str, port: IListeningPort | QuestionSocket) -> None:
+        self._ports.append(port)
+        self._log.info("name server listens on {address}", address=port.getHost(), listen=text)
 
     async def stop(self) -> None:
         """Close every socket and connection; see :meth:`QuestionStreams.close_all`."""

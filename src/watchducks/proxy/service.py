@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
@@ -27,6 +26,7 @@ from watchducks.proxy.pool import OriginPools, ProxyReactor
 from watchducks.proxy.rates import ClientRates
 from watchducks.proxy.tls import turns_of
 from watchducks.settings import Settings
+from watchducks.sockets import Sockets
 
 # How often a stopping proxy looks whether its last connection has ended.
 _DRAIN_POLL_SECONDS: Final = 0.05
@@ -61,14 +61,17 @@ class Proxy:
         wall: Callable[[], float] = time.time,
         limits: Limits | None = None,
         trust_root: Any = None,
+        sockets: Sockets | None = None,
     ) -> None:
         """:param wall: POSIX seconds.
         :param trust_root: who may sign origins' certificates (an IOpenSSLTrustRoot); None: whom the
             platform trusts.
+        :param sockets: those that are bound already; None: those of systemd.
         """
         self._log = Logger()
         self._settings = settings.proxy
         self._reactor = reactor
+        self._sockets = Sockets() if sockets is None else sockets
         self._certificates = certificates
         self._limits = Limits() if limits is None else limits
         deadlines = Deadlines(reactor)
@@ -127,9 +130,13 @@ class Proxy:
 
     async def _listen(self, key: str, endpoints: Sequence[str], factory: Factory) -> None:
         for description in endpoints:
-            endpoint = serverFromString(self._reactor, with_backlog(description))
             try:
-                port = await endpoint.listen(factory)
+                for endpoint in self._sockets.streams(
+                    description, reactor=self._reactor, unbound=with_backlog(description)
+                ):
+                    self._opened(key, description, await endpoint.listen(factory))
+            except StartupError:
+                raise
             except CannotListenError as error:
                 why = error.socketError
                 raise StartupError(
@@ -138,14 +145,16 @@ class Proxy:
                 ) from error
             except Exception as error:  # systemd: and endpoints of plug-ins raise what they like
                 raise StartupError(f"proxy.{key}: {description}: cannot listen: {error}") from error
-            self._ports.append(port)
-            if isinstance(port.getHost(), UNIXAddress):
-                raise StartupError(
-                    f"proxy.{key}: {description}: a UNIX socket: a visitor's address is needed,"
-                    " and UNIX sockets have none; give it a TCP socket"
-                )
-            self.bound_addresses[key].append(port.getHost())
-            self._log.info("{key}: listening on {address}", key=key, address=port.getHost())
+
+    def _opened(self, key: str, description: str, port: IListeningPort) -> None:
+        self._ports.append(port)
+        if isinstance(port.getHost(), UNIXAddress):
+            raise StartupError(
+                f"proxy.{key}: {description}: a UNIX socket: a visitor's address is needed,"
+                " and UNIX sockets have none; give it a TCP socket"
+            )
+        self.bound_addresses[key].append(port.getHost())
+        self._log.info("{key}: listening on {address}", key=key, address=port.getHost())
 
     async def stop(self) -> None:
         """Accept no more, let exchanges end within ``drain_seconds``, then cut what is left."""
