@@ -183,8 +183,21 @@ class CertificatesSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailSettings:
-    url: str = _secret(accept.only("outbox:", "mail is not sent yet"), "outbox:")
+    """:ivar ca_file: PEM of the authorities that the mail server's certificate is from; None: those
+    that the platform trusts.
+    """
+
+    url: str = _secret(
+        accept.url(
+            "outbox",
+            "smtp",
+            "smtps",
+            example='"outbox:", smtp://user:password@host:587 or smtps://user:password@host',
+        ),
+        "outbox:",
+    )
     sender: str = _key(accept.email, default="watchducks@watchducks.example")
+    ca_file: Path | None = _key(accept.path_or_default, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

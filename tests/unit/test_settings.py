@@ -93,7 +93,7 @@ def test_a_sqlite_url_is_an_absolute_path_with_three_slashes_as_with_four(url: s
         ('[cache]\nurl = "memcached://h"', ["cache.url", "redis://"]),
         ('[registry]\nurl = "postgresql://h/d"', ["registry.url", "mysql+pymysql://"]),
         ('[registry]\nurl = "sqlite://"', ["registry.url"]),
-        ('[mail]\nurl = "smtp://h:25"', ["mail.url", "only 'outbox:'"]),
+        ('[mail]\nurl = "imap://h:25"', ["mail.url", "outbox:", "smtp://user:password@host:587"]),
         ('[mail]\nsender = "nobody"', ["mail.sender", "an e-mail address"]),
         (
             '[certificates]\ndirectory = "https://ca.example/"',

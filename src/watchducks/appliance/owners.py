@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from watchducks.analytics.queries import Analytics
 from watchducks.appliance.house import House
+from watchducks.appliance.mail import start_the_mail
 from watchducks.console.app import Console
 from watchducks.exposition import Exposition
 from watchducks.health.origins import Origins
-from watchducks.lookups.cutovers import CutoverFollower, Warns
+from watchducks.lookups.cutovers import CutoverFollower
 from watchducks.lookups.delegation import Delegations
-from watchducks.lookups.farewell import farewell_mail
+from watchducks.lookups.farewell import farewells
 from watchducks.lookups.keeper import ScanKeeper
 from watchducks.lookups.parents import Parents
+from watchducks.model.letters import Post
 from watchducks.model.origins import Origin, check_origin
 from watchducks.model.problems import Problem
-from watchducks.model.sites import Site
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
 from watchducks.stores.interfaces import LogStore
-from watchducks.stores.outbox import Outbox
 
 
 async def start_for_owners(
     house: House, registry: Registry, feed: SiteFeed, store: LogStore
 ) -> None:
     """Start the console, what looks at owners' domains and what looks at their origins."""
-    scans, parents = await _start_the_lookups(house, registry, feed)
+    mailbag = await start_the_mail(house, registry)
+    scans, parents = await _start_the_lookups(house, registry, feed, mailbag)
     origins = await _start_the_origin_probes(house, feed)
     await _start_the_console(house, registry, store, scans, parents, origins)
 
 
 async def _start_the_lookups(
-    house: House, registry: Registry, feed: SiteFeed
+    house: House, registry: Registry, feed: SiteFeed, post: Post
 ) -> tuple[ScanKeeper, Parents]:
-
     keeper = ScanKeeper(registry, house.lookups().scanner, clock=house.reactor)
     await house.run("the scans of new sites", keeper)
     parents = Parents(house.lookups().directory, clock=house.reactor)
@@ -49,32 +47,12 @@ async def _start_the_lookups(
         registry,
         looks,
         own,
-        warn=await _farewells(house),
+        warn=farewells(post),
         rules=house.settings.cutover_rules,
         clock=house.reactor,
     )
     await house.run("the watch over delegations", follower)
     return keeper, parents
-
-
-async def _farewells(house: House) -> Warns:
-    """Return what tells owners that their sites will be forgotten."""
-
-    settings = house.settings
-    outbox = Outbox(settings.node.data_dir / "outbox", await house.pool("mail"))
-
-    async def warn(site: Site, forgotten: float) -> None:
-        message = farewell_mail(
-            site,
-            forgotten,
-            settings.nameserver.names,
-            sender=settings.mail.sender,
-            url=f"{settings.console.url}/sites/{quote(site.name, safe='')}",
-            now=house.reactor.seconds(),
-        )
-        await outbox.send(message)
-
-    return warn
 
 
 async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:

@@ -1,32 +1,30 @@
 """Languages: which one a visitor reads, its words, and how it writes numbers and times.
 
-The catalogs are the gettext files ``locale/<code>/LC_MESSAGES/console.po``, read at start. English
-is the language of the sources and needs none.
+The words are those of ``locale/<code>/LC_MESSAGES/console.po`` (:mod:`watchducks.catalogs`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.resources import files
-from io import BytesIO
 from typing import Final
 
 from babel import Locale
 from babel.core import UnknownLocaleError
 from babel.dates import format_skeleton
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_compact_decimal, format_decimal, format_percent
-from babel.support import NullTranslations, Translations
+from babel.support import NullTranslations
 from twisted.web.http import Request
 
+from watchducks import catalogs
 from watchducks.console.headers import header
 from watchducks.model.problems import Problem
 
-DEFAULT: Final = "en"
-# Code -> what the language calls itself, in the order of the switch.
-NAMES: Final = {"en": "English", "ko": "한국어"}
+DEFAULT: Final = catalogs.DEFAULT
+# In the order of the switch.
+NAMES: Final = catalogs.NAMES
+_PACKAGE: Final = "watchducks.console"
+_DOMAIN: Final = "console"
 COOKIE: Final = b"language"
 # A year: longer than anyone wants to be asked again, shorter than browsers' limit of 400 days.
 COOKIE_SECONDS: Final = 365 * 24 * 3600
@@ -110,7 +108,9 @@ class Languages:
     """The languages there are, and the choice among them."""
 
     def __init__(self) -> None:
-        self._languages = {code: Language(code, _catalog(code)) for code in NAMES}
+        self._languages = {
+            code: Language(code, catalogs.read_catalog(_PACKAGE, _DOMAIN, code)) for code in NAMES
+        }
 
     def __getitem__(self, code: str) -> Language:
         return self._languages[code]
@@ -146,15 +146,4 @@ def negotiate(accepted: str, available: Mapping[str, object]) -> str:
 
 def read_catalog_text(code: str) -> str:
     """Return the text of the gettext catalog of ``code``."""
-    path = files("watchducks.console") / "locale" / code / "LC_MESSAGES" / "console.po"
-    return path.read_text("utf-8")
-
-
-def _catalog(code: str) -> NullTranslations:
-    if code == DEFAULT:
-        return NullTranslations()
-    source = BytesIO(read_catalog_text(code).encode("utf-8"))
-    compiled = BytesIO()
-    write_mo(compiled, read_po(source, locale=code, domain="console"))
-    compiled.seek(0)
-    return Translations(compiled, domain="console")
+    return catalogs.read_catalog_text(_PACKAGE, _DOMAIN, code)

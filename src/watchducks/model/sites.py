@@ -72,6 +72,7 @@ class Registration:
 
     :ivar zone: the zone to answer for, the domain itself or one around it; empty: the usual one
         (:func:`watchducks.model.names.zone_of`).
+    :ivar language: what its owner reads, a code of the console's; empty: not known.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Registration:
     cohort: str
     zone: str = ""
     choices: SiteChoices = DEFAULT_CHOICES
+    language: str = ""
 
     @property
     def contents(self) -> ZoneContents:

@@ -14,9 +14,11 @@ from sqlalchemy import Connection, Select, delete, func, insert, or_, select, up
 
 from watchducks.model import cutover
 from watchducks.model.cutover import UNCLAIMED, CutoverRules, Farewell, Look, Progress, SiteCutover
+from watchducks.model.letters import LetterKind, site_letter
 from watchducks.model.names import name_key
 from watchducks.model.signing import apex_name
 from watchducks.model.sites import Site, SiteState
+from watchducks.registry import letters
 from watchducks.registry.schema import cutovers, registry, removals, sites
 from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock, remove
 
@@ -116,7 +118,12 @@ def keep_look(
         .where(sites.c.id == site_id)
         .values(zone=site.zone, state=state.value, revision=revision)
     )
-    return replace(site, state=state, revision=revision, contender=False), True
+    after = replace(site, state=state, revision=revision, contender=False)
+    if site.state in UNCLAIMED and state not in UNCLAIMED:
+        letters.post(connection, site_letter(LetterKind.DELEGATED, after), now)
+    elif state is SiteState.MOVED:
+        letters.post(connection, site_letter(LetterKind.MOVED, after), now)
+    return after, True
 
 
 def _gives_way(connection: Connection, zone: str, *, proven: bool) -> bool:
@@ -180,6 +187,7 @@ def forget(connection: Connection, site_id: int, rules: CutoverRules, now: int) 
         return None
     if cutover.farewell(found.site, found.progress, rules, now) is not Farewell.FORGET:
         return None
+    letters.post(connection, site_letter(LetterKind.FORGOTTEN, found.site), now)
     return remove(connection, name_key(found.site.name))
 
 

@@ -343,6 +343,16 @@ class Registry:
         )
         return token
 
+    # --- for the others of this package ---------------------------------------------------------
+
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        """Return what ``function`` reads in one transaction."""
+        return await self._read(function)
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        """Return what ``function`` returns, and keep what it writes. It makes no revision."""
+        return await self._write(function)
+
     # --------------------------------------------------------------------------------------------
 
     async def _read(self, function: Callable[[Connection], T]) -> T:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import MEDIUMBLOB
 
+from watchducks.model.letters import MAX_REASON_CHARACTERS
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS
 
 # Case folding makes at most three characters of one (U+0390, for instance).
@@ -36,6 +37,9 @@ WORD_CHARACTERS: Final = 16
 # SHA-256 in hexadecimal: of a token, which is shown once and kept nowhere, or of an origin's key.
 DIGEST_CHARACTERS: Final = 64
 LINEAGE_CHARACTERS: Final = 32
+LANGUAGE_CHARACTERS: Final = 8
+# A kind, a site's number and a time.
+TOPIC_CHARACTERS: Final = 120
 
 metadata = MetaData()
 
@@ -70,6 +74,8 @@ owners = Table(
     metadata,
     Column("id", _ID, primary_key=True),
     Column("email", String(MAX_EMAIL_CHARACTERS), nullable=False),
+    # What he reads, a code of the console's; "": not known.
+    Column("language", String(LANGUAGE_CHARACTERS), nullable=False, server_default=""),
     UniqueConstraint("email", name="uq_owners_email"),
     **_TABLE,
 )
@@ -172,4 +178,33 @@ cutovers = Table(
     Column("progress", LargeBinary, nullable=False),
     Index("ix_cutovers_due", "due"),
     **_ROW,
+)
+
+# What owners are told by mail: model.letters.PostedLetter. A letter about a site that has left is
+# sent all the same, so it refers to none.
+letters = Table(
+    "letters",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("kind", String(WORD_CHARACTERS), nullable=False),
+    Column("recipient", String(MAX_EMAIL_CHARACTERS), nullable=False),
+    Column("site_id", BigInteger),
+    Column("language", String(LANGUAGE_CHARACTERS), nullable=False),
+    # NULL: it has none.
+    Column("topic", String(TOPIC_CHARACTERS)),
+    # JSON.
+    Column("facts", _BLOB, nullable=False),
+    # POSIX seconds, as are the next two.
+    Column("posted", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    # When it is tried next; of one that is not tried any more, when that was decided.
+    Column("due", BigInteger, nullable=False),
+    Column("state", String(WORD_CHARACTERS), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", String(MAX_REASON_CHARACTERS), nullable=False),
+    UniqueConstraint("topic", name="uq_letters_topic"),
+    Index("ix_letters_state_due", "state", "due"),
+    Index("ix_letters_recipient", "recipient"),
+    Index("ix_letters_site_id", "site_id"),
+    **_TABLE,
 )

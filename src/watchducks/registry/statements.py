@@ -16,12 +16,14 @@ from sqlalchemy import update as update_rows
 from watchducks.model import cutover
 from watchducks.model.changes import Changes, Head
 from watchducks.model.cutover import CutoverRules
+from watchducks.model.letters import LetterKind, site_letter
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, name_key, zone_of
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.signing import Signing
 from watchducks.model.sites import Registration, Site, SiteChoices, SiteState
 from watchducks.model.zones import ZoneContents, owner_labels
+from watchducks.registry import letters
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.schema import cutovers, owners, registry, removals, sites, tokens
@@ -132,7 +134,7 @@ def register(
             domain=wanted.domain,
             zone=held,
             origin=str(wanted.origin),
-            owner_id=_owner(connection, wanted.email),
+            owner_id=_owner(connection, wanted.email, wanted.language),
             cohort=wanted.cohort,
             state=SiteState.REGISTERED.value,
             revision=revision,
@@ -152,6 +154,8 @@ def register(
     connection.execute(delete(removals).where(removals.c.zone == held))
     site = _site(connection.execute(_SITE.where(sites.c.id == site_id)).one())
     _check_hosts(connection, site, rules)
+    letter = site_letter(LetterKind.REGISTRATION, site, language=wanted.language)
+    letters.post(connection, letter, now)
     return site
 
 
@@ -321,12 +325,15 @@ def advance(connection: Connection, revision: int) -> None:
     connection.execute(update_rows(registry).values(revision=revision))
 
 
-def _owner(connection: Connection, email: str) -> int:
+def _owner(connection: Connection, email: str, language: str = "") -> int:
     """Return the id of the owner with this address, who is added if he is new."""
     found: int | None = connection.execute(
         select(owners.c.id).where(owners.c.email == email)
     ).scalar()
-    return _insert(connection, insert(owners).values(email=email)) if found is None else found
+    if found is not None:
+        # Whoever registers with his address does not choose his language.
+        return found
+    return _insert(connection, insert(owners).values(email=email, language=language))
 
 
 def _insert(connection: Connection, statement: Insert) -> int:
