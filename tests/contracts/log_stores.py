@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import pytest
 
 from tests.servers.clickhouse import ClickHouse
 from watchducks.background import ThreadPool
+from watchducks.journal.encoder import Encoder
+from watchducks.journal.enrich import days_of, enrich
+from watchducks.journal.records import FILE_HEADER, decode
 from watchducks.model.rows import Row
 from watchducks.stores.interfaces import LogStore
 from watchducks.stores.logs import THREADS, open_log_store
@@ -63,3 +66,11 @@ def row(time: float, **changes: Any) -> Row:
         origin_us=15_000,
     )
     return usual._replace(**changes)
+
+
+async def insert(store: LogStore, rows: Sequence[Row]) -> None:
+    """Insert rows as the shipper does."""
+    segment = decode(FILE_HEADER + Encoder().encode(rows).content)
+    keys = {day: bytes([day % 256]) * 32 for day in days_of(segment)}
+    for batch in enrich(segment, "node-1-1", keys):
+        await store.insert_block("requests", batch.block, batch.token)

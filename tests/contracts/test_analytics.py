@@ -14,24 +14,22 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.contracts.log_stores import KINDS, log_store, log_store_url, row
+from tests.contracts.log_stores import KINDS, insert, log_store, log_store_url, row
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
 from watchducks.analytics.dns import DnsCounts
 from watchducks.analytics.periods import DAY, HOUR, Period
+from watchducks.analytics.plan import HAS_TTL, ttl_of
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import DnsNetwork, Failover, ReferrerTraffic
 from watchducks.analytics.schema import Schema
-from watchducks.analytics.tables import ENRICHED_WORDS, HAS_TTL, MIGRATIONS, ttl_of
+from watchducks.analytics.tables import ENRICHED_WORDS, MIGRATIONS
 from watchducks.analytics.verdicts import VerdictHistory
 from watchducks.background import StartupError
-from watchducks.journal.encoder import Encoder
-from watchducks.journal.enrich import days_of, enrich
-from watchducks.journal.records import FILE_HEADER, decode
 from watchducks.model.rows import Row
 from watchducks.model.verdicts import Verdict
 from watchducks.stores.blocks import Block, Numbers, Texts
-from watchducks.stores.interfaces import LogStore, StoreUnavailable
+from watchducks.stores.interfaces import StoreUnavailable
 
 CLOCK: Any = reactor
 
@@ -53,13 +51,6 @@ async def analytics(url: str, directory: Path, rows: Sequence[Row]) -> AsyncIter
         await schema.start()
         await insert(store, rows)
         yield Analytics(store)
-
-
-async def insert(store: LogStore, rows: Sequence[Row]) -> None:
-    segment = decode(FILE_HEADER + Encoder().encode(rows).content)
-    keys = {day: bytes([day % 256]) * 32 for day in days_of(segment)}
-    for batch in enrich(segment, "node-1-1", keys):
-        await store.insert_block("requests", batch.block, batch.token)
 
 
 @pytest_twisted.ensureDeferred

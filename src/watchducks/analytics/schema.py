@@ -10,7 +10,9 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from watchducks.analytics.tables import HAS_TTL, MIGRATIONS, VERSIONS, Plan, ttl_of
+from watchducks.analytics.plan import HAS_TTL, Plan, ttl_of
+from watchducks.analytics.rollups import DAY
+from watchducks.analytics.tables import MIGRATIONS, VERSIONS
 from watchducks.background import Repeating, StartupError
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
@@ -112,12 +114,26 @@ class Schema:
     async def _keep_for(self, raw_days: int) -> None:
         """Let the rows live as long as the settings say now; the table was made for others."""
         ttl = ttl_of(raw_days)
-        shown = await self._store.query(
-            "SELECT create_table_query FROM system.tables"
-            " WHERE database = currentDatabase() AND name = 'requests'"
+        for table in ("requests", "traffic_minute"):
+            shown = await self._store.query(
+                "SELECT create_table_query FROM system.tables"
+                " WHERE database = currentDatabase() AND name = %(table)s",
+                {"table": table},
+            )
+            if not any(ttl in str(row[0]) for row in shown):
+                await self._store.execute(f"ALTER TABLE {table} MODIFY TTL {ttl}")
+
+    async def doubt(self, token: str, time: int) -> None:
+        """Note that it is not known whether the block ``token`` reached the roll-ups, or once.
+
+        To be called before its rows are believed to be in the store; again is no harm.
+
+        :param time: of one of its rows, POSIX seconds.
+        :raises StoreUnavailable, StoreRefused: it could not be noted.
+        """
+        await self._store.insert(
+            "day_doubts", ("day", "token", "settled"), ([time // DAY], [token], [0]), f"?{token}"
         )
-        if not any(ttl in str(row[0]) for row in shown):
-            await self._store.execute(f"ALTER TABLE requests MODIFY TTL {ttl}")
 
     async def _retry(self) -> None:
         if self.ready:

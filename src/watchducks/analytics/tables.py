@@ -11,22 +11,13 @@ about one site over some time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-Version = tuple[int, int]
+from watchducks.analytics import rollups
+from watchducks.analytics.plan import Plan
 
 # A year and a month: a month can be compared with the same month of the year before.
 DNS_DAYS: Final = 400
-
-# How many tokens a table remembers: at one segment in five seconds from each of ten hosts these
-# are 500 s, much longer than an insert in doubt waits for its second try.
-DEDUPLICATION_WINDOW: Final = 1000
-
-# First versions that have a thing. Each was in use some releases earlier, as an experiment.
-HAS_CODECS: Final = (20, 1)
-HAS_TTL: Final = (20, 1)
-HAS_DEDUPLICATION: Final = (22, 3)  # insert_deduplication_token on plain MergeTree
 
 # What is known of a request beyond what the proxy saw: words of which there are few.
 ENRICHED_WORDS: Final = (
@@ -41,38 +32,6 @@ ENRICHED_WORDS: Final = (
     "utm_medium",
     "country",  # ISO 3166-1 alpha-2
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the tables are made for.
-
-    :ivar version: of the server.
-    :ivar raw_days: how long rows of single requests are kept.
-    """
-
-    version: Version
-    raw_days: int
-
-    def codec(self, what: str) -> str:
-        """Return how a column is compressed, where that can be said."""
-        return f" CODEC({what})" if self.version >= HAS_CODECS else ""
-
-    def end(self, days: int | None = None) -> str:
-        """Return the end of a CREATE TABLE. :param days: how long rows live; None: for ever."""
-        ttl, settings = "", []
-        if days is not None and self.version >= HAS_TTL:
-            ttl = f" TTL {ttl_of(days)}"
-            # A part whose rows are all too old goes as a file; none is written again for some.
-            settings.append("ttl_only_drop_parts = 1")
-        if self.version >= HAS_DEDUPLICATION:
-            settings.append(f"non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}")
-        return ttl + (f" SETTINGS {', '.join(settings)}" if settings else "")
-
-
-def ttl_of(days: int) -> str:
-    """Return the TTL, in the words in which the server shows it."""
-    return f"time + toIntervalDay({days})"
 
 
 class Migration(NamedTuple):
@@ -143,8 +102,39 @@ def _verdicts(plan: Plan) -> list[str]:
     ]
 
 
+def _doubts(plan: Plan) -> list[str]:
+    """Days whose roll-ups may differ from the rows; see rollups. A few a year."""
+    return [
+        "CREATE TABLE IF NOT EXISTS day_doubts ("
+        " day UInt32,"  # since 1970
+        " token String,"  # of the block
+        " settled UInt8"
+        ") ENGINE = MergeTree PARTITION BY tuple() ORDER BY (day, token)" + plan.end()
+    ]
+
+
+def _annotations(plan: Plan) -> list[str]:
+    """What happened to a site, to be shown with its charts."""
+    return [
+        "CREATE TABLE IF NOT EXISTS annotations ("
+        " time DateTime('UTC'),"
+        " site UInt32,"  # 0: all of them
+        " kind LowCardinality(String),"
+        " detail String"
+        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (site, time)"
+        + plan.end(rollups.ROLLUP_DAYS)
+    ]
+
+
 # Forward only: a number that was released never changes and never goes.
-MIGRATIONS: Final = (Migration(1, _requests), Migration(2, _dns_questions), Migration(3, _verdicts))
+MIGRATIONS: Final = (
+    Migration(1, _requests),
+    Migration(2, _dns_questions),
+    Migration(3, _verdicts),
+    Migration(4, rollups.statements),
+    Migration(5, _doubts),
+    Migration(6, _annotations),
+)
 
 VERSIONS: Final = (
     "CREATE TABLE IF NOT EXISTS schema_versions (version UInt32, applied DateTime('UTC'))"

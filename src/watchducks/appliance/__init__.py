@@ -73,8 +73,10 @@ class Appliance:
                 rows = await start_the_journal(house, log_store, schema)
                 await start_the_proxy(house, rows, registry, feed, cache)
             if "console" in roles:
+                from watchducks.appliance.logs import start_the_upkeep
                 from watchducks.appliance.owners import start_for_owners
 
+                await start_the_upkeep(house, schema, log_store)
                 await start_for_owners(house, registry, feed, log_store)
         if "nameserver" in roles:
             from watchducks.appliance.dns import start_the_name_server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from watchducks.analytics.schema import Schema
+from watchducks.analytics.upkeep import Upkeep
 from watchducks.appliance.house import House
 from watchducks.stores.interfaces import LogStore
 from watchducks.stores.logs import THREADS, open_log_store
@@ -30,3 +31,10 @@ async def start_the_log_store(house: House, *, required: bool = True) -> tuple[S
     await house.run("the log store", schema)
     house.check("logs", lambda: schema.ready)
     return schema, store
+
+
+async def start_the_upkeep(house: House, schema: Schema, store: LogStore) -> None:
+    """Keep roll-ups and rows in agreement; on every host with a console, as nobody else asks."""
+    raw_days = house.settings.logs.raw_days
+    upkeep = Upkeep(store, schema, raw_days, clock=house.reactor, now=time.time)
+    await house.run("the upkeep of the log store", upkeep)

@@ -73,6 +73,13 @@ class Tables(Protocol):
     async def apply(self) -> None:
         """Make the tables right. :raises StoreUnavailable, StoreRefused: it was not possible."""
 
+    async def doubt(self, token: str, time: int) -> None:
+        """Note that not all that is made of a block's rows may be there, or some of it twice.
+
+        :param time: of one of its rows, POSIX seconds.
+        :raises StoreUnavailable, StoreRefused: it was not possible.
+        """
+
 
 class _Loaded(NamedTuple):
     segment: Segment
@@ -284,7 +291,7 @@ class Shipper:
         """
         done: set[str] = set()
         try:
-            await self._insert_all(loaded, done)
+            await self._insert_all(loaded, done, doubtful=loaded.segment.doubtful)
         except StoreRefused:
             # Perhaps not this segment is wrong but the tables: somebody dropped or changed them.
             try:
@@ -292,7 +299,8 @@ class Shipper:
             except StoreRefused as error:
                 raise StoreUnavailable(f"the tables cannot be made right: {error}") from None
             try:
-                await self._insert_all(loaded, done)
+                # What was refused may have been a part of the block's way.
+                await self._insert_all(loaded, done, doubtful=True)
             except StoreRefused as error:
                 self._log.error(
                     "the log store refused the segment {name}, it is kept as .rejected: {error}",
@@ -303,15 +311,17 @@ class Shipper:
                 return
         await self._finish(loaded)
 
-    async def _insert_all(self, loaded: _Loaded, done: set[str]) -> None:
+    async def _insert_all(self, loaded: _Loaded, done: set[str], *, doubtful: bool) -> None:
         """Insert the batches but those in ``done``, which grows by each that is in the store."""
-        doubtful = loaded.segment.doubtful
         if doubtful and loaded.batches:
             await self._store.query("SELECT 1")
             await deferLater(self._clock, SETTLE_SECONDS)
         for batch in loaded.batches:
             if batch.token in done:
                 continue
+            if doubtful:
+                # Its rows may be there, and not all that is made of them.
+                await self._tables.doubt(batch.token, batch.first)
             if doubtful and await self._is_there(batch):
                 self._log.info("{token} is in the log store already", token=batch.token)
             else:

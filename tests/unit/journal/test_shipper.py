@@ -45,6 +45,10 @@ class FakeTables:
         self.applied = 0
         self.cures: set[str] = set()
         self.broken = False
+        self.doubts: list[str] = []
+
+    async def doubt(self, token: str, time: int) -> None:
+        self.doubts.append(token)
 
     async def apply(self) -> None:
         self.applied += 1
@@ -161,9 +165,11 @@ def test_a_lost_acknowledgement_inserts_nothing_twice(world: World) -> None:
     world.record(1)
     world.pass_time(6)
     assert world.files(".shipping")
+    assert world.tables.doubts == []
     world.pass_time(5)
     assert world.stored() == ["/1"]
     assert world.files("") == []
+    assert len(world.tables.doubts) == 1
 
 
 def test_a_store_gets_time_to_finish_before_it_is_asked(world: World) -> None:
