@@ -61,6 +61,7 @@ class NodeSettings:
         ),
         default=ROLES,
     )
+    drain_seconds: float = _key(accept.seconds(0, 86_400), default=30.0)
     workers: int = _key(accept.only(0, "every role runs on one reactor"), default=0)
     resolvers: tuple[tuple[Address, int], ...] = _key(accept.list_of(accept.resolver), default=())
     metrics: tuple[str, ...] = _key(accept.list_of(accept.stream_endpoint), default=())

@@ -83,6 +83,10 @@ class Sockets:
         self._handed = handed or {}
         self._inherited = inherited_descriptors() if inherited is None else tuple(inherited)
 
+    def has(self, text: str) -> bool:
+        """Return whether ``text`` names sockets that outlive their use by this process."""
+        return text in self._handed or is_systemd(text)
+
     def take(self, text: str) -> list[socket.socket] | None:
         """Return copies of the sockets that stand for ``text``, the caller's to close; None: there
         are none, it is to be bound.

@@ -31,6 +31,7 @@ from watchducks.proxy.limits import Limits
 from watchducks.proxy.service import Proxy
 from watchducks.routes import UNKNOWN, Unknown
 from watchducks.settings import parse
+from watchducks.sockets import Sockets
 
 HOST = "www.example.com"
 # Long enough for a loaded machine, short enough to notice.
@@ -261,12 +262,14 @@ async def running(
     origin_names: tuple[str, ...] | None = None,
     trusted: bool = True,
     proxy_settings: Mapping[str, object] | None = None,
+    sockets: Sockets | None = None,
 ) -> AsyncIterator[Running]:
     """Start an origin and a proxy that knows it as :data:`HOST`.
 
     :param origin_names: the names of the origin's certificate; None: it speaks plain HTTP.
     :param trusted: whether the proxy trusts who signed it.
     :param proxy_settings: more keys of the section ``[proxy]``.
+    :param sockets: those that are bound already.
     """
     from twisted.internet import reactor
 
@@ -299,6 +302,7 @@ async def running(
         reactor=reactor,
         limits=limits,
         trust_root=trust.twisted,
+        sockets=sockets,
     )
     await proxy.start()
     run = Running(proxy, routes, certificates, rows, origin, authority, key)

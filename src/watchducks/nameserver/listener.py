@@ -22,6 +22,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -43,6 +44,9 @@ MAX_TCP_CONNECTIONS: Final = 500
 MAX_TCP_CONNECTIONS_PER_CLIENT: Final = 20
 # How long stop() lets responses under way be sent.
 STOP_SECONDS: Final = 2.0
+# And how long, where others accept what comes from now on, who is connected may still ask: his
+# question may be under way.
+STOP_IDLE_SECONDS: Final = 1.0
 
 _LENGTH_OCTETS: Final = 2
 _UDP: Final = re.compile(r"udp:(?P<port>[0-9]{1,5})(?::interface=(?P<interface>[^=]+))?")
@@ -246,8 +250,13 @@ class QuestionStreams(ServerFactory):
             none_left, self._none_left = self._none_left, None
             none_left.callback(None)
 
-    async def close_all(self) -> None:
-        """Let responses under way be sent for :data:`STOP_SECONDS`, then close what is left."""
+    async def close_all(self, *, patiently: bool = False) -> None:
+        """Let responses under way be sent for :data:`STOP_SECONDS`, then close what is left.
+
+        :param patiently: go on answering for :data:`STOP_IDLE_SECONDS` before that.
+        """
+        if patiently and self._open:
+            await deferLater(self.clock, STOP_IDLE_SECONDS)
         if not self._open:
             return
         self._none_left = Deferred()
@@ -353,7 +362,7 @@ class NameServer:
             closing = port.stopListening()
             if closing is not None:
                 await closing
-        await self._streams.close_all()
+        await self._streams.close_all(patiently=all(map(self._sockets.has, self._listen)))
 
 
 def parse_udp(text: str) -> tuple[int, str]:

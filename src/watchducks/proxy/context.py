@@ -78,6 +78,8 @@ class ProxyContext:
     :ivar clock: for time limits and durations.
     :ivar wall: POSIX seconds.
     :ivar draining: the proxy is stopping: connections end with the exchange they are in.
+    :ivar successor: somebody else accepts what comes from now on: no haste, while draining, with
+        those who are asking nothing.
     :ivar connections: all accepted connections; each takes itself out when it is lost.
     :ivar trusted_networks: whose PROXY headers and X-Forwarded-For are believed.
     :ivar rates: the limits per client; None: there are none.
@@ -96,8 +98,16 @@ class ProxyContext:
     version: str
     connections: set[Connection] = field(default_factory=set)
     draining: bool = False
+    successor: bool = False
     trusted_networks: tuple[Network, ...] = ()
     rates: ClientRates | None = None
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a visitor may wait with his next request."""
+        if not self.draining:
+            return self.limits.visitor_idle_seconds
+        return self.limits.drain_idle_seconds if self.successor else 0.0
 
     def health(self) -> tuple[int, bytes, bytes]:
         """Return status, phrase and JSON body for whoever asks whether we can serve."""

@@ -85,8 +85,9 @@ class Undecided(Protocol):
         self._let_go()
 
     def drain(self) -> None:
-        """Nothing has been asked yet, so nothing is lost."""
-        self.transport.abortConnection()
+        """Nothing has been asked yet, so nothing is lost; but it may be under way."""
+        if not self._context.successor:
+            self.transport.abortConnection()
 
     def abort(self) -> None:
         self.transport.abortConnection()

@@ -134,7 +134,15 @@ class VisitorConnection(Protocol):
         self._deadlines.set(self, self._limits.linger_seconds)
 
     def drain(self) -> None:
-        if self._exchange is None and self._head is None and not self._closing:
+        if self._exchange is not None or self._head is not None or self._closing:
+            return  # the answer says that it is the last one
+        self._wait_for_request()
+
+    def _wait_for_request(self) -> None:
+        seconds = self._context.idle_seconds
+        if seconds:
+            self._deadlines.set(self, seconds)
+        else:
             self._close()
 
     def abort(self) -> None:
@@ -416,12 +424,12 @@ class VisitorConnection(Protocol):
             self.transport.write(last_chunk(self._trailers))
             self._trailers = ()
         self._exchange = None
-        if not self._keep or self._body is not None or self._context.draining:
+        if not self._keep or self._body is not None:
             self._body = None
             self._close()
             return
-        if not self._write_paused:
-            self._deadlines.set(self, self._limits.visitor_idle_seconds)
+        if not self._write_paused or not self._context.idle_seconds:
+            self._wait_for_request()
         if self._buffer or self._read_paused:
             self._advance()
 
@@ -450,7 +458,7 @@ class VisitorConnection(Protocol):
             self._deadlines.clear(self)
             self._exchange.resume_answer()
         else:
-            self._deadlines.set(self, self._limits.visitor_idle_seconds)
+            self._wait_for_request()
         self._advance()
 
     def stopProducing(self) -> None:

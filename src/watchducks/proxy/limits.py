@@ -97,6 +97,10 @@ class Limits:
 
     # --- stopping ---
 
-    # Exchanges that are still under way when the proxy stops may end within this; what takes longer
-    # is a download, and systemd's own patience is 90 s.
+    # Exchanges, tunnels and downloads that are under way when the proxy stops may end within this;
+    # `node.drain_seconds` sets it. Where nobody takes over, a stop is an outage for as long as it
+    # takes, and whoever is cut off after it (a WebSocket, a download) connects again by himself.
     drain_seconds: float = 30.0
+    # Where somebody does take over (the sockets outlive us), a visitor who is asking nothing may
+    # still ask once: his request may be under way. A page's follow-up requests come within it.
+    drain_idle_seconds: float = 2.0

@@ -330,6 +330,7 @@ class OriginPools:
     :ivar idle: how many connections are kept, over all origins.
     :ivar stopped: no connection is kept any more.
     :ivar connections: TLS connections that still shake hands.
+    :ivar successor: none: what is only being connected when we stop is of no use to anybody.
     """
 
     def __init__(
@@ -347,6 +348,7 @@ class OriginPools:
         self.limits = limits
         self.contexts = OriginContexts(trust_root, clock=self.clock)
         self.connections: set[Any] = set()
+        self.successor = False
         self.idle = 0
         self.stopped = False
         self._pools: dict[OriginKey, OriginPool] = {}

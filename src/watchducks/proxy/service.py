@@ -73,7 +73,7 @@ class Proxy:
         self._reactor = reactor
         self._sockets = Sockets() if sockets is None else sockets
         self._certificates = certificates
-        self._limits = Limits() if limits is None else limits
+        self._limits = limits or Limits(drain_seconds=settings.node.drain_seconds)
         deadlines = Deadlines(reactor)
         self._context = ProxyContext(
             routes=routes,
@@ -157,9 +157,11 @@ class Proxy:
         self._log.info("{key}: listening on {address}", key=key, address=port.getHost())
 
     async def stop(self) -> None:
-        """Accept no more, let exchanges end within ``drain_seconds``, then cut what is left."""
+        """Accept no more, let what is under way end within ``drain_seconds``, then cut the rest."""
         context = self._context
         context.draining = True
+        endpoints = (*self._settings.http, *self._settings.https)
+        context.successor = all(self._sockets.has(endpoint) for endpoint in endpoints)
         ports, self._ports = self._ports, []
         for port in ports:
             await port.stopListening()  # type: ignore[misc]

@@ -88,11 +88,13 @@ class Surroundings(Interface):
     """What TLS connections share: visitors' a ProxyContext, origins' the OriginPools.
 
     :ivar connections: those that still shake hands are among them.
+    :ivar successor: when they are told to drain, somebody else accepts: they may go on.
     """
 
     connections: set[Any]
     deadlines: Deadlines
     limits: Limits
+    successor: bool
 
 
 class Turns(Interface):
@@ -176,8 +178,9 @@ class TlsConnection(Protocol):
         self.abortConnection()
 
     def drain(self) -> None:
-        """Nothing has been asked yet, so nothing is lost."""
-        self.abortConnection()
+        """Nothing has been asked yet, so nothing is lost; but it may be under way."""
+        if not self._context.successor:
+            self.abortConnection()
 
     def abort(self) -> None:
         self.abortConnection()
