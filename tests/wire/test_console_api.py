@@ -178,7 +178,7 @@ async def test_listing_is_paged_and_by_cohort(driver: Driver) -> None:
     names: list[str] = []
     after: str | None = ""
     while after is not None:
-        page = driver.api("GET", f"/api/v1/sites?limit=2&after={after}").json
+        page = driver.api("GET", f"/api/v1/sites?limit=2&cursor={after}").json
         names += [site["name"] for site in page["sites"]]
         after = page["next"]
     assert names == [f"site{number}" for number in range(5)]

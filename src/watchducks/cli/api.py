@@ -70,7 +70,7 @@ async def all_sites(url: str, options: argparse.Namespace) -> dict[str, Any]:
     sites: list[Any] = []
     after: str | None = None
     while True:
-        query = {"cohort": options.cohort, "after": after}
+        query = {"cohort": options.cohort, "cursor": after}
         given = {key: value for key, value in query.items() if value is not None}
         body = await done("GET", f"{url}?{urlencode(given)}", options)
         sites.extend(body["sites"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from watchducks.stores.interfaces import StoreUnavailable
 MIN_COMPRESSED_BYTES: Final = 600
 # A level that takes 0.3 ms for a page of 20 kB; higher ones save one percent more for twice that.
 GZIP_LEVEL: Final = 4
+# 2**64 documents have to be seen before two of them are likely to be taken for one another.
+_TAG_BYTES: Final = 16
 # A store that restarts is back within seconds; asking more often only keeps it busy.
 RETRY_AFTER_SECONDS: Final = 5
 
@@ -160,8 +163,14 @@ class Answers:
     def send(self, request: Request, answer: Answer) -> bytes:
         """Set status and headers for ``answer`` and return the body to be written."""
         body = answer.body
-        request.setResponseCode(answer.status)
         headers = {"Cache-Control": "no-cache", "Content-Type": answer.content_type}
+        if answer.content_type == JSON and answer.status == 200 and request.method == b"GET":
+            # Weak: it is the same for what was compressed and for what was not.
+            headers["ETag"] = f'W/"{hashlib.blake2b(body, digest_size=_TAG_BYTES).hexdigest()}"'
+            tag = answer.headers.get("ETag", headers["ETag"])
+            if _has_already(header(request, b"if-none-match"), tag):
+                return self._not_modified(request, {**headers, **answer.headers})
+        request.setResponseCode(answer.status)
         if answer.compress and len(body) >= MIN_COMPRESSED_BYTES:
             headers["Vary"] = "Accept-Encoding, Accept-Language, Cookie"
             if accepts_gzip(request):
@@ -171,6 +180,12 @@ class Answers:
         for name, value in {**headers, **answer.headers}.items():
             request.responseHeaders.setRawHeaders(name, [value])
         return body
+
+    def _not_modified(self, request: Request, headers: Mapping[str, str]) -> bytes:
+        request.setResponseCode(304)
+        for name in ("Cache-Control", "ETag"):
+            request.responseHeaders.setRawHeaders(name, [headers[name]])
+        return b""
 
     def deliver(self, request: Request, answer: Answer | BaseException) -> int:
         """Send ``answer``, or what an exception means, from a plain twisted.web resource."""
@@ -220,6 +235,12 @@ class Answers:
             document = problem_document(language, refusal, title, detail, request.path)
             answer = Answer(to_json(document), PROBLEM_JSON, refusal.status, refusal.headers)
         return self.send(request, answer)
+
+
+def _has_already(condition: str, tag: str) -> bool:
+    """Return whether If-None-Match says that who asks has this (RFC 9110 section 13.1.2)."""
+    tags = [one.strip().removeprefix("W/") for one in condition.split(",")]
+    return condition.strip() == "*" or tag.removeprefix("W/") in tags
 
 
 def problem_document(

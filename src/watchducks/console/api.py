@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from klein import Klein
-from twisted.python.failure import Failure
-
+from watchducks.console import api_shapes as shapes
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.bodies import read_json_object
 from watchducks.console.dnssec import Dnssec, dnssec_document, wanted_step
-from watchducks.console.figures import KINDS, Figures, rfc3339
+from watchducks.console.endpoints import Query, Token, endpoint
+from watchducks.console.figures import rfc3339
 from watchducks.console.headers import header
 from watchducks.console.health import origin_document
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Sites
+from watchducks.console.known import known_site
 from watchducks.console.languages import Languages, mark
 from watchducks.console.progress import TOO_SOON, progress_document
 from watchducks.console.registrations import Registrations
@@ -34,6 +34,15 @@ from watchducks.registry.registry import RevisionChanged
 DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 1000
 
+PAGING: Final = (
+    Query(
+        "limit",
+        f"How many at most; {DEFAULT_PAGE} if left out.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
+    ),
+    Query("cursor", "Where to go on: `next` of the page before."),
+)
+
 
 class Api:
     """The routes below /api/v1, one method each.
@@ -43,15 +52,11 @@ class Api:
     :param rules: what a site's state means here.
     """
 
-    app = Klein()
-    app.url_map.merge_slashes = False
-
     def __init__(
         self,
         *,
         sites: Sites,
         registrations: Registrations,
-        figures: Figures,
         nameservers: Sequence[str],
         answers: Answers,
         now: Callable[[], float],
@@ -68,7 +73,6 @@ class Api:
         self._languages = languages
         self._rules = rules
         self._registrations = registrations
-        self._figures = figures
         self._nameservers = list(nameservers)
         self._answers = answers
         self._now = now
@@ -77,7 +81,15 @@ class Api:
 
     # --- sites ----------------------------------------------------------------------------------
 
-    @app.route("/api/v1/sites", methods=["POST"])
+    @endpoint(
+        "POST",
+        "/api/v1/sites",
+        shapes.NEW_SITE,
+        status=201,
+        body=shapes.REGISTRATION,
+        problems=(409,),
+        headers={"Location": "The new site."},
+    )
     async def register(self, request: ConsoleRequest) -> bytes:
         """Register a site: 201 with its owner's token, which is shown once."""
         site, token = await self._registrations.register(read_json_object(request))
@@ -87,21 +99,32 @@ class Api:
             request, document, 201, {"Location": location, "Cache-Control": "no-store"}
         )
 
-    @app.route("/api/v1/sites", methods=["GET"])
+    @endpoint(
+        "GET",
+        "/api/v1/sites",
+        shapes.SITES,
+        query=(
+            Query("cohort", "Only the sites of this cohort."),
+            *PAGING,
+        ),
+        headers={"Link": "The next page (RFC 8288), if there is one."},
+    )
     async def sites(self, request: ConsoleRequest) -> bytes:
-        """List sites by name, a page at a time; ``next`` is the next page's ``after``."""
+        """List sites by name, a page at a time; ``next`` is the next page's ``cursor``."""
         cohort = argument(request, b"cohort")
-        limit = _limit(argument(request, b"limit"))
-        found = await self._sites.sites(cohort, argument(request, b"after"), limit)
+        limit = wanted_limit(argument(request, b"limit"))
+        found = await self._sites.sites(cohort, argument(request, b"cursor"), limit)
         following = found[-1].name if len(found) == limit else None
-        return self._answers.json(
-            request, {"sites": [self._document(request, site) for site in found], "next": following}
-        )
+        document = {
+            "sites": [self._document(request, site) for site in found],
+            "next": following,
+        }
+        return self._answers.json(request, document, headers=link_to_next(request, following))
 
-    @app.route("/api/v1/sites/<name>", methods=["GET"])
+    @endpoint("GET", "/api/v1/sites/{name}", shapes.ONE_SITE, token=Token.MORE)
     async def site(self, request: ConsoleRequest, name: str) -> bytes:
         """Show one site; to its owner, who sends his token, all of it."""
-        site = await self._site(name)
+        site = await known_site(self._sites, name)
         if header(request, b"authorization"):
             await self._authorise(request, name)
             document = self._owners_document(request, site)
@@ -116,22 +139,24 @@ class Api:
         document = {**document, "blocked_by": blocked, "progress": progress}
         return self._answers.json(request, document)
 
-    @app.route("/api/v1/sites/<name>/check", methods=["POST"])
+    @endpoint("POST", "/api/v1/sites/{name}/check", shapes.ACCEPTED, status=202, token=Token.NEEDED)
     async def check(self, request: ConsoleRequest, name: str) -> bytes:
         """Look within seconds whether the domain is delegated to us: 202; needs a token."""
         await self._authorise(request, name)
         if not await self._sites.look_soon(name):
             raise Refusal(429, TOO_SOON, headers={"Retry-After": str(CLICK_SECONDS)})
-        return self._answers.json(request, {"site": (await self._site(name)).name}, 202)
+        return self._answers.json(
+            request, {"site": (await known_site(self._sites, name)).name}, 202
+        )
 
-    @app.route("/api/v1/sites/<name>", methods=["PATCH"])
+    @endpoint("PATCH", "/api/v1/sites/{name}", shapes.SITE, body=shapes.CHANGE, token=Token.NEEDED)
     async def change(self, request: ConsoleRequest, name: str) -> bytes:
         """Change what can be changed of a site; needs its owner's token, or an admin's."""
         await self._authorise(request, name)
         site = await self._registrations.change(name, read_json_object(request))
         return self._answers.json(request, self._owners_document(request, site))
 
-    @app.route("/api/v1/sites/<name>", methods=["DELETE"])
+    @endpoint("DELETE", "/api/v1/sites/{name}", None, status=204, token=Token.NEEDED)
     async def remove(self, request: ConsoleRequest, name: str) -> bytes:
         """Forget a site; needs its owner's token, or an admin's."""
         await self._authorise(request, name)
@@ -139,34 +164,54 @@ class Api:
         request.setResponseCode(204)
         return b""
 
-    @app.route("/api/v1/sites/<name>/dnssec", methods=["GET"])
+    @endpoint("GET", "/api/v1/sites/{name}/dnssec", shapes.DNSSEC)
     async def dnssec(self, request: ConsoleRequest, name: str) -> bytes:
         """Show how the site's zone is signed, and the DS for its parent."""
-        return self._answers.json(request, dnssec_document(await self._site(name), self._now()))
+        return self._answers.json(
+            request, dnssec_document(await known_site(self._sites, name), self._now())
+        )
 
-    @app.route("/api/v1/sites/<name>/dnssec", methods=["POST"])
+    @endpoint(
+        "POST",
+        "/api/v1/sites/{name}/dnssec",
+        shapes.DNSSEC,
+        body=shapes.KEY_STEP,
+        token=Token.NEEDED,
+    )
     async def step_keys(self, request: ConsoleRequest, name: str) -> bytes:
         """Roll the zone's keys, or confirm that the parent has the DS; needs a token."""
         await self._authorise(request, name)
         step = wanted_step(read_json_object(request))
-        site = await self._dnssec.take(await self._site(name), step)
+        site = await self._dnssec.take(await known_site(self._sites, name), step)
         return self._answers.json(request, dnssec_document(site, self._now()))
 
     # --- records --------------------------------------------------------------------------------
 
-    @app.route("/api/v1/sites/<name>/records", methods=["GET"])
+    @endpoint(
+        "GET",
+        "/api/v1/sites/{name}/records",
+        shapes.RECORDS,
+        headers={"ETag": "For If-Match of a change."},
+    )
     async def records(self, request: ConsoleRequest, name: str) -> bytes:
         """Show the records of a site's zone, but for those that we make."""
-        site = await self._site(name)
+        site = await known_site(self._sites, name)
         document = await self._zones.document(site)
         return self._answers.json(request, document, headers={"ETag": _entity_tag(site)})
 
-    @app.route("/api/v1/sites/<name>/records", methods=["PUT"])
+    @endpoint(
+        "PUT",
+        "/api/v1/sites/{name}/records",
+        shapes.REPLACED,
+        body=shapes.NEW_RECORDS,
+        problems=(409, 412),
+        token=Token.NEEDED,
+    )
     async def replace_records(self, request: ConsoleRequest, name: str) -> bytes:
         """Replace all of them; needs the site's owner's token, or an admin's. ``notes`` of the
         answer say what was left out, or is worth a look."""
         await self._authorise(request, name)
-        site = await self._site(name)
+        site = await known_site(self._sites, name)
         if not _matches(header(request, b"if-match"), _entity_tag(site)):
             raise RevisionChanged
         fields = read_json_object(request)
@@ -177,12 +222,19 @@ class Api:
         }
         return self._answers.json(request, document, headers={"ETag": _entity_tag(site)})
 
-    @app.route("/api/v1/sites/<name>/records/import", methods=["POST"])
+    @endpoint(
+        "POST",
+        "/api/v1/sites/{name}/records/import",
+        shapes.IMPORTED,
+        body=shapes.IMPORT,
+        problems=(409, 412),
+        token=Token.NEEDED,
+    )
     async def import_records(self, request: ConsoleRequest, name: str) -> bytes:
         """Import a zone file (``zonefile``): its records replace those of the same name and type,
         or all (``replace``); with ``dry_run`` the answer only says what would change."""
         await self._authorise(request, name)
-        site = await self._site(name)
+        site = await known_site(self._sites, name)
         if not _matches(header(request, b"if-match"), _entity_tag(site)):
             raise RevisionChanged
         wanted = ImportRequest.read(read_json_object(request))
@@ -210,31 +262,33 @@ class Api:
             for note in notes
         ]
 
-    @app.route("/api/v1/sites/<name>/records/offers", methods=["GET"])
+    @endpoint("GET", "/api/v1/sites/{name}/records/offers", shapes.OFFERS, token=Token.NEEDED)
     async def offers(self, request: ConsoleRequest, name: str) -> bytes:
         """Show the owner records that visitors ask for and that only his old name servers have."""
         await self._authorise(request, name)
-        return self._answers.json(request, await self._scans.offers(await self._site(name)))
+        return self._answers.json(
+            request, await self._scans.offers(await known_site(self._sites, name))
+        )
 
     # --- scans ----------------------------------------------------------------------------------
 
-    @app.route("/api/v1/sites/<name>/scan", methods=["GET"])
+    @endpoint("GET", "/api/v1/sites/{name}/scan", shapes.SCAN, token=Token.NEEDED)
     async def scan(self, request: ConsoleRequest, name: str) -> bytes:
         """Show the owner what the zone held before it was ours, and what would change."""
         await self._authorise(request, name)
-        site, language = await self._site(name), self._languages.of(request)
+        site, language = await known_site(self._sites, name), self._languages.of(request)
         document = await self._scans.document(site, language, self._now())
         return self._answers.json(request, document)
 
-    @app.route("/api/v1/sites/<name>/scan", methods=["POST"])
+    @endpoint("POST", "/api/v1/sites/{name}/scan", shapes.ACCEPTED, status=202, token=Token.NEEDED)
     async def scan_again(self, request: ConsoleRequest, name: str) -> bytes:
         """Look through the present DNS again, soon: 202; needs a token."""
         await self._authorise(request, name)
-        site = await self._site(name)
+        site = await known_site(self._sites, name)
         self._scans.request(site)
         return self._answers.json(request, {"site": site.name, "zone": site.zone}, 202)
 
-    @app.route("/api/v1/cohorts", methods=["GET"])
+    @endpoint("GET", "/api/v1/cohorts", shapes.COHORTS)
     async def cohorts(self, request: ConsoleRequest) -> bytes:
         """List the cohorts, each with how many sites it has."""
         found = await self._sites.cohorts()
@@ -242,46 +296,7 @@ class Api:
             request, {"cohorts": [{"name": name, "sites": count} for name, count in found]}
         )
 
-    # --- figures --------------------------------------------------------------------------------
-
-    @app.route(
-        f"/api/v1/sites/<name>/<any({', '.join(KINDS)}):kind>",
-        methods=["GET"],
-    )
-    async def figures(self, request: ConsoleRequest, name: str, kind: str) -> bytes:
-        """Show one kind of figures of a site over a period."""
-        chosen = self._figures.period(
-            argument(request, b"range"),
-            argument(request, b"from"),
-            argument(request, b"to"),
-        )
-        site = await self._site(name)
-        document = await self._figures.document(kind, site.id, chosen)
-        return self._answers.json(request, {"site": site.name, **document})
-
-    @app.route("/api/v1/sites/<name>/dns", methods=["GET"])
-    async def dns(self, request: ConsoleRequest, name: str) -> bytes:
-        """Show the DNS questions about a site's zone over a period."""
-        chosen = self._figures.period(
-            argument(request, b"range"),
-            argument(request, b"from"),
-            argument(request, b"to"),
-        )
-        site = await self._site(name)
-        document = await self._figures.dns_document(site.zone, chosen)
-        return self._answers.json(request, {"site": site.name, "zone": site.zone, **document})
-
     # --------------------------------------------------------------------------------------------
-
-    @app.handle_errors(Exception)
-    def _failed(self, request: Any, failure: Failure) -> bytes:
-        return self._answers.refuse(request, failure.value)
-
-    async def _site(self, name: str) -> Site:
-        site = await self._sites.site(name)
-        if site is None:
-            raise no_site(name)
-        return site
 
     async def _authorise(self, request: ConsoleRequest, name: str) -> None:
         """Let only the owner and admins go on.
@@ -289,7 +304,7 @@ class Api:
         :raises Refusal: 401 without a token, 404 without such a site, 403 with a wrong token.
         """
         token = bearer_token(header(request, b"authorization"))
-        await self._site(name)
+        await known_site(self._sites, name)
         if not await self._sites.authorise(name, token):
             problem = Problem("forbidden", mark("This token is not good for this site."))
             raise Refusal(403, problem)
@@ -344,7 +359,21 @@ def _matches(condition: str, tag: str) -> bool:
     return not condition or tags == ["*"] or tag in tags
 
 
-def _limit(text: str | None) -> int:
+def link_to_next(request: ConsoleRequest, cursor: str | None) -> dict[str, str]:
+    """Return the Link header to the page that begins at ``cursor`` (RFC 8288); None: the last."""
+    if cursor is None:
+        return {}
+    kept = {
+        name.decode("utf-8"): values[-1].decode("utf-8")
+        for name, values in request.args.items()
+        if name != b"cursor"
+    }
+    path = request.path.decode("ascii", "replace")
+    return {"Link": f'<{path}?{urlencode({**kept, "cursor": cursor})}>; rel="next"'}
+
+
+def wanted_limit(text: str | None) -> int:
+    """Return how many entries of a list are wanted. :raises Refusal: 400, that is no number."""
     if text is None:
         return DEFAULT_PAGE
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):

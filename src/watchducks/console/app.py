@@ -16,6 +16,8 @@ from twisted.web.resource import IResource
 from watchducks.background import StartupError, Threads
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
+from watchducks.console.api_figures import FigureApi
+from watchducks.console.api_routes import ApiRoutes
 from watchducks.console.assets import PREFIX, Assets, Bundle
 from watchducks.console.dnssec import Dnssec
 from watchducks.console.figures import Figures
@@ -156,7 +158,6 @@ class Console:
         api = Api(
             sites=sites,
             registrations=registrations,
-            figures=figures,
             nameservers=settings.nameserver.names,
             answers=answers,
             now=reactor.seconds,
@@ -173,12 +174,14 @@ class Console:
             exposition=exposition or Exposition(tuple),
             answers=answers,
         )
+        figure_api = FigureApi(sites=sites, figures=figures, answers=answers)
+        api_routes = ApiRoutes([api, figure_api], answers, settings.console.url, clock=reactor)
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
-        self._pages, self._owner_pages, self._api = pages, owner_pages, api
+        self._pages, self._owner_pages = pages, owner_pages
         self._machines = machines
         assets = Assets(bundle, answers)
-        page_routes, api_routes = pages.app.resource(), api.app.resource()
-        owner_routes, machine_routes = owner_pages.app.resource(), machines.app.resource()
+        page_routes, machine_routes = pages.app.resource(), machines.app.resource()
+        owner_routes = owner_pages.app.resource()
 
         def choose(path: bytes) -> IResource:
             if path.startswith(PREFIX.encode("ascii")):
