@@ -53,7 +53,7 @@ MAX_LOOK_UPS: Final = 100
 # In the shared cache; the feed of each process corrects changed sites much earlier.
 CACHE_LIFE_SECONDS: Final = 60.0
 # Counted up when the value's content changes: two versions of the program may share a cache.
-CACHE_FORMAT: Final = 3
+CACHE_FORMAT: Final = 4
 
 
 class SiteSource(Protocol):

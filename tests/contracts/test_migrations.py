@@ -119,11 +119,13 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
 
 def back_to_0001(connection: Connection) -> None:
     """Make the tables those of the first release."""
+    connection.execute(text("DROP TABLE visitor_keys"))
     connection.execute(text("DROP TABLE cutovers"))
     connection.execute(text("DROP TABLE scans"))
     for column in (
         *("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"),
         *("contents", "signing"),
+        *("keep_networks", "query_parameters", "honour_gpc", "ranked"),
     ):
         connection.execute(text(f"ALTER TABLE sites DROP COLUMN {column}"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
@@ -136,6 +138,7 @@ HALVES = (
     "ALTER TABLE sites ADD COLUMN origin_tls VARCHAR(16) DEFAULT 'verify' NOT NULL",
     "ALTER TABLE sites ADD COLUMN contents MEDIUMBLOB",
     "ALTER TABLE sites ADD COLUMN signing BLOB",
+    "ALTER TABLE sites ADD COLUMN honour_gpc BOOL DEFAULT false NOT NULL",
 )
 
 

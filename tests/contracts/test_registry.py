@@ -155,16 +155,24 @@ async def test_choices_are_kept_and_told(url: str) -> None:
         site, _ = await registry.register(wanted("ducks"))
         assert site.choices is DEFAULT_CHOICES
         asked = SiteChanges(
-            origin_tls="pinned", origin_pin=pin, redirect_to_https=True, hsts_seconds=63_072_000
+            origin_tls="pinned",
+            origin_pin=pin,
+            redirect_to_https=True,
+            hsts_seconds=63_072_000,
+            keep_networks=True,
+            query_parameters="page q",
+            honour_gpc=True,
+            ranked=False,
         )
         changed = await registry.update("ducks", asked)
-        assert changed.choices == SiteChoices("pinned", pin, True, 63_072_000)
+        all_chosen = SiteChoices("pinned", pin, True, 63_072_000, True, "page q", True, False)
+        assert changed.choices == all_chosen
         assert (await registry.changes_since(1)).sites == (changed,)
         assert await registry.site_for_host("www.ducks.example") == changed
         # The same again is no change; one alone leaves the others.
         assert (await registry.update("ducks", asked)).revision == changed.revision
         changed = await registry.update("ducks", SiteChanges(redirect_to_https=False))
-        assert changed.choices == SiteChoices("pinned", pin, False, 63_072_000)
+        assert changed.choices == replace(all_chosen, redirect_to_https=False)
         assert changed.revision == 3
         with pytest.raises(InvalidFields, match="pin"):
             await registry.update("ducks", SiteChanges(origin_pin="", hsts_seconds=0))

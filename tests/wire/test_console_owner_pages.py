@@ -203,11 +203,24 @@ def test_settings_are_changed(owner: Owner) -> None:
     assert str(site.origin) == "https://203.0.113.9"
     assert (site.choices.origin_tls, site.choices.origin_pin) == ("pinned", pin)
     assert (site.choices.redirect_to_https, site.choices.hsts_seconds) == (True, 300)
+    assert not site.choices.ranked
     # A box that is not checked is not sent; the pin goes with "pinned".
     del fields["redirect_to_https"]
     owner.send(SETTINGS, **fields, origin_tls="verify", origin_pin=pin)
     site = owner.driver.sites.by_key["ducks"]
     assert (site.choices.origin_pin, site.choices.redirect_to_https) == ("", False)
+
+
+def test_an_owner_says_what_shall_be_known_of_visitors(owner: Owner) -> None:
+    fields = {"origin": "203.0.113.7", "origin_tls": "verify", "hsts_seconds": "0"}
+    kept = {"keep_networks": "on", "honour_gpc": "on", "query_parameters": "page, q"}
+    assert owner.send(SETTINGS, **fields, **kept).status == 303
+    choices = owner.driver.sites.by_key["ducks"].choices
+    assert (choices.keep_networks, choices.honour_gpc, choices.ranked) == (True, True, False)
+    assert choices.query_parameters == "page q"
+    page = owner.driver.ask("GET", SETTINGS).text
+    assert 'value="page q"' in page
+    assert owner.send(SETTINGS, **fields, query_parameters="a=b").status == 422
 
 
 def test_wrong_settings_are_said_beside_their_fields(owner: Owner) -> None:

@@ -35,7 +35,9 @@ def add(commands: Commands, parents: Parents) -> None:
         description="Change a site. KEY is one of: origin, email, cohort; origin_tls (verify: the"
         " origin's certificate is for the site's domain and publicly trusted; pinned: it has the"
         " key of origin_pin, the SHA-256 of its SubjectPublicKeyInfo in hexadecimal; off: any);"
-        " redirect_to_https (true, false); hsts_seconds (0: no Strict-Transport-Security); dnssec"
+        " redirect_to_https (true, false); hsts_seconds (0: no Strict-Transport-Security);"
+        " keep_networks (of visitors: /24, /48), honour_gpc (GPC and DNT visitors without id),"
+        " ranked (true, false); query_parameters (names to keep, 'page q'); dnssec"
         " (on, off: sign the zone).",
     )
     change.add_argument("name")

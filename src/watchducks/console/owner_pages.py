@@ -41,10 +41,11 @@ from watchducks.model.cutover import CutoverRules
 from watchducks.model.presentation import ACCEPTED_TYPES
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import ORIGIN_TLS, Site
+from watchducks.registry.choices import CHOICES
 from watchducks.registry.registry import RevisionChanged
 from watchducks.stores.interfaces import StoreUnavailable
 
-SETTINGS: Final = ("origin", "origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds")
+SETTINGS: Final = ("origin", *CHOICES)
 
 
 def _text() -> Any:
@@ -332,6 +333,10 @@ class OwnerPages:
             "origin_pin": choices.origin_pin,
             "redirect_to_https": "on" if choices.redirect_to_https else "",
             "hsts_seconds": choices.hsts_seconds,
+            "keep_networks": "on" if choices.keep_networks else "",
+            "query_parameters": choices.query_parameters,
+            "honour_gpc": "on" if choices.honour_gpc else "",
+            "ranked": "on" if choices.ranked else "",
             **typed,
         }
         language = self._languages.of(request)

@@ -27,7 +27,7 @@ class SiteState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SiteChoices:
-    """How an owner wants his site's traffic to be carried.
+    """How an owner wants his site's traffic to be carried, and what shall be known of it.
 
     :ivar origin_tls: how an https origin proves to be the right one. ``verify``: by a certificate
         for the site's domain, signed by somebody whom the platform trusts; ``pinned``: by the key
@@ -37,16 +37,34 @@ class SiteChoices:
         hexadecimal digits; empty unless ``pinned``.
     :ivar redirect_to_https: http visitors are sent to https.
     :ivar hsts_seconds: how long browsers shall use nothing but https (RFC 6797); 0: not told.
+    :ivar keep_networks: of visitors' addresses the network (/24, /48) is kept; otherwise nothing.
+    :ivar query_parameters: the parameters of queries that are kept, by their names, with a space
+        between them; "": none.
+    :ivar honour_gpc: visitors whose browser asks not to be tracked (GPC, DNT) are counted without
+        an id, so that nobody can tell which of their requests belong together.
+    :ivar ranked: the site stands in rankings.
     """
 
     origin_tls: OriginTls = "verify"
     origin_pin: str = ""
     redirect_to_https: bool = False
     hsts_seconds: int = 0
+    keep_networks: bool = False
+    query_parameters: str = ""
+    honour_gpc: bool = False
+    ranked: bool = True
 
     @classmethod
     def read(
-        cls, origin_tls: object, origin_pin: object, redirect_to_https: object, hsts_seconds: object
+        cls,
+        origin_tls: object,
+        origin_pin: object,
+        redirect_to_https: object,
+        hsts_seconds: object,
+        keep_networks: object,
+        query_parameters: object,
+        honour_gpc: object,
+        ranked: object,
     ) -> SiteChoices:
         """Return choices as a store kept them; all sites that chose nothing share one object.
 
@@ -57,9 +75,22 @@ class SiteChoices:
             or not isinstance(origin_pin, str)
             or not isinstance(redirect_to_https, bool)
             or not isinstance(hsts_seconds, int)
+            or not isinstance(keep_networks, bool)
+            or not isinstance(query_parameters, str)
+            or not isinstance(honour_gpc, bool)
+            or not isinstance(ranked, bool)
         ):
             raise ValueError("these are no choices of a site")
-        choices = cls(origin_tls, origin_pin, redirect_to_https, hsts_seconds)
+        choices = cls(
+            origin_tls,
+            origin_pin,
+            redirect_to_https,
+            hsts_seconds,
+            keep_networks,
+            query_parameters,
+            honour_gpc,
+            ranked,
+        )
         return DEFAULT_CHOICES if choices == DEFAULT_CHOICES else choices
 
 

@@ -7,22 +7,36 @@ command send.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import ORIGIN_TLS, SiteChoices
 
 # In the order of a form.
-CHOICES: Final = ("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds")
+CHOICES: Final = (
+    "origin_tls",
+    "origin_pin",
+    "redirect_to_https",
+    "hsts_seconds",
+    "keep_networks",
+    "query_parameters",
+    "honour_gpc",
+    "ranked",
+)
 
 # Two years: what the browsers' preload list recommends; a longer time only makes a mistake worse.
 MAX_HSTS_SECONDS: Final = 2 * 365 * 24 * 3600
 # More digits than any number of seconds that is accepted has; what is longer is not even parsed.
 _MAX_DIGITS: Final = 9
+# As long as the column of the registry; some twenty names.
+MAX_PARAMETERS_CHARACTERS: Final = 255
 _YES: Final = frozenset({"true", "yes", "on", "1"})
 _NO: Final = frozenset({"false", "no", "off", "0", ""})
 # As OpenSSL prints a digest, or as sha256sum does.
 _PIN: Final = re.compile(r"(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}")
+# Names as forms and frameworks make them: page, filter[colour], utm_content.
+_PARAMETER: Final = re.compile(r"[A-Za-z0-9._~\[\]-]{1,64}")
 
 
 def validate_choice(field: str, value: object) -> str | bool | int:
@@ -35,10 +49,12 @@ def validate_choice(field: str, value: object) -> str | bool | int:
             return _origin_tls(value)
         case "origin_pin":
             return _origin_pin(value)
-        case "redirect_to_https":
-            return yes_or_no(value)
-        case _:
+        case "hsts_seconds":
             return _hsts(value)
+        case "query_parameters":
+            return _parameters(value)
+        case _:
+            return yes_or_no(value)
 
 
 def _word(value: object) -> str | None:
@@ -86,6 +102,26 @@ def _hsts(value: object) -> int:
     return value
 
 
+def _parameters(value: object) -> str:
+    """Return the names, each once, in their order, with a space between them."""
+    text = value.replace(",", " ") if isinstance(value, str) else None
+    # What is far too long is not even split.
+    names = text.split() if text is not None and len(text) <= 2 * MAX_PARAMETERS_CHARACTERS else []
+    kept = " ".join(dict.fromkeys(names))
+    if (
+        text is None
+        or (text.strip() and not names)
+        or len(kept) > MAX_PARAMETERS_CHARACTERS
+        or not all(map(_PARAMETER.fullmatch, names))
+    ):
+        raise Problem(
+            "query-parameters",
+            "Enter names of parameters, with spaces between them: {most} characters at most.",
+            most=MAX_PARAMETERS_CHARACTERS,
+        )
+    return kept
+
+
 def consistent(choices: SiteChoices, *, pin_given: bool) -> SiteChoices:
     """Return choices that fit together.
 
@@ -100,4 +136,4 @@ def consistent(choices: SiteChoices, *, pin_given: bool) -> SiteChoices:
     if choices.origin_pin and pin_given:
         unused = Problem("pin-unused", "A pin is used only with origin_tls = pinned.")
         raise InvalidFields({"origin_pin": unused})
-    return SiteChoices(choices.origin_tls, "", choices.redirect_to_https, choices.hsts_seconds)
+    return replace(choices, origin_pin="")

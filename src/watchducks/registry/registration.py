@@ -63,6 +63,10 @@ class SiteChanges:
     origin_pin: str | None = None
     redirect_to_https: bool | None = None
     hsts_seconds: int | None = None
+    keep_networks: bool | None = None
+    query_parameters: str | None = None
+    honour_gpc: bool | None = None
+    ranked: bool | None = None
     dnssec: bool | None = None
 
 

@@ -23,11 +23,13 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     false,
+    true,
 )
 from sqlalchemy.dialects.mysql import MEDIUMBLOB
 
 from watchducks.model.letters import MAX_REASON_CHARACTERS
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS
+from watchducks.registry.choices import MAX_PARAMETERS_CHARACTERS
 
 # Case folding makes at most three characters of one (U+0390, for instance).
 NAME_KEY_CHARACTERS: Final = 3 * MAX_NAME_CHARACTERS
@@ -103,6 +105,15 @@ sites = Table(
     Column("origin_pin", String(DIGEST_CHARACTERS), nullable=False, server_default=""),
     Column("redirect_to_https", Boolean, nullable=False, server_default=false()),
     Column("hsts_seconds", Integer, nullable=False, server_default="0"),
+    Column("keep_networks", Boolean, nullable=False, server_default=false()),
+    Column(
+        "query_parameters",
+        String(MAX_PARAMETERS_CHARACTERS),
+        nullable=False,
+        server_default="",
+    ),
+    Column("honour_gpc", Boolean, nullable=False, server_default=false()),
+    Column("ranked", Boolean, nullable=False, server_default=true()),
     # model.zones.ZoneContents, packed. NULL is what every new zone holds: so an earlier version,
     # still running beside this one, inserts it, and MySQL allows a BLOB no other default.
     Column("contents", _BLOB),
@@ -207,4 +218,14 @@ letters = Table(
     Index("ix_letters_recipient", "recipient"),
     Index("ix_letters_site_id", "site_id"),
     **_TABLE,
+)
+
+# The keys of visitors' ids (watchducks.registry.visitor_keys), each until its day is over.
+visitor_keys = Table(
+    "visitor_keys",
+    metadata,
+    # UTC, since 1970.
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("sealed", LargeBinary, nullable=False),
+    **_ROW,
 )

@@ -12,7 +12,7 @@ import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,7 +133,9 @@ def _site(item: dict[str, Any]) -> Site:
     # The checksum has told that these are the types that were written.
     choices = DEFAULT_CHOICES
     if "origin_tls" in item:
-        choices = SiteChoices.read(*(item[name] for name in _CHOICES))
+        # Those that came later are missing in an older file: nobody had chosen them.
+        default = asdict(DEFAULT_CHOICES)
+        choices = SiteChoices.read(*(item.get(name, default[name]) for name in _CHOICES))
     return Site(
         id=item["id"],
         name=item["name"],

@@ -61,6 +61,10 @@ _SITE = select(
     sites.c.origin_pin,
     sites.c.redirect_to_https,
     sites.c.hsts_seconds,
+    sites.c.keep_networks,
+    sites.c.query_parameters,
+    sites.c.honour_gpc,
+    sites.c.ranked,
     sites.c.contents,
     sites.c.signing,
 ).join_from(sites, owners)
@@ -79,7 +83,14 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
         revision=row.revision,
         created=row.created,
         choices=SiteChoices.read(
-            row.origin_tls, row.origin_pin, row.redirect_to_https, row.hsts_seconds
+            row.origin_tls,
+            row.origin_pin,
+            row.redirect_to_https,
+            row.hsts_seconds,
+            row.keep_networks,
+            row.query_parameters,
+            row.honour_gpc,
+            row.ranked,
         ),
         contents=ZoneContents.unpack(row.contents or b""),
         signing=Signing.unpack(row.signing or b""),

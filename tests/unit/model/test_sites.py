@@ -24,19 +24,23 @@ def test_a_route_carries_the_choices_of_its_site() -> None:
 
 
 def test_choices_as_stores_keep_them() -> None:
-    choices = SiteChoices("pinned", "ab" * 32, redirect_to_https=True, hsts_seconds=300)
+    choices = SiteChoices("pinned", "ab" * 32, True, 300, True, "page q", True, False)
     assert SiteChoices.read(*astuple(choices)) == choices
     # One object for all who chose nothing: there are 100,000 of them.
-    assert SiteChoices.read("verify", "", False, 0) is DEFAULT_CHOICES
+    assert SiteChoices.read("verify", "", False, 0, False, "", False, True) is DEFAULT_CHOICES
 
 
 @pytest.mark.parametrize(
     "stored",
     [
-        ("maybe", "", False, 0),
-        ("off", None, False, 0),
-        ("off", "", "no", 0),
-        ("off", "", True, "9"),
+        ("maybe", "", False, 0, False, "", False, True),
+        ("off", None, False, 0, False, "", False, True),
+        ("off", "", "no", 0, False, "", False, True),
+        ("off", "", True, "9", False, "", False, True),
+        ("off", "", True, 9, 0, "", False, True),
+        ("off", "", True, 9, False, None, False, True),
+        ("off", "", True, 9, False, "", "", True),
+        ("off", "", True, 9, False, "", False, 1),
     ],
 )
 def test_what_was_never_stored_is_refused(stored: tuple[object, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ PINNED = SiteChoices("pinned", PIN)
         ("hsts_seconds", 0, 0),
         ("hsts_seconds", "31536000", 31_536_000),
         ("hsts_seconds", MAX_HSTS_SECONDS, MAX_HSTS_SECONDS),
+        ("keep_networks", "on", True),
+        ("honour_gpc", True, True),
+        ("ranked", "no", False),
+        ("query_parameters", " q, page  filter[x] q", "q page filter[x]"),
+        ("query_parameters", "", ""),
+        ("query_parameters", "a" * 64 + " " + "b" * 64, "a" * 64 + " " + "b" * 64),
     ],
 )
 def test_values_come_as_json_or_as_text(field: str, given: object, value: object) -> None:
@@ -64,6 +71,15 @@ def test_values_come_as_json_or_as_text(field: str, given: object, value: object
         ("hsts_seconds", 1.0, "hsts"),
         ("hsts_seconds", True, "hsts"),
         ("hsts_seconds", [], "hsts"),
+        ("keep_networks", "maybe", "boolean"),
+        ("ranked", None, "boolean"),
+        ("query_parameters", None, "query-parameters"),
+        ("query_parameters", ["q"], "query-parameters"),
+        ("query_parameters", "a=b", "query-parameters"),
+        ("query_parameters", "caf\u00e9", "query-parameters"),
+        ("query_parameters", "a" * 65, "query-parameters"),
+        ("query_parameters", " ".join(f"name-{n}" for n in range(40)), "query-parameters"),
+        ("query_parameters", "a " * 100_000, "query-parameters"),
     ],
 )
 def test_what_is_not_accepted(field: str, given: Any, code: str) -> None:
@@ -81,6 +97,8 @@ def test_changes_meet_what_the_site_has() -> None:
     assert chosen(PINNED, SiteChanges()) == PINNED
     assert chosen(PINNED, SiteChanges(hsts_seconds=9)) == SiteChoices("pinned", PIN, False, 9)
     assert chosen(DEFAULT_CHOICES, SiteChanges(origin_tls="pinned", origin_pin=PIN)) == PINNED
+    private = SiteChoices(keep_networks=True, query_parameters="q", honour_gpc=True, ranked=False)
+    assert chosen(private, SiteChanges(hsts_seconds=9)) == replace(private, hsts_seconds=9)
     assert chosen(PINNED, SiteChanges(origin_pin="ab" * 32)) == SiteChoices("pinned", "ab" * 32)
     # The pin ends with its use, so that nobody is surprised by an old one later.
     assert chosen(PINNED, SiteChanges(origin_tls="off")) == SiteChoices("off")
