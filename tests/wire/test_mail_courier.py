@@ -10,8 +10,14 @@ from twisted.internet.task import Clock
 
 from tests.unit.mail.letters import NOW, SENDER, posted
 from watchducks.mail.composing import Composer
-from watchducks.mail.courier import SEAL_CONTEXT, Courier
-from watchducks.model.letters import LetterKind, LetterState, PostedLetter, Undeliverable
+from watchducks.mail.courier import Courier
+from watchducks.model.letters import (
+    SEAL_CONTEXT,
+    LetterKind,
+    LetterState,
+    PostedLetter,
+    Undeliverable,
+)
 from watchducks.model.seals import SealError
 
 

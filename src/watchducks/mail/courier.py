@@ -17,7 +17,14 @@ from twisted.logger import Logger
 
 from watchducks.background import Repeating
 from watchducks.mail.composing import Composer
-from watchducks.model.letters import LetterState, PostedLetter, Undeliverable, Unsent
+from watchducks.model.letters import (
+    SEAL_CONTEXT,
+    SEALED,
+    LetterState,
+    PostedLetter,
+    Undeliverable,
+    Unsent,
+)
 from watchducks.model.seals import SealError
 from watchducks.stores.interfaces import StoreUnavailable
 
@@ -27,9 +34,6 @@ INTERVAL_SECONDS: Final = 5.0
 AT_ONCE: Final = 4
 # Taken at a time: they are through, at two minutes for the slowest, before their lease ends.
 MAX_TAKEN: Final = 2 * AT_ONCE
-# The fact whose value is sealed, and what the seal belongs to.
-SEALED: Final = "sealed"
-SEAL_CONTEXT: Final = b"a letter to "
 
 
 class Letters(Protocol):

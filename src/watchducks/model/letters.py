@@ -36,6 +36,9 @@ MAX_WAIT_SECONDS: Final = 4 * 3600
 GIVE_UP_SECONDS: Final = 4 * DAY_SECONDS
 # What was sent or given up can be looked at for this long, and its topic is not told twice.
 KEPT_SECONDS: Final = 35 * DAY_SECONDS
+# The fact whose value is sealed, and what the seal belongs to, before the recipient.
+SEALED: Final = "sealed"
+SEAL_CONTEXT: Final = b"a letter to "
 # What a failure said is kept that long, for the sysadmin.
 MAX_REASON_CHARACTERS: Final = 300
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, get_args
 
@@ -23,6 +23,15 @@ class SiteState(StrEnum):
     ACTIVE = "active"
     FAILOVER = "failover"
     MOVED = "moved"
+
+
+class Visibility(StrEnum):
+    """Who may see a site's figures, and that it is there."""
+
+    PUBLIC = "public"
+    # Whoever has its link; it is in no list.
+    UNLISTED = "unlisted"
+    PRIVATE = "private"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +146,9 @@ class Site:
     :ivar created: POSIX seconds.
     :ivar contents: what its zone holds beside the records that we make.
     :ivar signing: its zone's DNSSEC, as it was when this row last changed.
+    :ivar visibility: who may see it. Answers of the registry have it; what follows the
+        registry's revision does not need it, and its sites look public.
+    :ivar share: the secret of an unlisted site's link; empty: it has none.
     :ivar contender: another site holds the zone, or did when this one was registered; the registry
         tells nobody of a contender but those who ask for it by name.
     """
@@ -155,6 +167,8 @@ class Site:
     contents: ZoneContents = DEFAULT_CONTENTS
     signing: Signing = UNSIGNED
     contender: bool = False
+    visibility: Visibility = Visibility.PUBLIC
+    share: str = field(default="", repr=False)
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -13,12 +13,13 @@ from typing import Final
 from sqlalchemy import Connection, Select, delete, func, insert, or_, select, update
 
 from watchducks.model import cutover
+from watchducks.model.accounts import APPLIANCE, Act
 from watchducks.model.cutover import UNCLAIMED, CutoverRules, Farewell, Look, Progress, SiteCutover
 from watchducks.model.letters import LetterKind, site_letter
 from watchducks.model.names import name_key
 from watchducks.model.signing import apex_name
 from watchducks.model.sites import Site, SiteState
-from watchducks.registry import letters
+from watchducks.registry import audit, letters
 from watchducks.registry.schema import cutovers, registry, removals, sites
 from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock, remove
 
@@ -119,11 +120,18 @@ def keep_look(
         .values(zone=site.zone, state=state.value, revision=revision)
     )
     after = replace(site, state=state, revision=revision, contender=False)
+    _tell(connection, site, after, now)
     if site.state in UNCLAIMED and state not in UNCLAIMED:
         letters.post(connection, site_letter(LetterKind.DELEGATED, after), now)
     elif state is SiteState.MOVED:
         letters.post(connection, site_letter(LetterKind.MOVED, after), now)
     return after, True
+
+
+def _tell(connection: Connection, before: Site, after: Site, now: int) -> None:
+    """Write down another state of a site."""
+    details = {"state": [before.state.value, after.state.value]}
+    audit.keep(connection, APPLIANCE, Act.STATE, now, site=after, details=details)
 
 
 def _gives_way(connection: Connection, zone: str, *, proven: bool) -> bool:
@@ -141,6 +149,7 @@ def step(
     connection: Connection,
     site_id: int,
     rule: Callable[[SiteState, Progress], tuple[SiteState, Progress]],
+    now: int,
 ) -> tuple[Site, bool] | None:
     """Take the step that ``rule`` allows; returns the site, and whether anything is different."""
     revision = lock(connection)
@@ -156,7 +165,9 @@ def step(
     connection.execute(
         update(sites).where(sites.c.id == site_id).values(state=state.value, revision=revision)
     )
-    return replace(found.site, state=state, revision=revision), True
+    after = replace(found.site, state=state, revision=revision)
+    _tell(connection, found.site, after, now)
+    return after, True
 
 
 def look_soon(connection: Connection, key: str, now: int) -> bool:
@@ -188,6 +199,7 @@ def forget(connection: Connection, site_id: int, rules: CutoverRules, now: int) 
     if cutover.farewell(found.site, found.progress, rules, now) is not Farewell.FORGET:
         return None
     letters.post(connection, site_letter(LetterKind.FORGOTTEN, found.site), now)
+    audit.keep(connection, APPLIANCE, Act.REMOVED, now, site=found.site)
     return remove(connection, name_key(found.site.name))
 
 

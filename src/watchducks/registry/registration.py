@@ -19,7 +19,13 @@ from watchducks.model.names import (
 )
 from watchducks.model.origins import Address, Origin, check_origin, parse_origin
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.sites import DEFAULT_CHOICES, OriginTls, Registration, SiteChoices
+from watchducks.model.sites import (
+    DEFAULT_CHOICES,
+    OriginTls,
+    Registration,
+    SiteChoices,
+    Visibility,
+)
 from watchducks.registry.choices import CHOICES, consistent, validate_choice, yes_or_no
 
 # In the order of the form.
@@ -28,7 +34,9 @@ FIELDS: Final = ("name", "domain", "origin", "email", "cohort")
 DNSSEC: Final = "dnssec"
 # Which zone is delegated to us, where it is not the usual one.
 ZONE: Final = "zone"
-CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES, DNSSEC)
+# Who may see the site.
+VISIBILITY: Final = "visibility"
+CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES, DNSSEC, VISIBILITY)
 OPTIONAL: Final = frozenset({"cohort"})
 DEFAULT_COHORT: Final = "default"
 
@@ -68,6 +76,7 @@ class SiteChanges:
     honour_gpc: bool | None = None
     ranked: bool | None = None
     dnssec: bool | None = None
+    visibility: Visibility | None = None
 
 
 def chosen(before: SiteChoices, changes: SiteChanges) -> SiteChoices:
@@ -184,9 +193,18 @@ def _validated_value(field: str, value: object, policy: Policy) -> object:
         return validate_field("domain", value, policy)
     if field == DNSSEC:
         return yes_or_no(value)
+    if field == VISIBILITY:
+        return _visibility(value)
     if field in CHOICES:
         return validate_choice(field, value)
     return validate_field(field, value, policy)
+
+
+def _visibility(value: object) -> Visibility:
+    try:
+        return Visibility(str(value).strip().lower())
+    except ValueError:
+        raise Problem("visibility", "Choose public, unlisted or private.") from None
 
 
 def _unknown(field: str) -> Problem:
@@ -196,5 +214,7 @@ def _unknown(field: str) -> Problem:
 
 def _ordered(problems: dict[str, Problem]) -> dict[str, Problem]:
     """Sort as the form is; unknown fields keep their order behind it."""
-    places = {field: place for place, field in enumerate((*FIELDS, ZONE, *CHOICES, DNSSEC))}
+    places = {
+        field: place for place, field in enumerate((*FIELDS, ZONE, *CHOICES, DNSSEC, VISIBILITY))
+    }
     return dict(sorted(problems.items(), key=lambda item: places.get(item[0], len(places))))

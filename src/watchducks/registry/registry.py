@@ -7,9 +7,8 @@ Each method is one call into the store's thread pool and one transaction. The SQ
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection
@@ -18,6 +17,15 @@ from twisted.logger import Logger
 
 from watchducks.background import StartupError
 from watchducks.model import cutover
+from watchducks.model.accounts import (
+    ANYBODY,
+    APPLIANCE,
+    USED_SECONDS,
+    Act,
+    Actor,
+    Entry,
+    Viewer,
+)
 from watchducks.model.changes import Changes, Head
 from watchducks.model.cutover import CutoverRules, Look, SiteCutover
 from watchducks.model.names import name_key
@@ -25,7 +33,7 @@ from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import Record, ZoneContents
-from watchducks.registry import cutovers, scans, statements
+from watchducks.registry import accounts, audit, cutovers, scans, statements
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges
@@ -99,36 +107,48 @@ class Registry:
 
     # --- sites ----------------------------------------------------------------------------------
 
-    async def register(self, registration: Registration) -> tuple[Site, str]:
+    async def register(
+        self, registration: Registration, *, by: Actor = APPLIANCE
+    ) -> tuple[Site, str]:
         """Add a site; returns it with its owner's token, which is shown once and kept nowhere.
 
+        :param by: who does it, here and below.
         :raises Conflict: the name or the domain is registered already.
         """
-        token = _new_token()
+        token = new_token()
         now = int(self._clock.seconds())
-        site = await self._write(
-            lambda connection: statements.register(
-                connection, registration, _digest(token), now, self._rules
-            )
-        )
+
+        def write(connection: Connection) -> Site:
+            digest = digest_of(token)
+            site = statements.register(connection, registration, digest, now, self._rules)
+            details = {"domain": site.domain, "origin": str(site.origin)}
+            audit.keep(connection, by, Act.REGISTERED, now, site=site, details=details)
+            return site
+
+        site = await self._write(write)
         self._written(site.revision)
         return site, token
 
-    async def update(self, name: str, changes: SiteChanges) -> Site:
+    async def update(self, name: str, changes: SiteChanges, *, by: Actor = APPLIANCE) -> Site:
         """Change a site and return it as it is now; what changes nothing makes no revision.
 
         :raises SiteNotFound: there is no such site.
         :raises InvalidFields: the changes do not fit what the site has already.
         """
-        site, changed = await self._write(
-            lambda connection: statements.update(connection, _key(name), changes, self._keys)
+        return await self._change(
+            name,
+            Act.CHANGED,
+            by,
+            lambda connection, key: statements.update(connection, key, changes, self._keys),
         )
-        if changed:
-            self._written(site.revision)
-        return site
 
     async def keep_contents(
-        self, name: str, contents: ZoneContents, revision: int | None = None
+        self,
+        name: str,
+        contents: ZoneContents,
+        revision: int | None = None,
+        *,
+        by: Actor = APPLIANCE,
     ) -> Site:
         """Replace what a site's zone holds, all at once, and return the site as it is now.
 
@@ -138,34 +158,104 @@ class Registry:
         :raises RevisionChanged: somebody has changed the site meanwhile.
         :raises Conflict: a host is to be proxied that another site's zone answers for.
         """
-        site, changed = await self._write(
-            lambda connection: statements.keep_contents(
-                connection, _key(name), contents, revision, self._rules
-            )
+        return await self._change(
+            name,
+            Act.RECORDS,
+            by,
+            lambda connection, key: statements.keep_contents(
+                connection, key, contents, revision, self._rules
+            ),
         )
-        if changed:
-            self._written(site.revision)
-        return site
 
-    async def step_keys(self, name: str, step: KeyStep) -> Site:
+    async def step_keys(self, name: str, step: KeyStep, *, by: Actor = APPLIANCE) -> Site:
         """Take one step of the keys of a site's zone, and return the site.
 
         :raises SiteNotFound: there is no such site.
         :raises InvalidFields: it is not the time for this step.
         """
-        site = await self._write(
-            lambda connection: statements.step_keys(connection, _key(name), step, self._keys)
+        return await self._change(
+            name,
+            Act.DNSSEC,
+            by,
+            lambda connection, key: (
+                statements.step_keys(connection, key, step, self._keys),
+                True,
+            ),
+            {"step": step},
         )
-        self._written(site.revision)
-        return site
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, by: Actor = APPLIANCE) -> None:
         """Forget a site, its tokens, and its owner if it was his last.
 
         :raises SiteNotFound: there is no such site.
         """
-        self._written(
-            await self._write(lambda connection: statements.remove(connection, _key(name)))
+        key, now = _key(name), int(self._clock.seconds())
+
+        def write(connection: Connection) -> int:
+            statements.lock(connection)
+            site = statements.by_name(connection, key)
+            revision = statements.remove(connection, key)
+            audit.keep(connection, by, Act.REMOVED, now, site=site)
+            return revision
+
+        self._written(await self._write(write))
+
+    async def renew_share(self, name: str, *, by: Actor = APPLIANCE) -> Site:
+        """Give an unlisted site a new link, so that the one before is good no more.
+
+        :raises SiteNotFound: there is no such site.
+        """
+        key, now = _key(name), int(self._clock.seconds())
+
+        def write(connection: Connection) -> Site:
+            site = statements.renew_share(connection, key)
+            audit.keep(connection, by, Act.SHARED, now, site=site)
+            return site
+
+        return await self._write(write)
+
+    async def _change(
+        self,
+        name: str,
+        act: Act,
+        by: Actor,
+        work: Callable[[Connection, str], tuple[Site, bool]],
+        details: Mapping[str, str] | None = None,
+    ) -> Site:
+        """Change a site and write down who did; returns the site as it is now."""
+        key, now = _key(name), int(self._clock.seconds())
+
+        def write(connection: Connection) -> tuple[Site, bool]:
+            statements.lock(connection)
+            before = statements.by_name(connection, key)
+            site, changed = work(connection, key)
+            if changed and before is not None:
+                told = {**(details or {}), **audit.difference(before, site)}
+                audit.keep(connection, by, act, now, site=site, details=told)
+            return site, changed
+
+        site, changed = await self._write(write)
+        if changed:
+            self._written(site.revision)
+        return site
+
+    async def trail(
+        self, site_id: int | None, before: int | None = None, limit: int = PAGE_SITES
+    ) -> list[Entry]:
+        """Return who did what, the latest first.
+
+        :param site_id: to one site; None: to all. :param before: the number of the last known one.
+        """
+        size = max(1, min(limit, MAX_PAGE_SITES))
+        return await self._read(lambda connection: audit.page(connection, site_id, before, size))
+
+    async def keep_entry(
+        self, act: Act, site: Site | None, details: Mapping[str, str], *, by: Actor = APPLIANCE
+    ) -> None:
+        """Write down what was done elsewhere, such as with a certificate."""
+        now = int(self._clock.seconds())
+        await self._write(
+            lambda connection: audit.keep(connection, by, act, now, site=site, details=details)
         )
 
     async def site(self, name: str) -> Site | None:
@@ -179,26 +269,35 @@ class Registry:
         )
 
     async def sites(
-        self, cohort: str | None = None, after: str | None = None, limit: int = PAGE_SITES
+        self,
+        cohort: str | None = None,
+        after: str | None = None,
+        limit: int = PAGE_SITES,
+        *,
+        viewer: Viewer = ANYBODY,
     ) -> list[Site]:
         """Return a page of sites, ordered by name without regard to case.
 
         :param after: the name of the last site of the page before.
         :param limit: at most this many; :data:`MAX_PAGE_SITES` at the very most.
+        :param viewer: who will see it; what he may not see is not there.
         """
         group = None if cohort is None else _storable(cohort)
         key = None if after is None else _key(after)
         size = max(1, min(limit, MAX_PAGE_SITES))
-        return await self._read(lambda connection: statements.page(connection, group, key, size))
+        return await self._read(
+            lambda connection: statements.page(connection, group, key, size, viewer)
+        )
 
-    async def count(self, cohort: str | None = None) -> int:
-        """Return how many sites there are, in ``cohort`` or at all."""
+    async def count(self, cohort: str | None = None, *, viewer: Viewer = ANYBODY) -> int:
+        """Return how many sites ``viewer`` may see listed, in ``cohort`` or at all."""
         group = None if cohort is None else _storable(cohort)
-        return await self._read(lambda connection: statements.count(connection, group))
+        return await self._read(lambda connection: statements.count(connection, group, viewer))
 
-    async def cohorts(self) -> list[tuple[str, int]]:
-        """Return the cohorts that have sites, by name, each with how many."""
-        return await self._read(statements.cohorts)
+    async def cohorts(self, *, viewer: Viewer = ANYBODY) -> list[tuple[str, int]]:
+        """Return the cohorts that have sites which ``viewer`` may see, by name, each with how many
+        of these."""
+        return await self._read(lambda connection: statements.cohorts(connection, viewer))
 
     # --- scans ----------------------------------------------------------------------------------
 
@@ -255,6 +354,7 @@ class Registry:
                 connection,
                 site_id,
                 lambda state, before: cutover.after_certificate(state, before, now),
+                now,
             )
         )
         return self._stepped(found)
@@ -267,6 +367,7 @@ class Registry:
                 connection,
                 site_id,
                 lambda state, before: cutover.after_request(state, before, self._rules, now),
+                now,
             )
         )
         return self._stepped(found)
@@ -324,22 +425,34 @@ class Registry:
 
     # --- tokens ---------------------------------------------------------------------------------
 
+    async def identify(self, token: str) -> Viewer | None:
+        """Return who shows ``token``; None: it is nobody's."""
+        digest = digest_of(token)
+        found = await self._read(lambda connection: accounts.identify(connection, digest))
+        if found is None:
+            return None
+        viewer, number, used = found
+        now = int(self._clock.seconds())
+        if used <= now - USED_SECONDS:
+            await self._write(lambda connection: accounts.keep_used(connection, number, now))
+        return viewer
+
     async def authorise(self, site_name: str, token: str) -> bool:
-        """Return whether ``token`` is the owner's token of this site, or an admin's."""
-        digest = _digest(token)
-        # What is compared in the database is a hash, so how long that takes tells nothing about
-        # the token; the grant itself is decided in constant time.
-        grant = await self._read(
-            lambda connection: statements.grant(connection, _key(site_name), digest)
-        )
-        return grant is not None and hmac.compare_digest(grant, digest)
+        """Return whether ``token`` may change the site; without a name: is an admin's."""
+        viewer = await self.identify(token)
+        if viewer is None:
+            return False
+        if not site_name:
+            return viewer.admin
+        site = await self.site(site_name)
+        return site is not None and viewer.may_change(site)
 
     async def create_admin_token(self) -> str:
         """Return a new token that is good for every site; it is shown once and kept nowhere."""
-        token = _new_token()
+        token = new_token()
         now = int(self._clock.seconds())
         await self._write(
-            lambda connection: statements.add_admin_token(connection, _digest(token), now)
+            lambda connection: statements.add_admin_token(connection, digest_of(token), now)
         )
         return token
 
@@ -396,9 +509,11 @@ def _key(name: str) -> str:
     return _storable(name_key(name))
 
 
-def _new_token() -> str:
+def new_token() -> str:
+    """Return a new token; only its digest is kept."""
     return TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
+    """Return what the registry knows of a token, or of another secret that nobody can guess."""
     return hashlib.sha256(_storable(token).encode()).hexdigest()

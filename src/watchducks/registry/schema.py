@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import MEDIUMBLOB
 
+from watchducks.model.accounts import MAX_LABEL_CHARACTERS
 from watchducks.model.letters import MAX_REASON_CHARACTERS
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS
 from watchducks.registry.choices import MAX_PARAMETERS_CHARACTERS
@@ -40,6 +41,12 @@ WORD_CHARACTERS: Final = 16
 DIGEST_CHARACTERS: Final = 64
 LINEAGE_CHARACTERS: Final = 32
 LANGUAGE_CHARACTERS: Final = 8
+# 256 bits in base64.
+SECRET_CHARACTERS: Final = 43
+# An address, or a token's label and number.
+ACTOR_CHARACTERS: Final = 320
+# "2001:db8:1234::/48", and some.
+NETWORK_CHARACTERS: Final = 45
 # A kind, a site's number and a time.
 TOPIC_CHARACTERS: Final = 120
 
@@ -117,6 +124,9 @@ sites = Table(
     # model.zones.ZoneContents, packed. NULL is what every new zone holds: so an earlier version,
     # still running beside this one, inserts it, and MySQL allows a BLOB no other default.
     Column("contents", _BLOB),
+    # Who may see it: model.sites.Visibility, and the secret of an unlisted site's link.
+    Column("visibility", String(WORD_CHARACTERS), nullable=False, server_default="public"),
+    Column("share", String(SECRET_CHARACTERS), nullable=False, server_default=""),
     # model.signing.Signing, packed; NULL: not signed. Private keys in it are sealed.
     Column("signing", LargeBinary),
     UniqueConstraint("name_key", name="uq_sites_name_key"),
@@ -131,13 +141,20 @@ tokens = Table(
     "tokens",
     metadata,
     Column("id", _ID, primary_key=True),
-    # "owner": good for the one site; "admin": for all, site_id is NULL.
+    # "owner": good for the one site, shown at its registration; "admin": for all, site_id is NULL;
+    # "account": for the sites of an owner, or for one of them.
     Column("kind", String(WORD_CHARACTERS), nullable=False),
     Column("site_id", _ID, ForeignKey("sites.id", name="fk_tokens_site", ondelete="CASCADE")),
     Column("digest", String(DIGEST_CHARACTERS), nullable=False),
     Column("created", BigInteger, nullable=False),
+    # Whose account it is of, what it is good for, what he calls it, and about when it was used.
+    Column("email", String(MAX_EMAIL_CHARACTERS), nullable=False, server_default=""),
+    Column("scope", String(WORD_CHARACTERS), nullable=False, server_default="write"),
+    Column("label", String(MAX_LABEL_CHARACTERS), nullable=False, server_default=""),
+    Column("used", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("digest", name="uq_tokens_digest"),
     Index("ix_tokens_site_id", "site_id"),
+    Index("ix_tokens_email", "email"),
     **_TABLE,
 )
 
@@ -228,4 +245,55 @@ visitor_keys = Table(
     Column("day", Integer, primary_key=True, autoincrement=False),
     Column("sealed", LargeBinary, nullable=False),
     **_ROW,
+)
+
+# Who signs in: a link's secret, until it is used, and a session's; of both only the digest.
+links = Table(
+    "links",
+    metadata,
+    Column("digest", String(DIGEST_CHARACTERS), primary_key=True),
+    Column("email", String(MAX_EMAIL_CHARACTERS), nullable=False),
+    # POSIX seconds.
+    Column("expires", BigInteger, nullable=False),
+    Index("ix_links_email", "email"),
+    Index("ix_links_expires", "expires"),
+    **_ROW,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", String(DIGEST_CHARACTERS), primary_key=True),
+    Column("email", String(MAX_EMAIL_CHARACTERS), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index("ix_sessions_email", "email"),
+    Index("ix_sessions_expires", "expires"),
+    **_ROW,
+)
+
+# Whose accounts may do everything.
+admins = Table(
+    "admins",
+    metadata,
+    Column("email", String(MAX_EMAIL_CHARACTERS), primary_key=True),
+    **_ROW,
+)
+
+# Who did what: model.accounts.Entry. It tells of sites that have left, too, so it refers to none.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(ACTOR_CHARACTERS), nullable=False),
+    Column("network", String(NETWORK_CHARACTERS), nullable=False),
+    Column("act", String(WORD_CHARACTERS), nullable=False),
+    Column("site_id", BigInteger),
+    Column("site", String(MAX_NAME_CHARACTERS), nullable=False),
+    # JSON.
+    Column("details", _BLOB, nullable=False),
+    Index("ix_audit_site_id", "site_id"),
+    Index("ix_audit_at", "at"),
+    **_TABLE,
 )

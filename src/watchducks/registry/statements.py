@@ -7,13 +7,27 @@ stays true until it commits.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Row, delete, func, insert, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy import update as update_rows
 
 from watchducks.model import cutover
+from watchducks.model.accounts import Viewer
 from watchducks.model.changes import Changes, Head
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.letters import LetterKind, site_letter
@@ -21,15 +35,18 @@ from watchducks.model.names import MAX_DOMAIN_CHARACTERS, name_key, zone_of
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.signing import Signing
-from watchducks.model.sites import Registration, Site, SiteChoices, SiteState
+from watchducks.model.sites import Registration, Site, SiteChoices, SiteState, Visibility
 from watchducks.model.zones import ZoneContents, owner_labels
 from watchducks.registry import letters
+from watchducks.registry.accounts import forget_account
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.schema import cutovers, owners, registry, removals, sites, tokens
 
 # RFC 1035 section 2.3.4: 255 octets of at least two each, and the root's one.
 MAX_LABELS: Final = 127
+# Of an unlisted site's link: nobody guesses one.
+SHARE_BYTES: Final = 16
 # Stands behind a contender's zone, before a number. No name has it.
 CONTENDER: Final = "#"
 
@@ -67,6 +84,8 @@ _SITE = select(
     sites.c.ranked,
     sites.c.contents,
     sites.c.signing,
+    sites.c.visibility,
+    sites.c.share,
 ).join_from(sites, owners)
 
 
@@ -95,6 +114,8 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
         contents=ZoneContents.unpack(row.contents or b""),
         signing=Signing.unpack(row.signing or b""),
         contender=CONTENDER in row.zone,
+        visibility=Visibility(row.visibility),
+        share=row.share,
     )
 
 
@@ -190,8 +211,19 @@ def update(
     signing = before.signing
     if changes.dnssec is not None:
         signing = keys.switched(before, on=changes.dnssec)
+    visibility = before.visibility if changes.visibility is None else changes.visibility
+    share = before.share
+    if visibility is Visibility.UNLISTED and not share:
+        share = secrets.token_urlsafe(SHARE_BYTES)
     after = replace(
-        before, origin=origin, email=email, cohort=cohort, choices=choices, signing=signing
+        before,
+        origin=origin,
+        email=email,
+        cohort=cohort,
+        choices=choices,
+        signing=signing,
+        visibility=visibility,
+        share=share,
     )
     if after == before:
         return before, False
@@ -205,6 +237,8 @@ def update(
             cohort=cohort,
             revision=revision,
             signing=signing.pack() or None,
+            visibility=visibility.value,
+            share=share,
             **asdict(choices),
         )
     )
@@ -262,6 +296,22 @@ def step_keys(connection: Connection, key: str, step: KeyStep, keys: ZoneKeys) -
         .values(revision=revision, signing=signing.pack())
     )
     return replace(before, revision=revision, signing=signing)
+
+
+def renew_share(connection: Connection, key: str) -> Site:
+    """Give a site a new link, so that the one before is good no more; returns the site.
+
+    Who follows the registry need not know.
+
+    :raises SiteNotFound: there is none with this name key.
+    """
+    lock(connection)
+    before = by_name(connection, key)
+    if before is None:
+        raise SiteNotFound
+    share = secrets.token_urlsafe(SHARE_BYTES)
+    connection.execute(update_rows(sites).where(sites.c.id == before.id).values(share=share))
+    return replace(before, share=share)
 
 
 def _is_used_above(connection: Connection, zone: str, rules: CutoverRules) -> bool:
@@ -355,9 +405,11 @@ def _insert(connection: Connection, statement: Insert) -> int:
 
 
 def _forget_owner_without_sites(connection: Connection, email: str) -> None:
-    """An address is kept only as long as it is needed."""
+    """An address is kept only as long as it is needed, and with it what signs it in."""
     his = select(sites.c.id).where(sites.c.owner_id == owners.c.id)
-    connection.execute(delete(owners).where(owners.c.email == email, ~his.exists()))
+    gone = connection.execute(delete(owners).where(owners.c.email == email, ~his.exists()))
+    if gone.rowcount:
+        forget_account(connection, email)
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -398,9 +450,12 @@ def _around(connection: Connection, host: str) -> list[Site]:
     return [_site(row) for row in connection.execute(_SITE.where(sites.c.zone.in_(zones)))]
 
 
-def page(connection: Connection, cohort: str | None, after: str | None, limit: int) -> list[Site]:
-    """Return up to ``limit`` sites behind the name key ``after``, in the order of their keys."""
-    query = _SITE.order_by(sites.c.name_key).limit(limit)
+def page(
+    connection: Connection, cohort: str | None, after: str | None, limit: int, viewer: Viewer
+) -> list[Site]:
+    """Return up to ``limit`` sites that ``viewer`` may see listed, behind the name key ``after``,
+    in the order of their keys."""
+    query = _SITE.where(_listed(viewer)).order_by(sites.c.name_key).limit(limit)
     if cohort is not None:
         query = query.where(sites.c.cohort == cohort)
     if after is not None:
@@ -408,18 +463,44 @@ def page(connection: Connection, cohort: str | None, after: str | None, limit: i
     return [_site(row) for row in connection.execute(query)]
 
 
-def count(connection: Connection, cohort: str | None) -> int:
-    """Return the number of sites, in a cohort or at all."""
-    query = select(func.count()).select_from(sites)
+def count(connection: Connection, cohort: str | None, viewer: Viewer) -> int:
+    """Return the number of sites that ``viewer`` may see listed, in a cohort or at all."""
+    query = select(func.count()).select_from(sites.join(owners)).where(_listed(viewer))
     if cohort is not None:
         query = query.where(sites.c.cohort == cohort)
     return connection.execute(query).scalar_one()
 
 
-def cohorts(connection: Connection) -> list[tuple[str, int]]:
-    """Return each cohort with its number of sites."""
-    query = select(sites.c.cohort, func.count()).group_by(sites.c.cohort).order_by(sites.c.cohort)
+def cohorts(connection: Connection, viewer: Viewer) -> list[tuple[str, int]]:
+    """Return each cohort with its number of sites that ``viewer`` may see listed."""
+    query = (
+        select(sites.c.cohort, func.count())
+        .join_from(sites, owners)
+        .where(_listed(viewer))
+        .group_by(sites.c.cohort)
+        .order_by(sites.c.cohort)
+    )
     return [(name, number) for name, number in connection.execute(query)]
+
+
+def of_owner(connection: Connection, email: str, limit: int) -> list[Site]:
+    """Return an owner's sites, in the order of their keys."""
+    query = _SITE.where(owners.c.email == email).order_by(sites.c.name_key).limit(limit)
+    return [_site(row) for row in connection.execute(query)]
+
+
+def _listed(viewer: Viewer) -> ColumnElement[bool]:
+    """Return the condition that a site is in the lists that ``viewer`` sees: what everybody may
+    see, and what is his (:meth:`watchducks.model.accounts.Viewer.owns`)."""
+    if viewer.admin and viewer.site_id is None:
+        return true()
+    his = [sites.c.visibility == Visibility.PUBLIC.value, sites.c.id.in_(viewer.owned)]
+    if viewer.email and viewer.site_id is None:
+        his.append(owners.c.email == viewer.email)
+    elif viewer.site_id is not None:
+        own = sites.c.id == viewer.site_id
+        his.append(and_(own, owners.c.email == viewer.email) if viewer.email else own)
+    return or_(*his)
 
 
 def head(connection: Connection) -> Head:
@@ -459,17 +540,6 @@ def changes_since(connection: Connection, revision: int, limit: int) -> Changes:
 
 
 # --- tokens ---------------------------------------------------------------------------------------
-
-
-def grant(connection: Connection, key: str, digest: str) -> str | None:
-    """Return the digest of the token that grants changing the site, or None if there is none."""
-    query = (
-        select(tokens.c.digest)
-        .join_from(tokens, sites, tokens.c.site_id == sites.c.id, isouter=True)
-        .where(tokens.c.digest == digest)
-        .where(or_(tokens.c.kind == "admin", sites.c.name_key == key))
-    )
-    return connection.execute(query).scalar()
 
 
 def add_admin_token(connection: Connection, digest: str, now: int) -> None:
