@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv web run servers test lint format peers bench screenshot wheel clean
+.PHONY: help venv web run servers test lint format peers bench screenshot wheel deb clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ wheel: venv ## dist/watchducks-*.tar.gz and the wheel built from it
 	@rm -rf build dist
 	$(BIN)/python -m build
 	@ls dist
+
+deb: wheel ## dist/watchducks_*.deb, a Debian package of the wheel
+	@scripts/make-deb
 
 clean: ## remove what was built; .venv and var/ stay
 	rm -rf build dist src/*.egg-info src/watchducks/console/static web/node_modules \

@@ -19,6 +19,7 @@ from twisted.python import usage
 
 from watchducks import settings as settings_module
 from watchducks.background import StartupError
+from watchducks.instances import NAME
 from watchducks.reactor import install_if_none
 from watchducks.settings import Settings, SettingsError
 from watchducks.supervision import Supervisor
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class Options(usage.Options):
     """The options of ``twistd watchducks``."""
 
-    synopsis = "[--config FILE]"
+    synopsis = "[--config FILE] [--instance NAME]"
     longdesc = (
         "The WatchDucks appliance: authoritative name server, reverse proxy and console in one"
         " process, or any of them (node.roles). Without --config it reads"
@@ -40,12 +41,19 @@ class Options(usage.Options):
     )
     optParameters = [  # noqa: RUF012 -- an attribute that Twisted defines
         ["config", "c", None, "The configuration file (TOML)."],
+        ["instance", "i", "", "Its name among several on the same data and sockets (for a swap)."],
     ]
     settings: Settings
 
     def postOptions(self) -> None:
         """Read the settings; wrong ones end the program with one line for each wrong key."""
         path = self["config"]
+        if self["instance"] and not NAME.fullmatch(self["instance"]):
+            sys.stderr.write(
+                f"watchducks: --instance={self['instance']}: accepted are at most 31 small letters,"
+                " digits and '-', beginning with a letter\n"
+            )
+            raise SystemExit(1)
         try:
             self.settings = settings_module.find(Path(path) if path else None)
         except SettingsError as error:
@@ -66,7 +74,8 @@ def makeService(options: Options) -> IService:
 
     chosen = cast("Reactor", reactor)
     supervisor = Supervisor.of_environment(os.environ, clock=chosen)
-    return ApplianceService(Appliance(options.settings, chosen), supervisor, chosen)
+    appliance = Appliance(options.settings, chosen, instance=options["instance"])
+    return ApplianceService(appliance, supervisor, chosen)
 
 
 class ApplianceService(Service):

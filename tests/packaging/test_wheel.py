@@ -155,10 +155,11 @@ def test_wrong_configuration_is_named(installed: Installed, config: Path) -> Non
 
 
 def test_systemd_unit_starts_what_is_installed(installed: Installed) -> None:
-    unit = (installed.share / "systemd" / "watchducks.service").read_text()
-    programs = re.findall(r"^Exec\w+=/opt/watchducks/bin/(\S+)", unit, re.MULTILINE)
-    assert programs == ["watchducks", "twistd"]
-    for program in programs:
+    unit = (installed.share / "systemd" / "watchducks@.service").read_text()
+    (command,) = re.findall(r"^ExecStart=(.*)", unit, re.MULTILINE)
+    programs = re.findall(r"/opt/watchducks/%i/bin/(\S+)", command)
+    assert programs == ["python", "twistd"]
+    for program in (*programs, "watchducks", "watchducks-swap"):
         assert (installed.bin / program).is_file()
 
 
@@ -210,7 +211,18 @@ def test_wheel_adds_one_module_to_twisted(built: Built) -> None:
     assert ours == {"twisted/plugins/watchducks_plugin.py"}
 
 
-@pytest.mark.parametrize("path", ["etc/watchducks.toml", "systemd/watchducks.service"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "etc/watchducks.toml",
+        "systemd/watchducks@.service",
+        "systemd/watchducks.service",
+        "systemd/watchducks.target",
+        "systemd/watchducks-dns.socket",
+        "systemd/watchducks.sysusers",
+        "systemd/watchducks.tmpfiles",
+    ],
+)
 def test_wheel_has_the_administrators_files(built: Built, path: str) -> None:
     assert any(name.endswith(f".data/data/share/watchducks/{path}") for name in built.wheel)
 

@@ -37,13 +37,17 @@ class Schema:
         now: Callable[[], float],
         raw_days: int,
         required: bool = True,
+        waits: bool = False,
     ) -> None:
         """:param state_directory: ``data_dir/journal``: remembers that the store was once reached.
 
         :param now: POSIX seconds.
         :param raw_days: how long rows of single requests are kept.
         :param required: False: an outage at the first start is none of our business.
+        :param waits: another process may have the store to itself for a while: open it beside
+            everything else, and whenever that is.
         """
+        self._waits = waits
         self._store = store
         self._marker = state_directory / "log-store-was-ready"
         self._now = now
@@ -63,6 +67,10 @@ class Schema:
 
         :raises StartupError: not reachable at the first start, or the tables cannot be made.
         """
+        if self._waits:
+            self._retrying = True
+            self._repeating.start()
+            return
         try:
             await self.apply()
         except StoreUnavailable as error:

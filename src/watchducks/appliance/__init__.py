@@ -6,17 +6,20 @@ imported when the role is wanted, so that a host that only carries traffic loads
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from watchducks import garbage
+from watchducks.appliance.control import Control
 from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.measures import start_measuring
 from watchducks.appliance.metrics import start_the_metrics
 from watchducks.appliance.sites import start_the_registry
 from watchducks.background import StartupError
+from watchducks.instances import Doors, control_file
 from watchducks.settings import Settings
 from watchducks.stores.cache import open_cache
 
@@ -28,10 +31,13 @@ if TYPE_CHECKING:
 class Appliance:
     """Every part that ``settings.node.roles`` asks for."""
 
-    def __init__(self, settings: Settings, reactor: Reactor) -> None:
+    def __init__(self, settings: Settings, reactor: Reactor, *, instance: str = "") -> None:
+        """:param instance: its name among several on the same data and sockets; "": it is alone."""
         self._log = Logger()
-        self._settings = settings
-        self._house = House(settings, reactor)
+        # One that is alone is asked through the same doors as by everyone.
+        self._doors = Doors(settings.node.roles if instance else ())
+        self._settings = settings = self._doors.in_settings(settings)
+        self._house = House(settings, reactor, instance)
         self._house.check("started", lambda: False)
 
     async def start(self) -> None:
@@ -49,6 +55,14 @@ class Appliance:
             raise StartupError(
                 f"node.data_dir = {settings.node.data_dir}: {error.strerror}"
             ) from error
+        control = Control(
+            self._house,
+            control_file(settings.node.data_dir, self._house.instance),
+            instance=self._house.instance,
+            doors=self._doors.ports,
+            now=time.time(),
+        )
+        await self._house.run("the control socket", control)
         await self._start_the_roles()
         garbage.settle()
         self._house.check("started", lambda: True)
@@ -94,6 +108,7 @@ class Appliance:
         """Stop what runs, the last started first; a part that fails does not keep the others."""
         self._house.check("started", lambda: False)
         await self._house.stop()
+        self._doors.close()
 
     def describe(self) -> str:
         """Return in a few words what runs, for whoever looks after processes."""

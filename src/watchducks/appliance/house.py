@@ -37,11 +37,15 @@ class PoolPart:
 
 
 class House:
-    """The parts that run, in the order in which they started."""
+    """The parts that run, in the order in which they started.
 
-    def __init__(self, settings: Settings, reactor: Reactor) -> None:
+    :ivar instance: see :mod:`watchducks.instances`; "" for an appliance that is alone.
+    """
+
+    def __init__(self, settings: Settings, reactor: Reactor, instance: str = "") -> None:
         self.settings = settings
         self.reactor = reactor
+        self.instance = instance
         self.sealer = Sealer(settings.key_file)
         self._log = Logger()
         self._lookups: Lookups | None = None

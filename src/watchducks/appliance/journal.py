@@ -29,6 +29,8 @@ async def start_the_journal(house: House, store: LogStore, schema: Schema) -> Ro
         clock=house.reactor,
         now=time.time,
         spool_bytes=settings.logs.spool_bytes,
+        # The instance that is being taken over from ships for both until it ends.
+        waits=bool(house.instance),
     )
     await house.run("the shipper", shipper)
     spool = Spool(

@@ -27,6 +27,8 @@ async def start_the_log_store(house: House, *, required: bool = True) -> tuple[S
         now=time.time,
         raw_days=house.settings.logs.raw_days,
         required=required,
+        # chDB belongs to one process: while we take over, to the other instance.
+        waits=bool(house.instance) and house.settings.logs.url.startswith("chdb:"),
     )
     await house.run("the log store", schema)
     house.check("logs", lambda: schema.ready)

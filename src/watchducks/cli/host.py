@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from watchducks import preflight
 from watchducks import settings as settings_module
-from watchducks.cli import api
+from watchducks.cli import api, local
 from watchducks.cli.common import CommandError, Parents, lines
 from watchducks.demo.command import DemoError, say
 from watchducks.demo.command import run as run_demo
@@ -29,7 +29,11 @@ def add(commands: Commands, parents: Parents) -> None:
     )
     token.set_defaults(run=_token)
     status = commands.add_parser(
-        "status", parents=[parents.remote], help="ask the appliance whether it is ready"
+        "status",
+        parents=[parents.remote],
+        help="tell what the appliance is doing, and whether it can do all it should",
+        description="Tell what the appliance on this host is doing: each of its instances, what of"
+        " it works, and what it counts. With --url: whether the console there is ready.",
     )
     status.set_defaults(run=_status)
     demo = commands.add_parser("demo", help="run everything on loopback, with a demo site")
@@ -57,9 +61,43 @@ async def _token(reactor: Any, options: argparse.Namespace) -> int:
 
 
 async def _status(_reactor: Any, options: argparse.Namespace) -> int:
+    """Ask the instances on this host; with --url, or if there are none, the console."""
+    if options.url is None:
+        settings = settings_module.find(options.config)
+        told = [_told(path) for path in local.control_files(settings.node.data_dir)]
+        if told:
+            say(json.dumps(told) if options.json else "\n\n".join(map(_instance, told)))
+            return 0 if any(_is_well(one) for one in told) else 1
     code, body = await api.ask("GET", f"{api.console_of(options)}/readyz", options)
     say(json.dumps(body) if options.json else lines(body))
     return 0 if code == 200 else 1
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Return what an instance says of itself, or why it says nothing."""
+    try:
+        return local.ask(path)
+    except PermissionError:
+        raise CommandError(f"{path}: only root and the appliance's own user may ask") from None
+    except OSError as error:
+        return {"instance": path.parent.name, "error": f"does not answer: {error}"}
+
+
+def _is_well(told: dict[str, Any]) -> bool:
+    return bool(told.get("checks")) and all(told["checks"].values())
+
+
+def _instance(told: dict[str, Any]) -> str:
+    """Return what an instance says of itself as people read it."""
+    shown = {key: value for key, value in told.items() if key not in ("checks", "measures")}
+    shown["doors"] = [f"{kind} {port}" for kind, port in told.get("doors", {}).items()]
+    checks = {name: "yes" if works else "NO" for name, works in told.get("checks", {}).items()}
+    measures = {name: _number(value) for name, value in told.get("measures", {}).items()}
+    return "\n".join(map(lines, filter(None, (shown, checks, measures))))
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.3f}"
 
 
 async def _demo(reactor: Any, options: argparse.Namespace) -> int:

@@ -35,7 +35,8 @@ def find_targets(
 
     :param urls: ``nameserver.health.targets``; each URL's host is one of ``addresses``.
     :param addresses: ``proxy.addresses``.
-    :param http: ``proxy.http``; the first fixed TCP port of each kind is probed if no URL is given.
+    :param http: ``proxy.http``; the first fixed TCP port of each kind is probed if no URL is given
+        (80 and 443 of sockets that systemd opens).
     :param https: ``proxy.https``.
     :raises StartupError: a proxy has no URL, or a URL has no proxy.
     """
@@ -71,7 +72,7 @@ def _given(urls: Sequence[str], addresses: Sequence[Address]) -> dict[Address, t
 def _derived(
     addresses: Sequence[Address], http: Sequence[str], https: Sequence[str]
 ) -> dict[Address, tuple[str, ...]]:
-    ports = {"http": _fixed_port(http), "https": _fixed_port(https)}
+    ports = {"http": _fixed_port(http, 80), "https": _fixed_port(https, 443)}
     if not any(ports.values()):
         raise StartupError(
             "nameserver.health.targets: empty, and neither proxy.http nor proxy.https has a fixed"
@@ -87,11 +88,19 @@ def _derived(
     }
 
 
-def _fixed_port(endpoints: Sequence[str]) -> int | None:
-    """Return the first TCP port; None if there is none, or the system chooses it."""
-    ports = (int(match[1]) for text in endpoints if (match := _TCP_PORT.fullmatch(text)))
-    port = next(ports, 0)
-    return port if 1 <= port <= 65_535 else None
+def _fixed_port(endpoints: Sequence[str], usual: int) -> int | None:
+    """Return the first TCP port; None if there is none, or the system chooses it.
+
+    :param usual: of sockets that systemd opens: their port is in its units, and visitors, who come
+        by DNS, know no other.
+    """
+    for text in endpoints:
+        if text.startswith("systemd:"):
+            return usual
+        if match := _TCP_PORT.fullmatch(text):
+            port = int(match[1])
+            return port if 1 <= port <= 65_535 else None
+    return None
 
 
 def _in_url(address: Address) -> str:

@@ -109,6 +109,7 @@ class Shipper:
         clock: IReactorTime,
         now: Callable[[], float],
         spool_bytes: int,
+        waits: bool = False,
     ) -> None:
         """:param state_directory: ``data_dir/journal``, for the visitor keys.
 
@@ -116,7 +117,10 @@ class Shipper:
         :param pool: one thread, named ``journal``; started before, and stopped after this part.
         :param now: POSIX seconds.
         :param spool_bytes: the bound of the spool's size on disk; beyond it the oldest segments go.
+        :param waits: while another process ships from these directories, leave it to that one, and
+            go on when it has ended.
         """
+        self._waits = waits
         self._segments = SegmentDirectory(directory)
         self._state_directory = state_directory
         self._keys = VisitorKeys(state_directory / "visitor-keys.json")
@@ -158,18 +162,41 @@ class Shipper:
         try:
             self._segments.create()
             self._state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._take_lock()
-            if not self._keys.load():
-                self._log.error("the file of visitor keys is damaged: today's visitors count anew")
-            if not self._losses.load():
-                self._log.error("the file of lost rows is damaged: they are counted anew")
+            self._take_over()
         except BlockingIOError:
-            raise StartupError(
-                f"node.data_dir: another WatchDucks uses {self._state_directory}"
-            ) from None
+            if not self._waits:
+                raise StartupError(
+                    f"node.data_dir: another WatchDucks uses {self._state_directory}"
+                ) from None
+            self._log.info("another instance ships the journal, ours included, until it ends")
         except OSError as error:
             raise StartupError(f"node.data_dir: cannot use the journal: {error}") from None
         self._repeating.start()
+
+    def _take_over(self) -> None:
+        """Become the one that ships, and read what the last one kept.
+
+        :raises BlockingIOError: another process is.
+        :raises OSError: the files cannot be used.
+        """
+        self._take_lock()
+        if not self._keys.load():
+            self._log.error("the file of visitor keys is damaged: today's visitors count anew")
+        if not self._losses.load():
+            self._log.error("the file of lost rows is damaged: they are counted anew")
+
+    def _is_ours(self) -> bool:
+        """Whether this process is the one that ships, which it may become by asking."""
+        if self._lock_fd is not None:
+            return True
+        try:
+            self._take_over()
+        except BlockingIOError:
+            return False
+        # What it left open when it was killed: its own next run would have sealed it.
+        adopted = self._segments.adopt()
+        self._log.info("this instance ships the journal now; sealed {count}", count=adopted)
+        return True
 
     def _take_lock(self) -> None:
         fd = os.open(
@@ -193,8 +220,8 @@ class Shipper:
         except Exception:
             self._log.failure("the last shipping of the journal failed")
         await self._repeating.stop()
-        await self._losses.save(self._pool)
         if self._lock_fd is not None:
+            await self._losses.save(self._pool)
             os.close(self._lock_fd)
             self._lock_fd = None
 
@@ -209,6 +236,8 @@ class Shipper:
         """
         await self._running.acquire()
         try:
+            if not self._is_ours():
+                return
             await self._bound.keep(shipping=not self._down)
             if waits and self._clock.seconds() < self._not_before:
                 return

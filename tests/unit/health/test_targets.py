@@ -18,7 +18,8 @@ ONE, TWO, SIX = map(ipaddress.ip_address, ("203.0.113.10", "203.0.113.11", "2001
         (["tcp:80"], 80),
         (["tcp:port=8080"], 8080),
         (["tcp:8080:interface=127.0.0.1"], 8080),
-        (["systemd:domain=INET:index=0", "tcp:8081"], 8081),
+        (["systemd:http"], 80),
+        (["systemd:http", "tcp:8081:interface=127.0.0.1"], 80),
         (["tcp:80", "tcp:81"], 80),
     ],
 )
@@ -65,7 +66,6 @@ def test_an_address_named_twice_is_probed_once() -> None:
     [
         ([], [], ["tcp:80"], r"^proxy\.addresses: "),
         ([], [ONE], [], r"^nameserver\.health\.targets: empty, and neither"),
-        ([], [ONE], ["systemd:domain=INET:index=0"], r"^nameserver\.health\.targets: empty"),
         ([], [ONE], ["tcp:0"], r"^nameserver\.health\.targets: empty"),
         (["http://proxy.example/"], [ONE], [], r"http://proxy\.example/: its host must be an IP"),
         (["http:///x"], [ONE], [], r"its host must be an IP"),

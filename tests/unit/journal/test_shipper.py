@@ -24,6 +24,7 @@ from watchducks.journal.encoder import Encoder
 from watchducks.journal.losses import Losses
 from watchducks.journal.shipper import (
     LONGEST_RETRY_SECONDS,
+    SCAN_SECONDS,
     SETTLE_SECONDS,
     STOP_SECONDS,
     Shipper,
@@ -60,12 +61,13 @@ class FakeTables:
 class World:
     """A spool and a shipper as one process has them; may crash and come again."""
 
-    def __init__(self, directory: Path, spool_bytes: int = 1024**3) -> None:
+    def __init__(self, directory: Path, spool_bytes: int = 1024**3, *, waits: bool = False) -> None:
         self.directory = directory
         self.clock = Clock()
         self.store = FakeLogStore()
         self.tables = FakeTables(self.store)
         self.spool_bytes = spool_bytes
+        self.waits = waits
         self.start()
 
     def now(self) -> float:
@@ -83,6 +85,7 @@ class World:
             clock=self.clock,
             now=self.now,
             spool_bytes=self.spool_bytes,
+            waits=self.waits,
         )
         self.spool = Spool(
             self.directory / "spool",
@@ -337,6 +340,19 @@ def test_stop_is_bounded_and_leaves_the_rest(world: World) -> None:
 def test_only_one_shipper_has_the_spool(world: World) -> None:
     with pytest.raises(StartupError, match=r"node\.data_dir: another WatchDucks"):
         World(world.directory)
+
+
+def test_an_instance_waits_for_the_other_and_then_ships_what_it_left(world: World) -> None:
+    world.record(1)
+    second = World(world.directory, waits=True)
+    second.record(2)
+    second.pass_time(10)
+    assert second.stored() == []
+    assert len(second.files(".segment")) == 1  # the first one would ship it
+    world.crash()
+    second.pass_time(SCAN_SECONDS + 1)
+    assert sorted(second.stored()) == ["/1", "/2"]
+    assert second.files("") == []
 
 
 def test_the_fake_fails_as_the_store_does() -> None:
