@@ -50,7 +50,7 @@ async def analytics(url: str, directory: Path, rows: Sequence[Row]) -> AsyncIter
         schema = Schema(store, directory, clock=CLOCK, now=time.time, raw_days=30)
         await schema.start()
         await insert(store, rows)
-        yield Analytics(store)
+        yield Analytics(store, clock=CLOCK)
 
 
 @pytest_twisted.ensureDeferred
@@ -309,7 +309,7 @@ async def test_dns(url: str, tmp_path: Path) -> None:
         for outside in (START - 1, START + DAY):
             await counts.store(outside, [one], f"outside-{outside}")
 
-        dns = await Analytics(store).dns("example.com", PERIOD)
+        dns = await Analytics(store, clock=CLOCK).dns("example.com", PERIOD)
         assert dns.questions == 16
         assert list(dns.types.items()) == [("A", 13), ("AAAA", 3)]
         assert list(dns.rcodes.items()) == [("NOERROR", 12), ("NXDOMAIN", 4)]
@@ -323,7 +323,7 @@ async def test_dns(url: str, tmp_path: Path) -> None:
         assert first.types == {"A": 12, "AAAA": 3}
         assert second.rcodes == {"NXDOMAIN": 1}
         assert [point.questions for point in rest] == [0] * 22
-        nobody = await Analytics(store).dns("example.net", PERIOD)
+        nobody = await Analytics(store, clock=CLOCK).dns("example.net", PERIOD)
         assert (nobody.questions, nobody.types, nobody.networks) == (0, {}, ())
 
 
@@ -348,7 +348,7 @@ async def test_failovers_come_from_the_name_servers_verdicts(url: str, tmp_path:
         first.record(verdict(START + 40, healthy=True), 1)
         await first.stop()
         await first._flush()  # what came after the block that waited
-        analytics = Analytics(store)
+        analytics = Analytics(store, clock=CLOCK)
         assert await analytics.failovers(PERIOD) == (Failover(START + 10, START + 50),)
         third = VerdictHistory("ns3", store, schema, clock=CLOCK)
         third.record(verdict(START + 2 * HOUR, healthy=False), 0)

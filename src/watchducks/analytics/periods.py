@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from watchducks.model.problems import InvalidFields, Problem
 
@@ -33,46 +35,76 @@ _RFC3339 = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From ``start`` (in) to ``end`` (out), POSIX seconds, both multiples of ``bucket``.
+    """From ``start`` (in) to ``end`` (out), POSIX seconds.
 
-    :ivar bucket: seconds of one point of the chart.
+    :ivar bucket: seconds of one point of the chart; of most of them, where clocks change.
     :ivar until: where the data ends so far: now, in a period that is not over; else ``end``.
+    :ivar begins: the beginnings of the buckets, where they are not all equally long.
+    :ivar is_cut: what is after ``until`` does not count, although it may be there.
     """
 
     start: int
     end: int
     bucket: int
     until: int
+    begins: tuple[int, ...] = ()
+    is_cut: bool = False
 
     @property
     def before(self) -> Period:
-        """The period as long as this one just before it, as far as this one has come by now."""
+        """The period as long as this one just before it, as far as this one has come by now, to
+        the minute."""
         length = self.end - self.start
-        return Period(self.start - length, self.start, self.bucket, self.until - length)
+        until = min(_up(self.until, MINUTE), self.end) - length
+        return Period(self.start - length, self.start, self.bucket, until, is_cut=True)
 
     @property
-    def times(self) -> range:
+    def times(self) -> Sequence[int]:
         """The beginnings of the buckets."""
-        return range(self.start, self.end, self.bucket)
+        return self.begins or range(self.start, self.end, self.bucket)
+
+    @property
+    def edges(self) -> Sequence[int]:
+        """The beginnings of the buckets, and the end of the last."""
+        return (*self.times, self.end)
+
+    @property
+    def data_end(self) -> int:
+        """Up to where rows count: nobody has rows of the future."""
+        return self.until if self.is_cut else self.end
 
 
-def period(range_: str, now: float, from_: str | None = None, to: str | None = None) -> Period:
+def period(
+    range_: str,
+    now: float,
+    from_: str | None = None,
+    to: str | None = None,
+    zone: str | None = None,
+) -> Period:
     """Return the period that a request asks for.
 
     ``day``, ``week`` and ``month`` are the last 24 hours, 7 and 30 days up to and with the present
-    bucket; ``custom`` is rounded outwards to whole buckets. Buckets are aligned to UTC.
+    bucket; ``custom`` is rounded outwards to whole buckets. Days and hours are those of ``zone``.
 
     :param now: POSIX seconds.
     :param from_: RFC 3339, for ``custom`` only.
     :param to: RFC 3339, for ``custom`` only.
-    :raises InvalidFields: ``range``, ``from`` or ``to`` is wrong.
+    :param zone: IANA name of the viewer's time zone; None: UTC.
+    :raises InvalidFields: ``range``, ``from``, ``to`` or ``tz`` is wrong.
     """
+    there = _zone(zone)
     length = RANGES.get(range_)
     if length is not None:
         _refuse_limits(from_, to)
         bucket = bucket_of(length)
-        end = _up(int(now) + 1, bucket)
-        return Period(end - length, end, bucket, min(end, int(now) + 1))
+        if bucket <= HOUR:
+            end = _down(int(now), bucket, there) + bucket
+            return _divided(end - length, end, bucket, int(now) + 1, there)
+        # So many days of the calendar, whose hours may be 23 or 25.
+        begin = datetime.fromtimestamp(_down(int(now), bucket, there), there)
+        end = _next(begin, bucket)
+        start = _next(begin, bucket, 1 - length // bucket)
+        return _divided(start, end, bucket, int(now) + 1, there)
     if range_ != CUSTOM:
         raise InvalidFields(
             {
@@ -83,10 +115,10 @@ def period(range_: str, now: float, from_: str | None = None, to: str | None = N
                 )
             }
         )
-    return _custom(now, from_, to)
+    return _custom(now, from_, to, there)
 
 
-def _custom(now: float, from_: str | None, to: str | None) -> Period:
+def _custom(now: float, from_: str | None, to: str | None, zone: ZoneInfo) -> Period:
     problems: dict[str, Problem] = {}
     start, end = 0, 0
     try:
@@ -111,8 +143,55 @@ def _custom(now: float, from_: str | None, to: str | None) -> Period:
     if problems:
         raise InvalidFields(problems)
     bucket = bucket_of(end - start)
-    end = _up(end, bucket)
-    return Period(start // bucket * bucket, end, bucket, min(end, int(now) + 1))
+    last = _down(end - 1, bucket, zone)
+    end = _next(datetime.fromtimestamp(last, zone), bucket)
+    return _divided(_down(start, bucket, zone), end, bucket, int(now) + 1, zone)
+
+
+def _divided(start: int, end: int, bucket: int, until: int, zone: ZoneInfo) -> Period:
+    """Return the period with its buckets, which are as long as each other or those of days whose
+    clocks change."""
+    begins: list[int] = []
+    at = start
+    while at < end:
+        begins.append(at)
+        at = _next(datetime.fromtimestamp(at, zone), bucket)
+    until = min(end, until)
+    if begins == list(range(start, end, bucket)):
+        return Period(start, end, bucket, until)
+    return Period(start, end, bucket, until, tuple(begins))
+
+
+def _down(time: int, bucket: int, zone: ZoneInfo) -> int:
+    """Return the beginning of the bucket in which ``time`` is."""
+    local = datetime.fromtimestamp(time, zone)
+    if bucket <= HOUR:
+        offset = int((local.utcoffset() or timedelta()).total_seconds())
+        return (time + offset) // bucket * bucket - offset
+    hours = local.hour - local.hour % (bucket // HOUR)
+    return int(local.replace(hour=hours, minute=0, second=0, fold=0).timestamp())
+
+
+def _next(begin: datetime, bucket: int, steps: int = 1) -> int:
+    """Return the beginning of a bucket that is ``steps`` after the one that begins at ``begin``."""
+    if bucket <= HOUR:
+        return int(begin.timestamp()) + steps * bucket
+    # By the clock on the wall: midnight after midnight, however long the day is.
+    wall = begin.replace(tzinfo=None)
+    wall -= timedelta(hours=wall.hour % (bucket // HOUR))
+    moved = wall + timedelta(seconds=steps * bucket)
+    return int(moved.replace(tzinfo=begin.tzinfo).timestamp())
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    """Return the time zone. :raises InvalidFields: there is none of this name."""
+    try:
+        return ZoneInfo("UTC" if name is None else name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        problem = Problem(
+            "unknown-time-zone", "{value} is no time zone, such as Asia/Seoul", value=str(name)[:50]
+        )
+        raise InvalidFields({"tz": problem}) from None
 
 
 def bucket_of(length: int) -> int:

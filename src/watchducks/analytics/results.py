@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class LatencyPoint:
     p99_ms: float | None
     origin_mean_ms: float | None
     own_mean_ms: float | None
+    origin_p50_ms: float | None = None
+    origin_p95_ms: float | None = None
+    own_p50_ms: float | None = None
+    own_p95_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ class Latency:
     slowest: tuple[PathLatency, ...]
     mean_before_ms: float | None
     mean_change: float | None
+
+
+# The classes of answers, as the roll-ups have them.
+CLASSES: Final = ("informational", "success", "redirection", "client_error", "server_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +211,130 @@ class Dns:
     types: Mapping[str, int]
     rcodes: Mapping[str, int]
     networks: tuple[DnsNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FacetRow:
+    """What there was of one value of a dimension (a path, a country, a bot ...).
+
+    :ivar requests: all of them.
+    :ivar people: those of people, as far as is known.
+    :ivar page_views: of people.
+    :ivar visitors: different people.
+    :ivar errors: answers of 500 and above.
+    """
+
+    value: str
+    requests: int
+    people: int
+    page_views: int
+    visitors: int
+    errors: int
+    response_bytes: int
+    mean_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTotals:
+    """A site's figures, or those of several together, over a period."""
+
+    requests: int
+    visitors: int
+    response_bytes: int
+    success_rate: float | None
+    mean_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+    @classmethod
+    def nothing(cls) -> SiteTotals:
+        """Return the figures of no requests."""
+        return cls(0, 0, 0, None, None, None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSeries:
+    """:ivar points: (beginning of the bucket, requests)."""
+
+    site_id: int
+    totals: SiteTotals
+    points: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedSite:
+    """:ivar rank: from 1; equal sites share it; None: too few requests to say."""
+
+    rank: int | None
+    site_id: int
+    totals: SiteTotals
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """:ivar min_requests: with fewer a site has no rank.
+
+    :ivar sites: those with a rank in their order, then the others. ``response-time`` is ranked by
+        the median.
+    """
+
+    by: str
+    min_requests: int
+    sites: tuple[RankedSite, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A cohort as a whole.
+
+    :ivar sites: how many there are, silent ones included.
+    :ivar before: of the period before.
+    :ivar busiest: over time, the one with the most requests first.
+    :ivar quickest: by the median response time, the fastest first.
+    """
+
+    sites: int
+    totals: SiteTotals
+    before: SiteTotals
+    requests_change: float | None
+    busiest: tuple[SiteSeries, ...]
+    quickest: tuple[RankedSite, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Something that happened. :ivar time: POSIX seconds. :ivar kind: a word."""
+
+    time: int
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What there was within the last ``seconds``. :ivar visitors: different people."""
+
+    seconds: int
+    requests: int
+    page_views: int
+    visitors: int
+    bot_requests: int
+
+
+def milliseconds(microseconds: float) -> float:
+    """Return microseconds as milliseconds."""
+    return microseconds / 1000
+
+
+def mean_ms(microseconds: float | str, count: float | str) -> float | None:
+    """Return the mean of a sum of microseconds; None: of nothing."""
+    return float(microseconds) / float(count) / 1000 if float(count) else None
+
+
+def share(part: int, whole: int) -> float | None:
+    """Return a part as a share of the whole; None: of nothing."""
+    return part / whole if whole else None
 
 
 def change(now: float | None, before: float | None) -> float | None:

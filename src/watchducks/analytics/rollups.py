@@ -17,7 +17,7 @@ took place notes its day (:mod:`watchducks.analytics.doubts`): questions take ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from watchducks.analytics.plan import Plan, Version
@@ -115,6 +115,8 @@ FACET: Final[Mapping[str, Measure]] = dict(
         _count("measured", MEASURED),
         _sum("duration_sum", "duration_us", MEASURED),
         _VISITORS,
+        # Of paths alone: of what else would anybody ask how slow it is?
+        _digest("duration_q", "duration_us", f"facet = 1 AND {MEASURED}"),
     )
 )
 
@@ -176,12 +178,20 @@ def facets_of_rows(where: str = "") -> str:
 
     :param where: " AND ..." with further conditions.
     """
-    numbers = ", ".join(str(number) for number, _ in FACETS.values())
-    values = ", ".join(value for _, value in FACETS.values())
     return (
-        f"SELECT site, {floor_of(HOUR)} AS time, facet, value, {_all(FACET)} FROM requests"
-        f" ARRAY JOIN [{numbers}] AS facet, [{values}] AS value"
-        f" WHERE kind = 'request' AND value != ''{where} GROUP BY site, time, facet, value"
+        f"SELECT site, {floor_of(HOUR)} AS time, facet, value, {_all(FACET)}"
+        f" FROM requests {rows_of(FACETS)}{where} GROUP BY site, time, facet, value"
+    )
+
+
+def rows_of(facets: Iterable[str]) -> str:
+    """Return what makes of each request a row for each of these dimensions of which it has a value;
+    it stands behind ``FROM requests``."""
+    numbers = ", ".join(str(FACETS[name][0]) for name in facets)
+    values = ", ".join(FACETS[name][1] for name in facets)
+    return (
+        f"ARRAY JOIN [{numbers}] AS facet, [{values}] AS value"
+        " WHERE kind = 'request' AND value != ''"
     )
 
 

@@ -90,7 +90,7 @@ async def _start_the_console(
     console = Console(
         house.settings,
         registry,
-        Analytics(store),
+        Analytics(store, clock=house.reactor),
         house,
         scans=scans,
         origins=origins,

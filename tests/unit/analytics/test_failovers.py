@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watchducks.analytics.queries import find_failovers
+from watchducks.analytics.events import find_failovers
 from watchducks.analytics.results import Failover
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -26,8 +28,9 @@ def test_ranges_end_with_the_present_bucket(range_: str, length: int, bucket: in
 
 def test_the_period_before_has_come_as_far() -> None:
     result = Period(10 * DAY, 11 * DAY, HOUR, 10 * DAY + 7)
-    assert result.before == Period(9 * DAY, 10 * DAY, HOUR, 9 * DAY + 7)
-    assert result.before.before.until == 8 * DAY + 7
+    assert result.before == Period(9 * DAY, 10 * DAY, HOUR, 9 * DAY + 60, is_cut=True)
+    assert result.before.before.until == 8 * DAY + 60
+    assert (result.data_end, result.before.data_end) == (11 * DAY, 9 * DAY + 60)
 
 
 @given(
@@ -99,3 +102,41 @@ def test_what_is_wrong_is_told_by_field(
 def test_any_text_is_a_period_or_a_problem(range_: str, from_: str | None, to: str | None) -> None:
     with contextlib.suppress(InvalidFields):
         period(range_, NOW, from_, to)
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "lengths"),
+    [
+        # The clocks went back on 25 October 2026 in Berlin, and forward on 29 March.
+        ("Europe/Berlin", "2026-10-26T12:00:00+01:00", {24: 29, 25: 1}),
+        ("Europe/Berlin", "2026-03-30T12:00:00+02:00", {24: 29, 23: 1}),
+        ("Asia/Seoul", "2026-10-26T12:00:00+09:00", {24: 30}),
+    ],
+)
+def test_days_are_those_of_the_viewer(zone: str, now: str, lengths: dict[int, int]) -> None:
+    moment = datetime.fromisoformat(now)
+    result = period("month", moment.timestamp(), zone=zone)
+    hours = [(b - a) // HOUR for a, b in pairwise(result.edges)]
+    assert {length: hours.count(length) for length in set(hours)} == lengths
+    for time in result.edges:
+        assert datetime.fromtimestamp(time, ZoneInfo(zone)).hour == 0
+    assert result.times[-1] <= moment.timestamp() < result.end
+
+
+@given(
+    st.sampled_from(["UTC", "Asia/Seoul", "Asia/Kathmandu", "America/Sao_Paulo", "Africa/Cairo"]),
+    st.integers(0, int(NOW)),
+    st.sampled_from(["day", "week", "month"]),
+)
+def test_buckets_of_any_zone_follow_each_other(zone: str, now: int, range_: str) -> None:
+    result = period(range_, now, zone=zone)
+    assert all(0 < b - a <= result.bucket + HOUR for a, b in pairwise(result.edges))
+    assert result.times[-1] <= now < result.end
+    assert len(result.times) == {"day": 24, "week": 28, "month": 30}[range_]
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "x" * 300, "\0"])
+def test_an_unknown_zone_is_refused(zone: str) -> None:
+    with pytest.raises(InvalidFields) as error:
+        period("day", NOW, zone=zone)
+    assert set(error.value.problems) == {"tz"}

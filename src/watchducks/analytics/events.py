@@ -1,0 +1,131 @@
+"""Questions about what happened: failovers, annotations, who is there now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from watchducks.analytics.periods import Period
+from watchducks.analytics.reading import Reader
+from watchducks.analytics.results import Annotation, Failover, Live, StatusPoint, share
+from watchducks.stores.interfaces import LogStore
+
+# A failover that began earlier than this before a chart's period is not shown in it.
+LONGEST_FAILOVER_SECONDS: Final = 7 * 86_400
+
+# Changes of verdicts read for one chart: years of them, or a very bad hour.
+MOST_VERDICTS: Final = 10_000
+
+# More notes than these in a chart hide each other.
+MOST_ANNOTATIONS: Final = 200
+# Of all sites.
+EVERY_SITE: Final = 0
+MAX_DETAIL_CHARACTERS: Final = 200
+
+# Who asked for something in this time is there.
+LIVE_SECONDS: Final = 300
+
+# A burst of errors: every tenth answer is one of 500 and above, of so many that it is no accident.
+BURST_SHARE: Final = 0.1
+BURST_REQUESTS: Final = 20
+
+
+class EventQuestions:
+    """Every method may raise StoreUnavailable or StoreRefused."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    async def failovers(self, period: Period) -> tuple[Failover, ...]:
+        """Return when, within ``period`` or reaching into it, some name server of ours led visitors
+        to the origins because it held every proxy for down; oldest first."""
+        rows = await self.reader.store.query(
+            "SELECT observer, toUInt32(time) AS at, healthy_proxies FROM verdicts"
+            " WHERE time >= toDateTime(%(since)s) AND time < toDateTime(%(end)s)"
+            f" ORDER BY observer, at, healthy_proxies LIMIT {MOST_VERDICTS}",
+            {"since": period.start - LONGEST_FAILOVER_SECONDS, "end": period.until},
+        )
+        changes = [(str(observer), int(at), int(healthy)) for observer, at, healthy in rows]
+        return find_failovers(changes, period.start)
+
+    async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
+        """Return what was noted of a site, or of all, within ``period``; oldest first."""
+        rows = await self.reader.store.query(
+            "SELECT DISTINCT toUInt32(time) AS at, toString(kind) AS what, detail FROM annotations"
+            " WHERE site IN %(sites)s AND time >= toDateTime(%(start)s)"
+            " AND time < toDateTime(%(end)s)"
+            f" ORDER BY at, what, detail LIMIT {MOST_ANNOTATIONS}",
+            {"sites": (EVERY_SITE, site_id), "start": period.start, "end": period.data_end},
+        )
+        return tuple(Annotation(int(at), str(kind), str(detail)) for at, kind, detail in rows)
+
+    async def live(self, site_id: int) -> Live:
+        """Return who was there within the last :data:`LIVE_SECONDS`."""
+        now = int(self.reader.now())
+        rows = await self.reader.store.query(
+            "SELECT count(), sum(page_view), uniqIf(visitor, bot_reason = '' AND visitor != 0),"
+            " countIf(bot_reason != '') FROM requests WHERE site = %(site)s"
+            " AND kind = 'request' AND time > toDateTime(%(since)s)",
+            {"site": site_id, "since": now - LIVE_SECONDS},
+        )
+        return Live(LIVE_SECONDS, *(int(value) for value in rows[0]))
+
+
+async def annotate(
+    store: LogStore, time: float, kind: str, detail: str, site_id: int = EVERY_SITE
+) -> None:
+    """Note that something happened. The same note again is the same note, where tokens are known.
+
+    :param time: POSIX seconds.
+    :param kind: a word: ``failover``, ``certificate``, ``name-servers`` ...
+    :raises StoreUnavailable, StoreRefused: it was not noted.
+    """
+    await store.insert(
+        "annotations",
+        ("time", "site", "kind", "detail"),
+        ([int(time)], [site_id], [kind], [detail[:MAX_DETAIL_CHARACTERS]]),
+        f"annotation-{int(time)}-{site_id}-{kind}",
+    )
+
+
+def find_error_bursts(points: Sequence[StatusPoint], bucket: int) -> tuple[Annotation, ...]:
+    """Return where bursts of server errors begin. :param bucket: seconds of a point."""
+    found: list[Annotation] = []
+    last = -math.inf
+    for point in points:
+        requests = point.success + point.redirection + point.client_error + point.server_error
+        rate = share(point.server_error, requests)
+        if requests < BURST_REQUESTS or rate is None or rate < BURST_SHARE:
+            continue
+        if point.time - last > bucket:
+            found.append(Annotation(point.time, "error-burst", f"{rate:.0%}"))
+        last = point.time
+    return tuple(found)
+
+
+def find_failovers(changes: Sequence[tuple[str, int, int]], start: int = 0) -> tuple[Failover, ...]:
+    """Return the times in which an observer had no healthy proxy, joined where they overlap.
+
+    :param changes: observer, time, and how many proxies were healthy from then on; by observer and
+        time.
+    :param start: what ended before is left out.
+    """
+    spans: list[tuple[int, float]] = []
+    for index, (observer, time, healthy) in enumerate(changes):
+        if healthy:
+            continue
+        following = changes[index + 1] if index + 1 < len(changes) else None
+        lasts = following is None or following[0] != observer
+        spans.append((time, math.inf if following is None or lasts else following[1]))
+    joined: list[tuple[int, float]] = []
+    for began, ended in sorted(spans):
+        if joined and began <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], ended)
+        else:
+            joined.append((began, ended))
+    return tuple(
+        Failover(began, None if ended == math.inf else int(ended))
+        for began, ended in joined
+        if ended > start
+    )

@@ -1,0 +1,218 @@
+"""Reading figures: one SELECT over whatever tables have them. What all questions are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from watchducks.analytics.filters import NONE, Filters
+from watchducks.analytics.periods import Period
+from watchducks.analytics.rollups import (
+    FACET,
+    FACET_TABLES,
+    FACETS,
+    TRAFFIC,
+    TRAFFIC_TABLES,
+    columns_of,
+    rows_of,
+)
+from watchducks.analytics.tiles import RAW, Tile, cover
+from watchducks.stores.interfaces import LogStore, Value
+
+# How long it is believed which days are doubted. A doubt is noted before the insert that it is
+# about, which takes longer than most.
+DOUBTS_SECONDS: Final = 2.0
+
+# How many sites one question may name: the SQL text grows with them, and a server takes 256 KiB.
+MOST_SITES: Final = 10_000
+
+Row = tuple[Value, ...]
+
+
+class Reader:
+    """Asks the store. Every method may raise StoreUnavailable or StoreRefused."""
+
+    def __init__(self, store: LogStore, *, clock: IReactorTime) -> None:
+        self.store = store
+        self._clock = clock
+        self._doubted: frozenset[int] = frozenset()
+        self._believed_until = -math.inf
+
+    def now(self) -> float:
+        """Return POSIX seconds."""
+        return self._clock.seconds()
+
+    async def doubted_days(self) -> frozenset[int]:
+        """Return the days, since 1970, whose roll-ups may be wrong."""
+        if self._clock.seconds() >= self._believed_until:
+            rows = await self.store.query(
+                "SELECT DISTINCT day FROM (SELECT day, token, max(settled) AS known"
+                " FROM day_doubts GROUP BY day, token) WHERE known = 0"
+            )
+            self._doubted = frozenset(int(row[0]) for row in rows)
+            self._believed_until = self._clock.seconds() + DOUBTS_SECONDS
+        return self._doubted
+
+    async def traffic(
+        self,
+        sites: Sequence[int],
+        period: Period,
+        names: Sequence[str],
+        *,
+        filters: Filters = NONE,
+        by_site: bool = False,
+        by_bucket: bool = False,
+    ) -> list[Row]:
+        """Return figures of :data:`~watchducks.analytics.rollups.TRAFFIC`, in the order of
+        ``names``; four columns for each of quantiles.
+
+        :param by_site: a row a site, whose id comes first; sites without requests are left out.
+        :param by_bucket: a row a bucket, whose number comes first (after the site).
+        :raises ValueError: too many sites, or none.
+        """
+        nested_in = math.gcd(*period.edges) if by_bucket else 0
+        tiles = await self._tiles(period, TRAFFIC_TABLES, filters, nested_in)
+        keys = {"site": "site"} if by_site else {}
+        if by_bucket:
+            keys["bucket"] = bucket_of(period)
+        places: dict[str, str] = {}
+        condition = f"site IN {_sites(sites)}"
+        pieces = []
+        for tile in tiles:
+            head = "".join(f"{sql} AS {key}, " for key, sql in keys.items() if key != sql)
+            head = "site, " * by_site + head
+            where = f"WHERE {condition} AND {_within(tile)}"
+            if tile.table == RAW:
+                pieces.append(
+                    f"SELECT {head}{columns_of(TRAFFIC, names)} FROM {RAW}"
+                    f" {where}{filters.of_rows(places)}{_group(keys)}"
+                )
+            else:
+                pieces.append(
+                    f"SELECT {head}{', '.join(names)} FROM {tile.table}"
+                    f" {where}{filters.of_rollups()}"
+                )
+        return await self._merged(pieces, keys, [TRAFFIC[name].merged for name in names], places)
+
+    async def facet(
+        self,
+        site_id: int,
+        period: Period,
+        facet: str,
+        names: Sequence[str],
+        *,
+        order: str,
+        limit: int,
+        filters: Filters = NONE,
+        having: str = "",
+    ) -> list[Row]:
+        """Return figures of :data:`~watchducks.analytics.rollups.FACET` by value of a dimension.
+
+        :param facet: one of :data:`~watchducks.analytics.rollups.FACETS`.
+        :param order: SQL of merged figures, for ORDER BY. :param having: the same, for HAVING.
+        """
+        tiles = await self._tiles(
+            period, FACET_TABLES, filters, 0, rolled=filters.audience == "all"
+        )
+        places: dict[str, str] = {}
+        number = FACETS[facet][0]
+        pieces = []
+        for tile in tiles:
+            where = f"site = {site_id:d} AND {_within(tile)}"
+            if tile.table == RAW:
+                pieces.append(
+                    f"SELECT value, {columns_of(FACET, names)} FROM {RAW} {rows_of([facet])}"
+                    f" AND {where}{filters.of_rows(places)} GROUP BY value"
+                )
+            else:
+                pieces.append(
+                    f"SELECT value, {', '.join(names)} FROM {tile.table}"
+                    f" WHERE {where} AND facet = {number}"
+                )
+        tail = f"{f' HAVING {having}' * bool(having)} ORDER BY {order}, value LIMIT {limit:d}"
+        merged = [FACET[name].merged for name in names]
+        return await self._merged(pieces, {"value": "value"}, merged, places, tail)
+
+    async def _tiles(
+        self,
+        period: Period,
+        tables: Mapping[str, int],
+        filters: Filters,
+        nested_in: int,
+        *,
+        rolled: bool = True,
+    ) -> list[Tile]:
+        if filters.need_rows or not rolled:
+            tables = {}
+        doubted = await self.doubted_days() if tables else frozenset[int]()
+        found = cover(period.start, period.data_end, tables, doubted, nested_in)
+        # A period that has just begun has no time to be compared with: no rows, but an answer.
+        return found or [Tile(RAW, period.start, period.start)]
+
+    async def _merged(
+        self,
+        pieces: Sequence[str],
+        keys: Mapping[str, str],
+        merged: Sequence[str],
+        places: Mapping[str, str],
+        tail: str = "",
+    ) -> list[Row]:
+        figures = ", ".join(
+            # One column a quantile: no store's answer holds an array.
+            ", ".join(f"arrayElement({sql}, {n})" for n in (1, 2, 3, 4))
+            if sql.startswith("quantiles")
+            else sql
+            for sql in merged
+        )
+        head = "".join(f"{key}, " for key in keys)
+        return await self.store.query(
+            f"SELECT {head}{figures} FROM ({' UNION ALL '.join(pieces)}){_group(keys)}{tail}",
+            dict(places),
+        )
+
+
+def _group(keys: Mapping[str, str]) -> str:
+    return f" GROUP BY {', '.join(keys)}" if keys else ""
+
+
+def _within(tile: Tile) -> str:
+    return f"time >= toDateTime({tile.start:d}) AND time < toDateTime({tile.end:d})"
+
+
+def _sites(sites: Sequence[int]) -> str:
+    if not 0 < len(sites) <= MOST_SITES:
+        raise ValueError(f"from 1 to {MOST_SITES} sites at once, not {len(sites)}")
+    return f"({', '.join(f'{site:d}' for site in sites)})"
+
+
+def bucket_of(period: Period) -> str:
+    """Return SQL for the beginning of a row's bucket.
+
+    Stretches with equally long buckets are worked out; a bucket of another length (a day whose
+    clocks change) is a stretch of its own. There are three in most years.
+    """
+    stretches: list[tuple[int, str]] = []
+    following = [*period.times[1:], period.end]
+    regular_since: int | None = None
+    for begin, end in zip(period.times, following, strict=True):
+        if end - begin == period.bucket:
+            if regular_since is None:
+                regular_since = begin
+                stretches.append((end, _equal_buckets(begin, period.bucket)))
+            else:
+                stretches[-1] = end, stretches[-1][1]
+        else:
+            regular_since = None
+            stretches.append((end, f"toInt64({begin:d})"))
+    if len(stretches) == 1:
+        return stretches[0][1]
+    *others, (_, last) = stretches
+    choices = ", ".join(f"toUInt32(time) < {end:d}, {sql}" for end, sql in others)
+    return f"multiIf({choices}, {last})"
+
+
+def _equal_buckets(begin: int, bucket: int) -> str:
+    return f"toInt64(intDiv(toUInt32(time) - {begin:d}, {bucket:d}) * {bucket:d} + {begin:d})"

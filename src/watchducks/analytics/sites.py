@@ -1,0 +1,163 @@
+"""Questions about one site: traffic, response times, answers, visitors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from watchducks.analytics.facets import FacetQuestions
+from watchducks.analytics.filters import NONE, Filters
+from watchducks.analytics.periods import Period
+from watchducks.analytics.reading import Row
+from watchducks.analytics.results import (
+    CLASSES,
+    Latency,
+    LatencyPoint,
+    Status,
+    StatusCount,
+    StatusPoint,
+    Traffic,
+    TrafficPoint,
+    Visitors,
+    VisitorsPoint,
+    change,
+    mean_ms,
+    milliseconds,
+    share,
+)
+
+# How many paths are called the fastest and the slowest.
+RANKED_PATHS = 3
+
+_TRAFFIC = ("requests", "connections", "received", "sent")
+_LATENCY = (
+    "measured",
+    "duration_sum",
+    "origin_count",
+    "origin_sum",
+    "own_sum",
+    "duration_q",
+    "origin_q",
+    "own_q",
+)
+
+
+class SiteQuestions(FacetQuestions):
+    """Every method may raise StoreUnavailable or StoreRefused. ``filters``: which requests count.
+    An unknown site has no figures, which is no error."""
+
+    async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
+        """Return requests, bytes and passed-through connections over time."""
+        rows = await self.reader.traffic(
+            [site_id], period, _TRAFFIC, filters=filters, by_bucket=True
+        )
+        by_time = {int(row[0]): [int(value) for value in row[1:]] for row in rows}
+        points = tuple(
+            TrafficPoint(time, *by_time.get(time, (0, 0, 0, 0))) for time in period.times
+        )
+        requests = sum(point.requests for point in points)
+        ((before,),) = await self.reader.traffic(
+            [site_id], period.before, ["requests"], filters=filters
+        )
+        return Traffic(
+            points,
+            requests,
+            sum(point.connections for point in points),
+            sum(point.request_bytes for point in points),
+            sum(point.response_bytes for point in points),
+            int(before),
+            change(requests, int(before)),
+        )
+
+    async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
+        """Return response times over time, and the fastest and slowest paths."""
+        sites = [site_id]
+        rows = await self.reader.traffic(sites, period, _LATENCY, filters=filters, by_bucket=True)
+        by_time = {int(row[0]): row[1:] for row in rows}
+        (total,) = await self.reader.traffic(sites, period, _LATENCY, filters=filters)
+        whole = latency_point(period.start, total)
+        ((count, duration),) = await self.reader.traffic(
+            sites, period.before, ["measured", "duration_sum"], filters=filters
+        )
+        before_ms = mean_ms(duration, count)
+        fastest, slowest = await self.ranked_paths(site_id, period, RANKED_PATHS, filters)
+        return Latency(
+            tuple(latency_point(time, by_time.get(time, ())) for time in period.times),
+            whole,
+            fastest,
+            slowest,
+            before_ms,
+            change(whole.mean_ms, before_ms),
+        )
+
+    async def status(self, site_id: int, period: Period, filters: Filters = NONE) -> Status:
+        """Return answers by class over time, by code, and the success rate."""
+        names = ("requests", *CLASSES)
+        rows = await self.reader.traffic([site_id], period, names, filters=filters, by_bucket=True)
+        by_time = {int(row[0]): [int(value) for value in row[1:]] for row in rows}
+        points = tuple(_status_point(time, by_time.get(time)) for time in period.times)
+        codes = await self.facet(site_id, period, "status", filters=filters)
+        (before,) = await self.reader.traffic([site_id], period.before, names, filters=filters)
+        requests = sum(sum(counts[:1]) for counts in by_time.values())
+        good = sum(point.informational + point.success + point.redirection for point in points)
+        return Status(
+            points,
+            tuple(StatusCount(int(code.value), code.requests) for code in codes),
+            requests,
+            share(good, requests),
+            share(sum(int(value) for value in before[1:4]), int(before[0])),
+        )
+
+    async def visitors(self, site_id: int, period: Period, filters: Filters = NONE) -> Visitors:
+        """Return how many different visitors there were, bots apart. Exact below 65,536, within
+        1 % above.
+
+        With days as buckets it is the calendar of daily active users.
+        """
+
+        async def count(asked: Period) -> int:
+            rows = await self.reader.traffic([site_id], asked, ["visitors"], filters=filters)
+            return int(rows[0][0])
+
+        rows = await self.reader.traffic(
+            [site_id], period, ["visitors"], filters=filters, by_bucket=True
+        )
+        by_time = {int(time): int(visitors) for time, visitors in rows}
+        now, before = await count(period), await count(period.before)
+        return Visitors(
+            tuple(VisitorsPoint(time, by_time.get(time, 0)) for time in period.times),
+            now,
+            before,
+            change(now, before),
+        )
+
+
+def latency_point(time: int, row: Row) -> LatencyPoint:
+    """Make a point of the figures :data:`_LATENCY`; empty: there was nothing."""
+    if not row or not row[0]:
+        return LatencyPoint(time, 0, *[None] * 7)
+    count, duration, origin_count, origin, own, *quantiles = row
+    p50, p90, p95, p99, origin_p50, _, origin_p95, _, own_p50, _, own_p95, _ = (
+        None if math.isnan(float(value)) else milliseconds(float(value)) for value in quantiles
+    )
+    return LatencyPoint(
+        time,
+        int(count),
+        mean_ms(duration, count),
+        p50,
+        p90,
+        p95,
+        p99,
+        mean_ms(origin, origin_count),
+        mean_ms(own, count),
+        origin_p50,
+        origin_p95,
+        own_p50,
+        own_p95,
+    )
+
+
+def _status_point(time: int, counts: Sequence[int] | None) -> StatusPoint:
+    requests, *classes = counts or [0] * (1 + len(CLASSES))
+    by_class = dict(zip(CLASSES, classes, strict=True))
+    return StatusPoint(time, **by_class, other=requests - sum(classes))

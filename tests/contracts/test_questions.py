@@ -1,0 +1,263 @@
+"""Every question, over chDB and ClickHouse: roll-ups answer exactly what the rows do."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from tests.contracts.log_stores import KINDS, log_store, log_store_url
+from watchducks.analytics.events import annotate
+from watchducks.analytics.facets import ORDERS
+from watchducks.analytics.filters import Filters
+from watchducks.analytics.periods import DAY, HOUR, MINUTE, Period, period
+from watchducks.analytics.queries import Analytics
+from watchducks.analytics.results import Annotation
+from watchducks.analytics.rollups import FACETS
+from watchducks.analytics.schema import Schema
+from watchducks.stores.interfaces import LogStore
+
+CLOCK: Any = reactor
+# Four days, of which the last is today's beginning.
+FIRST = int(time.time()) // DAY * DAY - 3 * DAY
+ROWS = 3000
+
+# Every row has it, so that filtering by it changes nothing but the tables that are asked.
+ALL_ROWS = Filters(wanted=(("scheme", ("https",)),))
+
+
+def made_rows() -> list[dict[str, Any]]:
+    """Rows of two sites, with all that a shipper may know."""
+    chance = random.Random(7)
+    found = []
+    for number in range(ROWS):
+        seconds = FIRST + chance.randrange(3 * DAY + HOUR)
+        is_bot = chance.random() < 0.2
+        is_page = not is_bot and chance.random() < 0.4
+        found.append(
+            {
+                "segment": f"segment-{number % 10}",
+                "time": seconds,
+                "time_us": seconds * 1_000_000,
+                "site": chance.choice([1, 1, 2]),
+                "kind": "connection" if number % 50 == 0 else "request",
+                "scheme": "https",
+                "method": chance.choice(["GET", "POST"]),
+                "host": "www.example.test",
+                "path": chance.choice(["/", "/a", "/b/c", "/b/d"]),
+                "status": chance.choice([101, 200, 200, 200, 304, 404, 499, 500, 999]),
+                "visitor": chance.choice([0, *range(1, 60)]),
+                "referrer_host": chance.choice(["", "example.test", "search.test", "a.test"]),
+                "request_bytes": chance.randrange(100),
+                "response_bytes": chance.randrange(10_000),
+                "duration_us": chance.randrange(1000, 90_000),
+                "origin_us": chance.choice([0, chance.randrange(100_000)]),
+                "browser": chance.choice(["", "Firefox", "Safari"]),
+                "country": chance.choice(["KR", "DE", ""]),
+                "device": chance.choice(["desktop", "mobile"]),
+                "bot": "Crawler" if is_bot else "",
+                "bot_reason": chance.choice(["declared-crawler", "headless"]) if is_bot else "",
+                "channel": chance.choice(["direct", "search", "internal"]),
+                "utm_campaign": chance.choice(["", "spring"]),
+                "page_view": int(is_page),
+            }
+        )
+    return found
+
+
+MADE = made_rows()
+
+
+async def insert(store: LogStore, rows: list[dict[str, Any]]) -> None:
+    """Insert rows, a block a day as the shipper does."""
+    for day in sorted({row["time"] // DAY for row in rows}):
+        of_day = [row for row in rows if row["time"] // DAY == day]
+        columns = tuple(of_day[0])
+        data = [[row[name] for row in of_day] for name in columns]
+        await store.insert("requests", columns, data, f"{rows[0]['site']}-{len(rows)}-{day}")
+
+
+@asynccontextmanager
+async def world(
+    kind: str, request: pytest.FixtureRequest, directory: Path
+) -> AsyncIterator[tuple[LogStore, Schema, Analytics]]:
+    async with log_store(log_store_url(kind, request), reactor) as store:
+        schema = Schema(store, directory, clock=CLOCK, now=time.time, raw_days=30)
+        await schema.start()
+        await insert(store, MADE)
+        yield store, schema, Analytics(store, clock=CLOCK)
+
+
+PERIODS = {
+    "hours of a day": Period(FIRST + DAY, FIRST + 2 * DAY, HOUR, FIRST + 2 * DAY),
+    "minutes": Period(FIRST + 5 * MINUTE, FIRST + 3 * HOUR, MINUTE, FIRST + 3 * HOUR),
+    "days in Nepal": period("month", FIRST + 3 * DAY + HOUR, zone="Asia/Kathmandu"),
+    "as far as now": Period(
+        FIRST + 2 * DAY, FIRST + 4 * DAY, DAY, FIRST + 2 * DAY + 1000 * MINUTE, is_cut=True
+    ),
+    "clocks change": Period(
+        FIRST,
+        FIRST + 3 * DAY,
+        DAY,
+        FIRST + 3 * DAY,
+        (FIRST, FIRST + 23 * HOUR, FIRST + 23 * HOUR + DAY),
+    ),
+}
+
+
+async def all_answers(ask: Analytics, asked: Period, filters: Filters) -> dict[str, Any]:
+    """Ask everything that takes filters."""
+    answers: dict[str, Any] = {
+        "traffic": await ask.traffic(1, asked, filters),
+        "status": await ask.status(1, asked, filters),
+        "visitors": await ask.visitors(1, asked, filters),
+        "paths": await ask.paths(1, asked, 10, filters),
+        "referrers": await ask.referrers(1, asked, 10, filters),
+    }
+    for facet in FACETS:
+        answers[f"of {facet}"] = await ask.facet(1, asked, facet, filters=filters)
+    for order in ORDERS:
+        answers[f"by {order}"] = await ask.facet(1, asked, "path", order=order, filters=filters)
+    overview = await ask.overview([1, 2, 3], asked, filters)
+    answers["overview"] = [
+        (one.requests, one.visitors, one.mean_ms, one.success_rate)
+        for one in (overview.totals, overview.before, *(site.totals for site in overview.busiest))
+    ]
+    answers["busiest"] = [site.points for site in overview.busiest]
+    latency = await ask.latency(1, asked, filters)
+    # Where digests are joined their quantiles differ by some thousandths.
+    answers["latency"] = [
+        (point.time, point.count, point.mean_ms, point.origin_mean_ms, point.own_mean_ms)
+        for point in (*latency.points, latency.total)
+    ]
+    answers["ranked paths"] = [(path.path, path.count) for path in latency.fastest]
+    return answers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest_twisted.ensureDeferred
+async def test_roll_ups_answer_what_the_rows_answer(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with world(kind, request, tmp_path) as (store, schema, ask):
+        expected = {}
+        for name, asked in PERIODS.items():
+            expected[name] = await all_answers(ask, asked, ALL_ROWS)
+            assert await all_answers(ask, asked, Filters()) == expected[name], name
+        # The oracle is none of ours.
+        mine = [row for row in MADE if row["site"] == 1 and row["kind"] == "request"]
+        asked = PERIODS["hours of a day"]
+        of_day = [row for row in mine if asked.start <= row["time"] < asked.end]
+        found = expected["hours of a day"]
+        assert found["traffic"].requests == len(of_day)
+        assert found["visitors"].visitors == len(
+            {row["visitor"] for row in of_day if row["visitor"] and not row["bot_reason"]}
+        )
+        entries = [row for row in of_day if row["page_view"] and row["channel"] != "internal"]
+        assert sum(row.requests for row in found["of entry"]) == len(entries)
+        assert {row.value for row in found["of referrer"]} == {"search.test", "a.test"}
+
+        # A doubted day is not asked of roll-ups, whatever they say.
+        await store.execute("INSERT INTO traffic_hour SELECT * FROM traffic_hour")
+        await store.execute("INSERT INTO facets_hour SELECT * FROM facets_hour")
+        for day in range(4):
+            await schema.doubt(f"segment-{day}", FIRST + day * DAY)
+        another = Analytics(store, clock=CLOCK)
+        assert await all_answers(another, asked, Filters()) == found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest_twisted.ensureDeferred
+async def test_filters_of_any_dimension_combined(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with world(kind, request, tmp_path) as (_, _, ask):
+        asked = replace(PERIODS["hours of a day"])
+        mine = [
+            row
+            for row in MADE
+            if row["site"] == 1
+            and row["kind"] == "request"
+            and asked.start <= row["time"] < asked.end
+        ]
+
+        async def count(filters: Filters) -> int:
+            return (await ask.traffic(1, asked, filters)).requests
+
+        assert await count(Filters("people")) == sum(not row["bot_reason"] for row in mine)
+        assert await count(Filters("bots")) == sum(bool(row["bot_reason"]) for row in mine)
+        several = Filters(
+            "people",
+            (("country", ("DE", "KR")), ("path", ("/b/*",)), ("status_class", ("2xx",))),
+        )
+        assert await count(several) == sum(
+            not row["bot_reason"]
+            and row["country"] != ""
+            and row["path"].startswith("/b/")
+            and row["status"] == 200
+            for row in mine
+        )
+        assert await count(Filters(wanted=(("path", ("' OR 1 --",)),))) == 0
+        facet = await ask.facet(1, asked, "country", filters=Filters("bots"))
+        assert sum(row.requests for row in facet) == sum(
+            bool(row["bot_reason"] and row["country"]) for row in mine
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest_twisted.ensureDeferred
+async def test_rankings_annotations_and_who_is_there(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with world(kind, request, tmp_path) as (store, _, ask):
+        asked = PERIODS["hours of a day"]
+        by_traffic = await ask.ranking([1, 2, 3], asked, "traffic")
+        assert [(site.rank, site.site_id) for site in by_traffic.sites] == [(1, 1), (2, 2)]
+        people = [
+            row
+            for row in MADE
+            if row["site"] == 2
+            and row["kind"] == "request"
+            and not row["bot_reason"]
+            and asked.start <= row["time"] < asked.end
+        ]
+        assert by_traffic.sites[1].totals.requests == len(people)
+        assert (await ask.ranking([], asked, "traffic")).sites == ()
+        short = Period(asked.start, asked.start + HOUR, HOUR, asked.start + HOUR)
+        rated = await ask.ranking([1, 2], short, "success-rate")
+        assert [site.rank for site in rated.sites] == [None, None]
+
+        for _ in range(2):
+            await annotate(store, asked.start + 5, "certificate", "renewed", 1)
+        await annotate(store, asked.start + 9, "failover", "")
+        await annotate(store, asked.start + 7, "certificate", "another's", 2)
+        found = await ask.annotations(1, asked)
+        assert set(found) == {
+            Annotation(asked.start + 5, "certificate", "renewed"),
+            Annotation(asked.start + 9, "failover", ""),
+        }
+
+        now = int(CLOCK.seconds())
+        rows = [
+            {
+                **MADE[1],
+                "site": 9,
+                "kind": "request",
+                "time": now - 1,
+                "visitor": visitor,
+                "bot_reason": "",
+                "page_view": 1,
+            }
+            for visitor in (1, 1, 2)
+        ]
+        await insert(store, [*rows, {**rows[0], "time": now - 400}])
+        live = await ask.live(9)
+        assert (live.requests, live.page_views, live.visitors, live.bot_requests) == (3, 3, 2, 0)
