@@ -62,7 +62,7 @@ class NodeSettings:
         default=ROLES,
     )
     drain_seconds: float = _key(accept.seconds(0, 86_400), default=30.0)
-    workers: int = _key(accept.only(0, "every role runs on one reactor"), default=0)
+    workers: int = _key(accept.workers, default=0)
     resolvers: tuple[tuple[Address, int], ...] = _key(accept.list_of(accept.resolver), default=())
     metrics: tuple[str, ...] = _key(accept.list_of(accept.stream_endpoint), default=())
 
@@ -241,6 +241,12 @@ class Settings:
         return frozenset(self.proxy.addresses) | frozenset(self.nameserver.addresses)
 
     @property
+    def has_edges(self) -> bool:
+        """Whether processes of their own carry the traffic."""
+        roles = self.node.roles
+        return self.node.workers > 0 and ("proxy" in roles or "nameserver" in roles)
+
+    @property
     def key_file(self) -> Path:
         """What opens the secrets that lie sealed in the registry."""
         return self.security.key_file or self.node.data_dir / KEY_FILE
@@ -371,14 +377,21 @@ def load(path: Path) -> Settings:
 
     :raises SettingsError: not readable, not TOML, or wrong values.
     """
+    return parse(read_document(path))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return what the TOML file says, unchecked.
+
+    :raises SettingsError: not readable, or not TOML.
+    """
     try:
         with path.open("rb") as file:
-            document = tomllib.load(file)
+            return tomllib.load(file)
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError([f"{path}: not TOML: {error}"]) from error
-    return parse(document)
 
 
 def embedded(data_dir: Path) -> dict[str, dict[str, Any]]:
@@ -403,8 +416,13 @@ def embedded(data_dir: Path) -> dict[str, dict[str, Any]]:
 
 def find(path: Path | None) -> Settings:
     """Return the settings of ``path``, of /etc/watchducks/watchducks.toml, or the embedded ones."""
+    return parse(find_document(path))
+
+
+def find_document(path: Path | None) -> dict[str, Any]:
+    """Return the document that :func:`find` reads, unchecked."""
     if path is not None:
-        return load(path)
+        return read_document(path)
     if DEFAULT_PATH.exists():
-        return load(DEFAULT_PATH)
-    return parse(embedded(Path("var")))
+        return read_document(DEFAULT_PATH)
+    return embedded(Path("var"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ Check = Callable[[Any], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DNS_PORT = 53
+# More than any machine that this is for has cores; each costs some 60 MB.
+MAX_WORKERS = 64
 _TRANSFER_KEY = re.compile(
     r"(?:hmac-sha(?:256|384|512):)?[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,3}\.?"
     r":(?P<secret>[A-Za-z0-9+/=]{4,344})"
@@ -69,6 +72,15 @@ def whole(low: int, high: int) -> Check:
         return value
 
     return check
+
+
+def workers(value: Any) -> int:
+    """0: no processes of their own; "auto": one for each core that we may use."""
+    if value == "auto":
+        return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_WORKERS:
+        raise ValueError(f'a whole number from 0 to {MAX_WORKERS}, or "auto" for one a core')
+    return value
 
 
 def seconds(low: float, high: float) -> Check:

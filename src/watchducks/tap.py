@@ -43,6 +43,7 @@ class Options(usage.Options):
         ["config", "c", None, "The configuration file (TOML)."],
         ["instance", "i", "", "Its name among several on the same data and sockets (for a swap)."],
     ]
+    document: dict[str, Any]
     settings: Settings
 
     def postOptions(self) -> None:
@@ -55,7 +56,8 @@ class Options(usage.Options):
             )
             raise SystemExit(1)
         try:
-            self.settings = settings_module.find(Path(path) if path else None)
+            self.document = settings_module.find_document(Path(path) if path else None)
+            self.settings = settings_module.parse(self.document)
         except SettingsError as error:
             # Not usage.UsageError: twistd would print two screens of its own help before the line.
             for problem in error.problems:
@@ -74,7 +76,9 @@ def makeService(options: Options) -> IService:
 
     chosen = cast("Reactor", reactor)
     supervisor = Supervisor.of_environment(os.environ, clock=chosen)
-    appliance = Appliance(options.settings, chosen, instance=options["instance"])
+    appliance = Appliance(
+        options.settings, chosen, instance=options["instance"], document=options.document
+    )
     return ApplianceService(appliance, supervisor, chosen)
 
 

@@ -83,7 +83,7 @@ def test_a_sqlite_url_is_an_absolute_path_with_three_slashes_as_with_four(url: s
         ('[node]\nroles = ["cook"]', ["node.roles", '"proxy"', '"console"']),
         ("[node]\nroles = []", ["node.roles", "at least one"]),
         ('[node]\nroles = ["proxy", "proxy"]', ["node.roles", "none twice"]),
-        ("[node]\nworkers = 4", ["node.workers = 4", "only 0 in this version"]),
+        ("[node]\nworkers = 65", ["node.workers = 65", "from 0 to 64", "auto"]),
         ("[node]\nworkers = false", ["node.workers = False"]),
         ('[node]\nname = "a/b"', ["node.name", "letters"]),
         ('[node]\nresolvers = ["dns.example"]', ["node.resolvers", "127.0.0.1:5353"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
@@ -25,18 +25,31 @@ from watchducks.stores.cache import open_cache
 
 if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
+    from watchducks.appliance.keeper import Edges
     from watchducks.stores.interfaces import LogStore
 
 
 class Appliance:
     """Every part that ``settings.node.roles`` asks for."""
 
-    def __init__(self, settings: Settings, reactor: Reactor, *, instance: str = "") -> None:
-        """:param instance: its name among several on the same data and sockets; "": it is alone."""
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Reactor,
+        *,
+        instance: str = "",
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
+        """:param instance: its name among several on the same data and sockets; "": it is alone.
+        :param document: what ``settings`` were read from, for the processes of ``node.workers``;
+            None: there are none.
+        """
         self._log = Logger()
         # One that is alone is asked through the same doors as by everyone.
         self._doors = Doors(settings.node.roles if instance else ())
         self._settings = settings = self._doors.in_settings(settings)
+        self._document = document
+        self._edges: Edges | None = None
         self._house = House(settings, reactor, instance)
         self._house.check("started", lambda: False)
 
@@ -80,7 +93,7 @@ class Appliance:
             from watchducks.appliance.logs import start_the_log_store
 
             logs = schema, log_store = await start_the_log_store(house)
-            if "proxy" in roles:
+            if "proxy" in roles and not settings.has_edges:
                 from watchducks.appliance.journal import start_the_journal
                 from watchducks.appliance.traffic import start_the_proxy
 
@@ -92,7 +105,12 @@ class Appliance:
 
                 await start_the_upkeep(house, schema, log_store)
                 await start_for_owners(house, registry, feed, log_store)
-        if "nameserver" in roles:
+        if settings.has_edges:
+            from watchducks.appliance.keeper import start_the_traffic
+
+            assert self._document is not None, "edges are to learn their configuration"
+            self._edges = await start_the_traffic(house, self._document, registry, feed, logs)
+        elif "nameserver" in roles:
             from watchducks.appliance.dns import start_the_name_server
             from watchducks.nameserver.counts import Counts
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from watchducks.analytics.schema import Schema
 from watchducks.appliance.house import House
-from watchducks.appliance.measures import of_the_journal
+from watchducks.appliance.measures import of_the_shipper, of_the_spool
 from watchducks.journal.losses import Losses
 from watchducks.journal.shipper import Shipper
 from watchducks.journal.spool import Spool
@@ -16,6 +17,14 @@ from watchducks.stores.interfaces import LogStore
 
 async def start_the_journal(house: House, store: LogStore, schema: Schema) -> RowSink:
     """Start the spool and its shipper; returns where rows of requests go."""
+    shipper, losses = await start_the_shipper(house, store, schema)
+    return await start_the_spool(house, losses, shipper.nudge)
+
+
+async def start_the_shipper(
+    house: House, store: LogStore, schema: Schema
+) -> tuple[Shipper, Losses]:
+    """Start what takes every spool of this host to the log store."""
     settings = house.settings
     data_dir = settings.node.data_dir
     losses = Losses(data_dir / "journal" / "lost-rows.json")
@@ -33,8 +42,15 @@ async def start_the_journal(house: House, store: LogStore, schema: Schema) -> Ro
         waits=bool(house.instance),
     )
     await house.run("the shipper", shipper)
+    house.measure(lambda: of_the_shipper(shipper, losses))
+    return shipper, losses
+
+
+async def start_the_spool(house: House, losses: Losses, on_sealed: Callable[[], None]) -> RowSink:
+    """Start the spool of this process; returns where rows of requests go."""
+    settings = house.settings
     spool = Spool(
-        data_dir / "spool",
+        settings.node.data_dir / "spool",
         settings.node.name,
         losses,
         flush_seconds=settings.logs.flush_seconds,
@@ -42,8 +58,8 @@ async def start_the_journal(house: House, store: LogStore, schema: Schema) -> Ro
         clock=house.reactor,
         # Our own reactor's; another sends an answer before its row may be on disk.
         soon=getattr(house.reactor, "before_sending", None),
-        on_sealed=shipper.nudge,
+        on_sealed=on_sealed,
     )
     await house.run("the spool", spool)
-    house.measure(lambda: of_the_journal(spool, shipper, losses))
+    house.measure(lambda: of_the_spool(spool))
     return spool

@@ -45,10 +45,16 @@ def of_node(name: str, checks: Mapping[str, bool]) -> Iterator[Sample]:
         )
 
 
-def of_the_journal(spool: Spool, shipper: Shipper, losses: Losses) -> Iterator[Sample]:
+def of_the_spool(spool: Spool) -> Iterator[Sample]:
     yield counter(
         "watchducks_rows_recorded_total", "Rows that were taken into the spool.", spool.recorded
     )
+    yield gauge(
+        "watchducks_rows_held", "Rows in memory that the disk does not take.", spool.held_rows
+    )
+
+
+def of_the_shipper(shipper: Shipper, losses: Losses) -> Iterator[Sample]:
     yield counter(
         "watchducks_rows_shipped_total", "Rows that the log store acknowledged.", shipper.shipped
     )
@@ -56,9 +62,6 @@ def of_the_journal(spool: Spool, shipper: Shipper, losses: Losses) -> Iterator[S
         "watchducks_rows_lost_total",
         "Rows that were given up, since the node's first start.",
         losses.rows,
-    )
-    yield gauge(
-        "watchducks_rows_held", "Rows in memory that the disk does not take.", spool.held_rows
     )
     yield gauge("watchducks_spool_bytes", "Size of the spool on disk.", shipper.spooled_bytes)
     yield gauge(

@@ -16,7 +16,6 @@ from watchducks.lookups.parents import Parents
 from watchducks.model.letters import Post
 from watchducks.model.origins import Origin, check_origin
 from watchducks.model.problems import Problem
-from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
@@ -30,8 +29,7 @@ async def start_for_owners(
     mailbag = await start_the_mail(house, registry)
     scans, parents = await _start_the_lookups(house, registry, feed, mailbag)
     origins = await _start_the_origin_probes(house, feed)
-    book = AccountBook(registry, seal=house.sealer.seal, clock=house.reactor, posted=mailbag.nudge)
-    await _start_the_console(house, registry, book, store, scans, parents, origins)
+    await _start_the_console(house, registry, store, scans, parents, origins)
 
 
 async def _start_the_lookups(
@@ -82,7 +80,6 @@ async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:
 async def _start_the_console(
     house: House,
     registry: Registry,
-    book: AccountBook,
     store: LogStore,
     scans: ScanKeeper,
     parents: Parents,
@@ -95,7 +92,6 @@ async def _start_the_console(
         registry,
         Analytics(store, clock=house.reactor),
         house,
-        accounts=book,
         scans=scans,
         origins=origins,
         threads=threads,

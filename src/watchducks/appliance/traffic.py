@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from OpenSSL import SSL
+
 from watchducks.appliance.house import House
 from watchducks.appliance.measures import of_routes
-from watchducks.certificates.store import CertificateStore
+from watchducks.certificates.store import SCAN_SECONDS, CertificateStore
+from watchducks.model.changes import Apply
 from watchducks.model.rows import RowSink
 from watchducks.proxy.accept import ALPN
 from watchducks.proxy.measures import Measures
 from watchducks.proxy.service import Proxy
-from watchducks.proxy.sightings import Sightings
-from watchducks.registry.feed import SiteFeed
-from watchducks.registry.registry import Registry
-from watchducks.routes import RouteTable
+from watchducks.proxy.sightings import Sightings, Steps
+from watchducks.routes import RouteTable, SiteSource
+from watchducks.sockets import Sockets
 from watchducks.stores.interfaces import Cache
 
 
+class Sites(SiteSource, Steps, Protocol):
+    """What a proxy asks the registry, and what it tells it."""
+
+
+class Feed(Protocol):
+    """What of the registry's feed a role needs: :class:`watchducks.registry.feed.SiteFeed`."""
+
+    @property
+    def lineage(self) -> str: ...
+    async def follow(self, apply: Apply) -> None: ...
+
+
 async def start_the_proxy(
-    house: House, rows: RowSink, registry: Registry, feed: SiteFeed, cache: Cache
+    house: House,
+    rows: RowSink,
+    registry: Sites,
+    feed: Feed,
+    cache: Cache,
+    *,
+    sockets: Sockets | None = None,
+    default: SSL.Context | None = None,
+    scan_seconds: float = SCAN_SECONDS,
 ) -> None:
+    """Start the proxy of this process.
+
+    :param sockets: those that are bound already; None: those of systemd.
+    :param default: the TLS context that connections begin with; None: one is made.
+    :param scan_seconds: how often certificates are looked for.
+    """
     settings = house.settings
     rules = settings.cutover_rules
     routes = RouteTable(
@@ -31,6 +61,8 @@ async def start_the_proxy(
         pool=await house.pool("certificates"),
         clock=house.reactor,
         alpn=ALPN,
+        default=default,
+        scan_seconds=scan_seconds,
     )
     await house.run("the certificates", certificates)
     measures = Measures(rows)
@@ -44,6 +76,7 @@ async def start_the_proxy(
         certificates=certificates,
         sink=sightings,
         reactor=house.reactor,
+        sockets=sockets,
     )
     await house.run("the proxy", proxy)
     house.measure(lambda: measures.samples(proxy.connections))

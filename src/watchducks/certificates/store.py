@@ -39,8 +39,7 @@ from watchducks.certificates.pairs import (
 SCAN_SECONDS: Final = 2.0
 
 # Contexts kept of the certificates used last, at 27 KB each. A site that comes back after so many
-# others gets a new one, in 0.4 ms; its visitors' session tickets are no longer understood, and they
-# shake hands in full.
+# others gets a new one, in 0.4 ms.
 MAX_CONTEXTS: Final = 1000
 
 # What tells a changed file without reading it: of each, modification time, inode and size.
@@ -85,10 +84,12 @@ class CertificateStore:
         alpn: Sequence[bytes] = (b"http/1.1",),
         scan_seconds: float = SCAN_SECONDS,
         max_contexts: int = MAX_CONTEXTS,
+        default: SSL.Context | None = None,
     ) -> None:
         """:param wall: POSIX seconds.
         :param alpn: the protocols that the proxy speaks, the most wanted first.
         :param max_contexts: how many TLS contexts are kept, of those used last.
+        :param default: see :attr:`default_context`; None: one is made.
         """
         self._log = Logger()
         self._directory = directory
@@ -99,7 +100,7 @@ class CertificateStore:
         self._held: Mapping[str, _Held] = {}
         self._by_name: Mapping[str, Pair] = {}
         self._contexts: OrderedDict[Pair, SSL.Context] = OrderedDict()
-        self._default: SSL.Context | None = None
+        self._default = default
         self._scanning = Repeating(
             self.scan, scan_seconds, clock=clock, log=self._log, name="reading certificates"
         )
@@ -120,7 +121,7 @@ class CertificateStore:
 
     def _prepare(self) -> SSL.Context:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return make_default_context(self._wall(), self._alpn)
+        return self._default or make_default_context(self._wall(), self._alpn)
 
     async def stop(self) -> None:
         """Watch no more; what is held stays usable."""
@@ -128,7 +129,8 @@ class CertificateStore:
 
     @property
     def default_context(self) -> SSL.Context:
-        """A self-signed certificate for no host, made when the store started."""
+        """A self-signed certificate for no host. Every connection begins with it, whatever it goes
+        on with: session tickets are sealed with the keys of this one."""
         assert self._default is not None, "the store has not been started"
         return self._default
 

@@ -20,7 +20,7 @@ from watchducks.console.shapes import (
 )
 from watchducks.model.cutover import StepState
 from watchducks.model.signing import Phase
-from watchducks.model.sites import SiteChoices, SiteState, Visibility
+from watchducks.model.sites import SiteChoices, SiteState
 from watchducks.registry.keys import KeyStep
 
 REASON: Final = record({"code": TEXT, "message": TEXT})
@@ -42,11 +42,10 @@ SITE: Final = joined(
             "state": one_of(*(state.value for state in SiteState)),
             "created": MOMENT,
             "dnssec": FLAG,
-            "visibility": one_of(*(word.value for word in Visibility)),
             "nameservers": listing(TEXT),
             "origin_health": nullable(_HEALTH),
         },
-        {"email": TEXT, "share": TEXT},
+        {"email": TEXT},
     ),
     of(SiteChoices),
 )
@@ -99,16 +98,7 @@ REGISTRATION: Final = record(
     {"cohort": TEXT, "zone": TEXT, **_CHOICES},
 )
 
-CHANGE: Final = record(
-    {},
-    {
-        "origin": TEXT,
-        "email": TEXT,
-        "cohort": TEXT,
-        "visibility": one_of(*(word.value for word in Visibility)),
-        **_CHOICES,
-    },
-)
+CHANGE: Final = record({}, {"origin": TEXT, "email": TEXT, "cohort": TEXT, **_CHOICES})
 
 DNSSEC: Final = record(
     {

@@ -137,6 +137,25 @@ class Health:
 
         :raises StartupError: it is not clear what to probe.
         """
+        await self.recall()
+        if self._reference is not None:
+            self._references.start()
+        for watch in self._watches:
+            self._log.info(
+                "probing {address}: {urls}",
+                address=str(watch.target.address),
+                urls=", ".join(watch.target.urls),
+            )
+            self._beat(watch)
+
+    async def recall(self) -> None:
+        """Take up the verdicts remembered, if that has not been done: they may be wanted before
+        there is anything to probe.
+
+        :raises StartupError: it is not clear what to probe.
+        """
+        if self._watches:
+            return
         targets = find_targets(
             self._settings.targets, self._proxy.addresses, self._proxy.http, self._proxy.https
         )
@@ -154,15 +173,6 @@ class Health:
                 watch.standing = Standing(before.healthy)
             self._watches.append(watch)
         self._count_healthy()
-        if self._reference is not None:
-            self._references.start()
-        for watch in self._watches:
-            self._log.info(
-                "probing {address}: {urls}",
-                address=str(watch.target.address),
-                urls=", ".join(watch.target.urls),
-            )
-            self._beat(watch)
 
     async def stop(self) -> None:
         """End every probe; the verdicts stand."""

@@ -151,7 +151,13 @@ class TlsAccept(Undecided):
                 return Http2Connection(self._context, covers, self._peer)
             return VisitorConnection(self._context, "https", covers, self._peer)
 
-        connection = SSL.Connection(context, None)
+        # OpenSSL seals session tickets with the keys of the context that a connection begins with.
+        # All begin with the same, so that a visitor's session outlives our own context of his site,
+        # and is known to all processes that were forked after it was made.
+        default = certificates.default_context
+        connection = SSL.Connection(default, None)
+        if context is not default:
+            connection.set_context(context)
         connection.set_accept_state()
         self._hand_over(TlsConnection(self._context, best_engine(connection), build, self._turns))
 

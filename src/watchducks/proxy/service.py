@@ -34,13 +34,13 @@ _DRAIN_POLL_SECONDS: Final = 0.05
 _ABORT_SECONDS: Final = 1.0
 # Connects that may wait for one turn of the reactor. Twisted's 50 overflows in any burst, and each
 # visitor whose first packet is dropped waits a second; the kernel caps it at its own 4,096.
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024
 
 
 def with_backlog(description: str) -> str:
     """Return an endpoint's description with our backlog, if it is one of TCP and names none."""
     if description.startswith(("tcp:", "tcp6:")) and ":backlog=" not in description:
-        return f"{description}:backlog={_BACKLOG}"
+        return f"{description}:backlog={BACKLOG}"
     return description
 
 

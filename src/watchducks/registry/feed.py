@@ -121,10 +121,17 @@ class SiteFeed:
         for start in range(0, len(zones), PAGE_SITES):
             if start:
                 await deferLater(self._clock, 0.0)
+                if apply not in self._followers:
+                    return
             page = (known.sites.get(zone) for zone in zones[start : start + PAGE_SITES])
             sites = tuple(site for site in page if site is not None)
             more = start + PAGE_SITES < len(zones)
             self._tell(apply, Changes(known.revision, sites, (), more=more))
+
+    def unfollow(self, apply: Apply) -> None:
+        """Tell ``apply`` nothing more; nothing happens if it does not follow."""
+        if apply in self._followers:
+            self._followers.remove(apply)
 
     def announce(self, revision: int) -> None:
         """Make this process and, through the cache, the others look at the registry at once.

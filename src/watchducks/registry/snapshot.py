@@ -87,7 +87,9 @@ def read_snapshot(path: Path) -> Snapshot | None:
             raise SnapshotDamaged("its checksum is wrong")
         # Line by line, as it was written.
         items = (json.loads(line.rstrip(b",")) for line in sites.splitlines() if line)
-        return Snapshot(document["lineage"], document["revision"], [_site(item) for item in items])
+        return Snapshot(
+            document["lineage"], document["revision"], [site_of(item) for item in items]
+        )
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -107,11 +109,12 @@ def _pieces(snapshot: Snapshot) -> Iterator[bytes]:
     yield _SITES
     separator = "\n"
     for site in snapshot.sites:
-        yield (separator + json.dumps(_item(site))).encode()
+        yield (separator + json.dumps(item_of(site))).encode()
         separator = ",\n"
 
 
-def _item(site: Site) -> dict[str, str | int]:
+def item_of(site: Site) -> dict[str, str | int]:
+    """Return ``site`` as what JSON knows."""
     return {
         "id": site.id,
         "name": site.name,
@@ -129,7 +132,8 @@ def _item(site: Site) -> dict[str, str | int]:
     }
 
 
-def _site(item: dict[str, Any]) -> Site:
+def site_of(item: dict[str, Any]) -> Site:
+    """Return the site that :func:`item_of` made ``item`` of."""
     # The checksum has told that these are the types that were written.
     choices = DEFAULT_CHOICES
     if "origin_tls" in item:

@@ -1,0 +1,292 @@
+"""`workers = 2`: what the keeper knows reaches its edges, and no death costs more than its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography import x509
+
+from tests.servers.clickhouse import ClickHouse
+from tests.servers.waiting import wait_until
+from tests.system.appliance import Twistd, api, dig
+from tests.system.origin import Origin
+from watchducks.demo.authority import Authority
+
+HOST: Final = "www.ducks.example"
+EDGES: Final = 2
+# What is new has to be everywhere within this.
+REACHES_SECONDS: Final = 2.0
+
+
+def edges_of(session: int) -> dict[int, int]:
+    """Return number -> process id of the edges of a twistd, dead or alive, by its session."""
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # pid (comm) state ppid pgrp session: comm may hold anything but ours holds no ")".
+            comm, _, rest = (directory / "stat").read_text().partition("(")[2].rpartition(")")
+            state, _, _, of_session = rest.split()[:4]
+            if comm.startswith("ducks-edge-") and int(of_session) == session and state != "Z":
+                found[int(comm.rpartition("-")[2])] = int(directory.name)
+    return found
+
+
+class Keeper:
+    """A twistd with edges, and its site."""
+
+    def __init__(self, twistd: Twistd) -> None:
+        self.twistd = twistd
+        self.session = 0
+
+    def start(self) -> None:
+        self.twistd.start()
+        self.session = self.twistd.pid
+
+    def edges(self) -> dict[int, int]:
+        return edges_of(self.session)
+
+    def end(self) -> None:
+        """Leave no process behind, whatever a test has done."""
+        self.twistd.stop()
+        for pid in edges_of(self.session).values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def register(self, origin: Origin, name: str = "ducks") -> str:
+        """Register NAME.example; return its owner's token."""
+        fields = {"name": name, "domain": f"www.{name}.example", "origin": origin.url}
+        fields |= {"email": "owner@ducks.example", "cohort": "test"}
+        code, site = api("POST", f"{self.twistd.console}/api/v1/sites", fields)
+        assert code == 201
+        return str(site["token"])
+
+
+def ask(port: int, path: str = "/", host: str = HOST) -> int:
+    """Ask on a new connection; return the answer's status."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        )
+        answer = connection.makefile("rb").read()
+    return int(answer.split(b" ", 2)[1]) if answer else 0
+
+
+class Load(threading.Thread):
+    """Visitors: one connection after the other, of a few requests each.
+
+    :ivar answered: paths. :ivar failed: what went wrong instead of an answer.
+    """
+
+    def __init__(self, port: int, name: str) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self._name = name
+        self._stop_now = threading.Event()
+        self.answered: list[str] = []
+        self.failed: list[str] = []
+
+    def run(self) -> None:
+        number = 0
+        while not self._stop_now.is_set():
+            number += 1
+            try:
+                self._visit(f"/{self._name}-{number}")
+            except OSError as error:
+                self.failed.append(repr(error))
+
+    def _visit(self, path: str) -> None:
+        with socket.create_connection(("127.0.0.1", self._port), 10) as connection:
+            answers = connection.makefile("rb")
+            for number in range(5):
+                target = f"{path}-{number}"
+                connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+                status, length, close = answers.readline(), 0, False
+                while (line := answers.readline()) not in (b"\r\n", b""):
+                    name, _, value = line.partition(b":")
+                    length = int(value) if name.lower() == b"content-length" else length
+                    close = close or line == b"Connection: close\r\n"
+                if not status.startswith(b"HTTP/1.1 200 ") or len(answers.read(length)) != length:
+                    self.failed.append(f"{target}: {status!r}")
+                    return
+                self.answered.append(target)
+                if close:
+                    return
+
+    def stop(self) -> None:
+        self._stop_now.set()
+        self.join(20)
+        assert not self.is_alive()
+
+
+@pytest.fixture
+def keeper(
+    twistd: Callable[..., Twistd], clickhouse: ClickHouse
+) -> Iterator[Callable[..., Keeper]]:
+    made: list[Keeper] = []
+
+    def make(**more: dict[str, Any]) -> Keeper:
+        settings: dict[str, dict[str, Any]] = {
+            "node": {"workers": EDGES},
+            "logs": {"url": clickhouse.fresh_database(), "flush_seconds": 0.2},
+        }
+        for section, values in more.items():
+            settings.setdefault(section, {}).update(values)
+        made.append(Keeper(twistd(settings)))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def rows_of(clickhouse: ClickHouse, keeper: Keeper) -> Counter[str]:
+    spool = keeper.twistd.data_dir / "spool"
+    wait_until(lambda: not list(spool.glob("*.*")), "the spool to be empty", 30)
+    database = keeper.twistd.document()["logs"]["url"].rpartition("/")[2]
+    query = f"SELECT path, count() FROM {database}.requests GROUP BY path"
+    return Counter(dict(clickhouse.execute(query)))
+
+
+@pytest.mark.timeout(120)
+def test_what_is_new_reaches_every_edge_and_every_row_is_counted_once(
+    keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin, tmp_path: Path
+) -> None:
+    running = keeper()
+    port, https = running.twistd.ports["http"], running.twistd.ports["https"]
+    assert sorted(running.edges()) == list(range(EDGES))
+
+    # A site: the connections of a loop come to both edges, and an unknown host is asked for.
+    assert ask(port) == 404
+    token = running.register(origin)
+    wait_until(lambda: {ask(port, "/new") for _ in range(20)} == {200}, "routes", REACHES_SECONDS)
+    wait_until(
+        lambda: all(
+            dig(running.twistd.ports["dns"], HOST, "A", way) == ["127.0.0.1"]
+            for way in ("+tcp", *["+notcp"] * 6)
+        ),
+        "zones",
+        REACHES_SECONDS,
+    )
+
+    # A certificate.
+    authority = Authority(tmp_path)
+    folder = running.twistd.data_dir / "certificates" / "ducks"
+    chain, key = authority.issue([HOST])
+    folder.mkdir(parents=True)
+    (folder / "privkey.pem").write_bytes(key)
+    (folder / "fullchain.pem").write_bytes(chain)
+    wait_until(
+        lambda: {presents(https, HOST) for _ in range(10)} == {HOST},
+        "certificates",
+        REACHES_SECONDS,
+    )
+
+    # Another origin, and then none.
+    with Origin() as other:
+        url = f"{running.twistd.console}/api/v1/sites/ducks"
+        assert api("PATCH", url, {"origin": other.url}, token)[0] == 200
+        wait_until(lambda: ask(port, "/moved") == 200, "the new origin", REACHES_SECONDS)
+        assert api("DELETE", url, None, token)[0] in (200, 204)
+        wait_until(
+            lambda: {ask(port, "/x") for _ in range(20)} == {404}, "removal", REACHES_SECONDS
+        )
+
+
+def presents(port: int, name: str) -> str:
+    """Return the first name in the certificate that a visitor of ``name`` is shown; "": none, as he
+    is passed through to an origin that speaks no TLS."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), 10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as tls,
+        ):
+            der = tls.getpeercert(binary_form=True)
+    except OSError:
+        return ""
+    assert der is not None
+    names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    return str(names.value.get_values_for_type(x509.DNSName)[0])
+
+
+@pytest.mark.timeout(120)
+def test_an_edge_that_is_killed_is_back_in_a_second_and_no_row_is_lost(
+    keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin
+) -> None:
+    running = keeper()
+    port = running.twistd.ports["http"]
+    running.register(origin)
+    wait_until(lambda: ask(port) == 200, "routes", REACHES_SECONDS)
+    load = [Load(port, f"visitor-{n}") for n in range(3)]
+    for visitor in load:
+        visitor.start()
+    wait_until(lambda: all(len(v.answered) > 20 for v in load), "load", 20)
+    before = running.edges()
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(
+        lambda: running.edges().get(0) not in (None, before[0]), "another edge", REACHES_SECONDS
+    )
+    ready = f"{running.twistd.console}/readyz"
+    wait_until(lambda: api("GET", ready)[0] == 200, "it to serve", REACHES_SECONDS)
+    seen = len(load[0].answered)
+    wait_until(lambda: len(load[0].answered) > seen + 20, "load", 20)
+    for visitor in load:
+        visitor.stop()
+    assert running.edges()[1] == before[1]
+    # Each visitor had at most one connection there.
+    assert sum(len(visitor.failed) for visitor in load) <= len(load)
+    rows = rows_of(clickhouse, running)
+    answered = [path for visitor in load for path in visitor.answered]
+    assert [path for path in answered if rows[path] != 1] == []
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_keeper_leaves_the_edges_serving_and_the_next_takes_their_place(
+    keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin
+) -> None:
+    running = keeper()
+    port = running.twistd.ports["http"]
+    running.register(origin)
+    wait_until(lambda: ask(port) == 200, "routes", REACHES_SECONDS)
+    before = running.edges()
+    load = [Load(port, f"visitor-{n}") for n in range(2)]
+    for visitor in load:
+        visitor.start()
+    session = running.session
+    running.twistd.kill()
+    run = running.twistd.data_dir / "run"
+    wait_until(lambda: len(list(run.glob("orphan-*"))) == EDGES, "the edges to notice", 5)
+    seen = len(load[0].answered)
+    wait_until(lambda: len(load[0].answered) > seen + 50, "load", 20)
+    assert dig(running.twistd.ports["dns"], HOST, "A") == ["127.0.0.1"]
+    assert running.edges() == before
+
+    running.start()
+    try:
+        wait_until(lambda: not edges_of(session), "the old edges to end", 20)
+        assert sorted(running.edges()) == list(range(EDGES))
+    finally:
+        for pid in edges_of(session).values():
+            os.kill(pid, signal.SIGKILL)
+    seen = len(load[0].answered)
+    wait_until(lambda: len(load[0].answered) > seen + 50, "load", 20)
+    for visitor in load:
+        visitor.stop()
+    assert [visitor.failed for visitor in load] == [[], []]
+    rows = rows_of(clickhouse, running)
+    answered = [path for visitor in load for path in visitor.answered]
+    assert [path for path in answered if rows[path] != 1] == []
