@@ -138,7 +138,7 @@ def test_resolvers_have_port_53_unless_they_say_another() -> None:
 
 
 def test_every_wrong_key_is_told_at_once() -> None:
-    assert len(problems_of("[nameserver]\nttl = 0\nttll = 1\n[node]\nworkers = 9")) == 3
+    assert len(problems_of("[nameserver]\nttl = 0\nttll = 1\n[node]\nworkers = 99")) == 3
 
 
 def test_what_a_role_needs_is_asked_for() -> None:

@@ -92,9 +92,7 @@ class Control:
 
     async def stop(self) -> None:
         port, self._port = self._port, None
-        if port is not None:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+        if port is not None:  # which also removes the socket's file, by way of the folder
             await port.stopListening()  # type: ignore[misc]
         if self._folder is not None:
             os.close(self._folder)
