@@ -15,15 +15,19 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from tests.contracts.log_stores import KINDS, log_store, log_store_url
+from tests.servers.waiting import eventually
+from watchducks.analytics.cached import CachedAnalytics
 from watchducks.analytics.events import annotate
 from watchducks.analytics.facets import ORDERS
 from watchducks.analytics.filters import Filters
+from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.periods import DAY, HOUR, MINUTE, Period, period
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import Annotation
 from watchducks.analytics.rollups import FACETS
 from watchducks.analytics.schema import Schema
 from watchducks.stores.interfaces import LogStore
+from watchducks.stores.memory import MemoryCache
 
 CLOCK: Any = reactor
 # Four days, of which the last is today's beginning.
@@ -210,6 +214,50 @@ async def test_filters_of_any_dimension_combined(
         assert sum(row.requests for row in facet) == sum(
             bool(row["bot_reason"] and row["country"]) for row in mine
         )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest_twisted.ensureDeferred
+async def test_kept_answers_are_the_answers(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    asked = PERIODS["hours of a day"]
+
+    async def answers(ask: Analytics | CachedAnalytics) -> list[Any]:
+        return [
+            await ask.traffic(1, asked),
+            await ask.latency(1, asked),
+            await ask.status(1, asked),
+            await ask.visitors(1, asked),
+            await ask.paths(1, asked, order="errors"),
+            await ask.referrers(1, asked),
+            await ask.facet(1, asked, "browser", limit=2),
+            await ask.requests_by_site([1, 2], asked),
+            await ask.totals([1, 2], asked),
+            await ask.overview([1, 2], asked),
+            await ask.ranking([1, 2], asked, "visitors"),
+            await ask.compare([1, 2], asked),
+            await ask.failovers(asked),
+            await ask.annotations(1, asked),
+            await ask.dns("example.com", asked),
+            await ask.live(1),
+        ]
+
+    async with world(kind, request, tmp_path) as (store, _, ask):
+        kept = KeptAnswers(MemoryCache(CLOCK), "the store", clock=CLOCK)
+        cached = CachedAnalytics(ask, kept)
+        expected = await answers(ask)
+        assert await answers(cached) == expected
+
+        async def stale() -> bool:
+            assert await cached.live(1) == expected[-1]
+            return cached.is_stale
+
+        await store.stop()
+        # The live question is not fresh for long; all others are.
+        assert await answers(cached) == expected
+        await eventually(CLOCK, stale, "a question to the store that is away", 5)
+        await kept.stop()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -104,7 +104,7 @@ class Appliance:
                 from watchducks.appliance.owners import start_for_owners
 
                 await start_the_upkeep(house, schema, log_store)
-                await start_for_owners(house, registry, feed, log_store)
+                await start_for_owners(house, registry, feed, log_store, cache)
         if settings.has_edges:
             from watchducks.appliance.keeper import start_the_traffic
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from watchducks.analytics.cached import CachedAnalytics
+from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.queries import Analytics
 from watchducks.appliance.house import House
 from watchducks.appliance.mail import start_the_mail
@@ -19,17 +21,20 @@ from watchducks.model.problems import Problem
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
-from watchducks.stores.interfaces import LogStore
+from watchducks.stores.interfaces import Cache, LogStore
 
 
 async def start_for_owners(
-    house: House, registry: Registry, feed: SiteFeed, store: LogStore
+    house: House, registry: Registry, feed: SiteFeed, store: LogStore, cache: Cache
 ) -> None:
     """Start the console, what looks at owners' domains and what looks at their origins."""
     mailbag = await start_the_mail(house, registry)
     scans, parents = await _start_the_lookups(house, registry, feed, mailbag)
     origins = await _start_the_origin_probes(house, feed)
-    await _start_the_console(house, registry, store, scans, parents, origins)
+    answers = KeptAnswers(cache, house.settings.logs.url, clock=house.reactor)
+    await house.run("the kept answers", answers)
+    analytics = CachedAnalytics(Analytics(store, clock=house.reactor), answers)
+    await _start_the_console(house, registry, analytics, scans, parents, origins)
 
 
 async def _start_the_lookups(
@@ -80,7 +85,7 @@ async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:
 async def _start_the_console(
     house: House,
     registry: Registry,
-    store: LogStore,
+    analytics: CachedAnalytics,
     scans: ScanKeeper,
     parents: Parents,
     origins: Origins,
@@ -90,7 +95,7 @@ async def _start_the_console(
     console = Console(
         house.settings,
         registry,
-        Analytics(store, clock=house.reactor),
+        analytics,
         house,
         scans=scans,
         origins=origins,

@@ -25,6 +25,7 @@ from watchducks.console.interfaces import Sites
 from watchducks.console.known import known_site
 from watchducks.console.shapes import (
     COUNT,
+    FLAG,
     MOMENT,
     NUMBER,
     TEXT,
@@ -48,7 +49,10 @@ PERIOD: Final[Sequence[Query]] = (
     Query("to", "Where a custom range ends.", MOMENT),
 )
 
-_HEAD: Final = record({"site": TEXT, "from": MOMENT, "to": MOMENT, "bucket_seconds": COUNT})
+# `stale`: the log store is away, and these are its last answers.
+_HEAD: Final = record(
+    {"site": TEXT, "from": MOMENT, "to": MOMENT, "bucket_seconds": COUNT, "stale": FLAG}
+)
 
 
 def _without(schema: Schema, *names: str) -> Schema:

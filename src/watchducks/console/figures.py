@@ -46,9 +46,15 @@ class Figures:
         self._analytics = analytics
         self._clock = clock
 
-    def period(self, range_: str | None, from_: str | None = None, to: str | None = None) -> Period:
+    def period(
+        self,
+        range_: str | None,
+        from_: str | None = None,
+        to: str | None = None,
+        zone: str | None = None,
+    ) -> Period:
         """Return the period asked for. :raises InvalidFields: there is no such one."""
-        return period(range_ or DEFAULT_RANGE, self._clock.seconds(), from_, to)
+        return period(range_ or DEFAULT_RANGE, self._clock.seconds(), from_, to, zone)
 
     async def requests_by_site(self, site_ids: Sequence[int]) -> dict[int, int]:
         """Return site id -> requests of the last day; silent sites are left out."""
@@ -69,14 +75,14 @@ class Figures:
     async def dns_document(self, zone: str, chosen: Period) -> dict[str, Any]:
         """Return the JSON document of the DNS questions about a zone."""
         dns = asdict(await self._analytics.dns(zone, chosen))
-        return {**_head(chosen), **dns}
+        return {**self._head(chosen), **dns}
 
     async def document(self, kind: str, site_id: int, chosen: Period) -> dict[str, Any]:
         """Return the JSON document of one kind of figures, one of :data:`KINDS`.
 
         ``time`` of a point is the beginning of its bucket in POSIX seconds.
         """
-        head = _head(chosen)
+        head = self._head(chosen)
         if kind == "paths":
             paths = await self._analytics.paths(site_id, chosen, MOST_PATHS)
             return {**head, "paths": [asdict(path) for path in paths]}
@@ -107,13 +113,13 @@ class Figures:
             "total_change": visitors.visitors_change,
         }
 
-
-def _head(chosen: Period) -> dict[str, Any]:
-    return {
-        "from": rfc3339(chosen.start),
-        "to": rfc3339(chosen.end),
-        "bucket_seconds": chosen.bucket,
-    }
+    def _head(self, chosen: Period) -> dict[str, Any]:
+        return {
+            "from": rfc3339(chosen.start),
+            "to": rfc3339(chosen.end),
+            "bucket_seconds": chosen.bucket,
+            "stale": self._analytics.is_stale,
+        }
 
 
 def rfc3339(posix_seconds: float) -> str:

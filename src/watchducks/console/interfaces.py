@@ -99,11 +99,15 @@ class Readiness(Protocol):
 
 
 class SiteFigures(Protocol):
-    """What was measured: :class:`watchducks.analytics.queries.Analytics`, which says more.
+    """What was measured: :class:`watchducks.analytics.cached.CachedAnalytics`, which says more.
 
     Every method may raise StoreUnavailable or StoreRefused (:mod:`watchducks.stores.interfaces`).
     An unknown site has no figures, which is no error.
     """
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the log store is away, and figures are the last ones."""
 
     async def traffic(self, site_id: int, period: Period) -> Traffic:
         """Return requests over time."""

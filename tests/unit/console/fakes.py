@@ -207,6 +207,7 @@ class FakeAnalytics:
     def __init__(self, scale: int = 0) -> None:
         self.scale = scale
         self.away = False
+        self.is_stale = False
         self.outages: tuple[Failover, ...] = ()
 
     def _level(self, time: int) -> float:

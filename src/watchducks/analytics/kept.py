@@ -1,0 +1,216 @@
+"""Answers that are kept: in the shared cache, computed once for all who wait, refreshed ahead.
+
+An answer is fresh for a time that depends on what it is about (:func:`fresh_seconds`). One that is
+nearly over is given, and computed anew meanwhile. While the log store is away the last answer is
+given, for up to a day, and :attr:`KeptAnswers.is_stale` says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from watchducks.analytics.packing import pack, to_bytes, unpack
+from watchducks.analytics.periods import HOUR, Period
+from watchducks.analytics.rollups import DAY
+from watchducks.background import Tasks
+from watchducks.stores.interfaces import Cache, StoreUnavailable
+
+T = TypeVar("T")
+
+# A request is to be seen within a second of its segment's being sealed, of which the insert and the
+# page's own polling take most; a hundred viewers cost as much as four.
+LIVE_SECONDS: Final = 0.25
+# Of a week's or a month's points nobody sees a request more or less.
+SLOW_SECONDS: Final = 15.0
+# A period that is over may still get rows of a proxy that was cut off. They are doubted and hence
+# seen at once where this process asks again; other answers are this much late.
+PAST_SECONDS: Final = 600.0
+# Rows come within this time in the ordinary course of things.
+SETTLED_AFTER: Final = 2 * HOUR
+# From this share of its freshness on an answer is computed anew before anybody has to wait for it.
+AHEAD: Final = 0.7
+# While the store is away: yesterday's figures are better than none, older ones are not.
+KEPT_SECONDS: Final = 86_400.0
+
+
+def fresh_seconds(period: Period, now: float, doubted: Collection[int]) -> float:
+    """Return for how long an answer about ``period`` is as good as a new one. Pure.
+
+    :param doubted: days since 1970 that are being corrected; what touches them is not kept.
+    """
+    if any(period.start < (day + 1) * DAY and day * DAY < period.data_end for day in doubted):
+        return 0.0
+    if period.data_end + SETTLED_AFTER <= now:
+        return PAST_SECONDS
+    return LIVE_SECONDS if period.bucket <= HOUR else SLOW_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question to be answered.
+
+    :ivar name: of the method, which stands for the type of its answer.
+    :ivar about: everything that the answer depends on.
+    :ivar shape: the same, but for the moment at which a period ends that goes with the clock; None:
+        it does not.
+    """
+
+    name: str
+    about: tuple[object, ...]
+    shape: tuple[object, ...] | None
+
+    @property
+    def key(self) -> str:
+        """Where its answer is kept."""
+        return _key(self.name, self.about)
+
+    @property
+    def last_key(self) -> str:
+        """Where its answer is kept for when the store is away."""
+        return self.key if self.shape is None else _key(f"last-{self.name}", self.shape)
+
+
+def _key(name: str, about: tuple[object, ...]) -> str:
+    return f":figures:{name}:{hashlib.sha256(repr(about).encode()).hexdigest()[:32]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """:ivar computed: POSIX seconds; so is ``fresh_until``."""
+
+    computed: float
+    fresh_until: float
+    value: Any
+
+
+class KeptAnswers:
+    """Keeps answers.
+
+    :ivar is_stale: whether the store was away when it was last asked.
+    """
+
+    _log = Logger()
+
+    def __init__(self, cache: Cache, store_url: str, *, clock: IReactorTime) -> None:
+        """:param store_url: of the log store: another one that shares the cache has other sites."""
+        self._scope = "logs:" + hashlib.sha256(store_url.encode()).hexdigest()[:16]
+        self._cache = cache
+        self._clock = clock
+        self._tasks = Tasks(self._log)
+        self._waiting: dict[str, list[Deferred[Any]]] = {}
+        self.is_stale = False
+
+    async def start(self) -> None:
+        """Nothing to do before the first question."""
+
+    async def stop(self) -> None:
+        """Give up what is being computed."""
+        await self._tasks.stop()
+
+    async def get(
+        self,
+        question: Question,
+        kind: Any,
+        compute: Callable[[], Awaitable[T]],
+        fresh: Callable[[], Awaitable[float]],
+    ) -> T:
+        """Return the answer.
+
+        :param kind: its type, for :func:`~watchducks.analytics.packing.unpack`.
+        :param fresh: asked after ``compute``: for how many seconds the answer is fresh.
+        :raises StoreUnavailable: and there is no last answer. Other exceptions of ``compute`` too.
+        """
+        key, now = question.key, self._clock.seconds()
+        entry = await self._read(key, kind)
+        if entry is not None and now < entry.fresh_until:
+            life = entry.fresh_until - entry.computed
+            if now > entry.computed + AHEAD * life and key not in self._waiting:
+                self._begin(question, kind, compute, fresh)
+            found: T = entry.value
+            return found
+        waiter: Deferred[T] = Deferred()
+        if key not in self._waiting:
+            self._begin(question, kind, compute, fresh, waiter)
+        else:
+            self._waiting[key].append(waiter)
+        return await waiter
+
+    def _begin(
+        self,
+        question: Question,
+        kind: Any,
+        compute: Callable[[], Awaitable[Any]],
+        fresh: Callable[[], Awaitable[float]],
+        *waiters: Deferred[Any],
+    ) -> None:
+        self._waiting[question.key] = list(waiters)
+        self._tasks.start(self._answer(question, kind, compute, fresh), f"asking {question.name}")
+
+    async def _answer(
+        self,
+        question: Question,
+        kind: Any,
+        compute: Callable[[], Awaitable[Any]],
+        fresh: Callable[[], Awaitable[float]],
+    ) -> None:
+        """Compute an answer for all who wait for it; who comes meanwhile waits, too."""
+        try:
+            value = await self._computed(question, kind, compute, fresh)
+        except BaseException as error:
+            for waiter in self._waiting.pop(question.key):
+                # Each has a Deferred of its own; one whose owner has left ignores this.
+                waiter.errback(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for waiter in self._waiting.pop(question.key):
+            waiter.callback(value)
+
+    async def _computed(
+        self,
+        question: Question,
+        kind: Any,
+        compute: Callable[[], Awaitable[Any]],
+        fresh: Callable[[], Awaitable[float]],
+    ) -> Any:
+        try:
+            value = await compute()
+            seconds = await fresh()
+        except StoreUnavailable:
+            last = await self._read(question.key, kind) or await self._read(question.last_key, kind)
+            if last is None:
+                raise
+            self.is_stale = True
+            return last.value
+        self.is_stale = False
+        now = self._clock.seconds()
+        content = to_bytes({"at": now, "until": now + seconds, "value": pack(value)})
+        for key in {question.key, question.last_key}:
+            try:
+                await self._cache.set(self._scope + key, content, KEPT_SECONDS)
+            except StoreUnavailable as error:
+                self._log.debug("an answer is not kept: {error}", error=str(error))
+        return value
+
+    async def _read(self, key: str, kind: Any) -> _Entry | None:
+        try:
+            content = await self._cache.get(self._scope + key)
+        except StoreUnavailable:
+            return None
+        if content is None:
+            return None
+        try:
+            document = json.loads(content)
+            return _Entry(document["at"], document["until"], unpack(kind, document["value"]))
+        except (ValueError, KeyError, TypeError) as error:
+            # Another version of ours shares the cache.
+            self._log.debug("an answer cannot be read: {error}", error=str(error))
+            return None

@@ -1,0 +1,197 @@
+"""Answers are computed once for all who wait, kept as long as they are fresh, and given stale."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from watchducks.analytics.kept import (
+    AHEAD,
+    KEPT_SECONDS,
+    LIVE_SECONDS,
+    PAST_SECONDS,
+    SLOW_SECONDS,
+    KeptAnswers,
+    Question,
+    fresh_seconds,
+)
+from watchducks.analytics.packing import pack, to_bytes, unpack
+from watchducks.analytics.periods import DAY, HOUR, Period
+from watchducks.analytics.results import (
+    DnsPoint,
+    Overview,
+    RankedSite,
+    SiteSeries,
+    SiteTotals,
+    Visitors,
+    VisitorsPoint,
+)
+from watchducks.stores.interfaces import StoreUnavailable
+from watchducks.stores.memory import MemoryCache
+
+QUESTION = Question("visitors", (1, "day"), None)
+FRESH = 10.0
+
+
+class World:
+    """A store whose answers come when the test wants them."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.cache = MemoryCache(self.clock)
+        self.answers = KeptAnswers(self.cache, "chdb:///one", clock=self.clock)
+        self.asked: list[Deferred[int]] = []
+        self.fresh = FRESH
+
+    async def _compute(self) -> Visitors:
+        waiting: Deferred[int] = Deferred()
+        self.asked.append(waiting)
+        count = await waiting
+        return Visitors((VisitorsPoint(0, count),), count, 0, None)
+
+    async def _fresh(self) -> float:
+        return self.fresh
+
+    def ask(self, question: Question = QUESTION) -> list[Any]:
+        """Return what comes to hold the answer, or the exception."""
+        got: list[Any] = []
+        asked = Deferred.fromCoroutine(
+            self.answers.get(question, Visitors, self._compute, self._fresh)
+        )
+        _ = asked.addCallbacks(
+            lambda answer: got.append(answer.visitors), lambda failure: got.append(failure.value)
+        )
+        return got
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_one_computation_for_all_who_wait(world: World) -> None:
+    first, second = world.ask(), world.ask()
+    assert len(world.asked) == 1
+    world.asked[0].callback(5)
+    assert (first, second) == ([5], [5])
+    assert world.ask() == [5]
+    assert len(world.asked) == 1
+    world.ask(Question("visitors", (2, "day"), None))
+    assert len(world.asked) == 2
+
+
+def test_who_leaves_takes_nothing_from_the_others(world: World) -> None:
+    leaving = Deferred.fromCoroutine(
+        world.answers.get(QUESTION, Visitors, world._compute, world._fresh)
+    )
+    _ = leaving.addErrback(lambda _: None)
+    staying = world.ask()
+    leaving.cancel()
+    world.asked[0].callback(5)
+    assert staying == [5]
+
+
+def test_an_answer_is_refreshed_before_it_is_over(world: World) -> None:
+    world.ask()
+    world.asked[0].callback(5)
+    world.clock.advance(FRESH * AHEAD + 1)
+    assert world.ask() == world.ask() == [5]
+    assert len(world.asked) == 2
+    world.asked[1].callback(6)
+    assert world.ask() == [6]
+    world.clock.advance(FRESH + 1)
+    late = world.ask()
+    assert late == []
+    world.asked[2].callback(7)
+    assert late == [7]
+
+
+def test_what_is_being_corrected_is_asked_each_time(world: World) -> None:
+    world.fresh = 0.0
+    world.ask()
+    world.asked[0].callback(5)
+    assert world.ask() == []
+    assert len(world.asked) == 2
+
+
+def test_the_last_answer_while_the_store_is_away(world: World) -> None:
+    one = Question("visitors", ("this hour",), ("day",))
+    next_one = Question("visitors", ("next hour",), ("day",))
+    world.ask(one)
+    world.asked[0].callback(5)
+    world.clock.advance(FRESH + 1)
+    for question in (one, next_one):
+        got = world.ask(question)
+        world.asked[-1].errback(StoreUnavailable("away"))
+        assert got == [5]
+        assert world.answers.is_stale
+    other = world.ask(Question("visitors", ("another period",), None))
+    world.asked[-1].errback(StoreUnavailable("away"))
+    assert isinstance(other[0], StoreUnavailable)
+    back = world.ask(one)
+    world.asked[-1].callback(6)
+    assert (back, world.answers.is_stale) == ([6], False)
+    world.clock.advance(KEPT_SECONDS + 1)
+    gone = world.ask(one)
+    world.asked[-1].errback(StoreUnavailable("away"))
+    assert isinstance(gone[0], StoreUnavailable)
+
+
+def test_without_the_cache_it_goes_on(world: World) -> None:
+    class Away(MemoryCache):
+        async def get(self, key: str) -> bytes | None:
+            raise StoreUnavailable("no Redis")
+
+        async def set(self, key: str, value: bytes, life_seconds: float) -> None:
+            raise StoreUnavailable("no Redis")
+
+    world.answers._cache = Away(world.clock)
+    got = world.ask()
+    world.asked[0].callback(5)
+    assert got == [5]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"at":1,"until":99,"value":{}}', b"\xff"])
+def test_what_another_version_left_is_asked_anew(world: World, content: bytes) -> None:
+    _ = Deferred.fromCoroutine(world.cache.set(world.answers._scope + QUESTION.key, content, 100))
+    world.ask()
+    assert len(world.asked) == 1
+
+
+def test_another_log_store_has_other_answers(world: World) -> None:
+    world.ask()
+    world.asked[0].callback(5)
+    world.answers = KeptAnswers(world.cache, "chdb:///another", clock=world.clock)
+    assert world.ask() == []
+
+
+def test_how_long_answers_are_fresh() -> None:
+    day, month = Period(0, DAY, HOUR, DAY), Period(0, 30 * DAY, DAY, 30 * DAY)
+    assert fresh_seconds(day, DAY - 1, ()) == LIVE_SECONDS
+    assert fresh_seconds(month, 30 * DAY, ()) == SLOW_SECONDS
+    assert fresh_seconds(day, DAY + 3 * HOUR, {1}) == PAST_SECONDS
+    assert fresh_seconds(day, DAY + 3 * HOUR, {0}) == 0
+
+
+def test_results_survive_the_way_through_the_cache() -> None:
+    totals = SiteTotals(1, 2, 3, 0.5, None, 1.5, 2.5, None)
+    overview = Overview(
+        2,
+        totals,
+        totals,
+        None,
+        (SiteSeries(1, totals, ((0, 5), (60, 6))),),
+        (RankedSite(None, 3, totals),),
+    )
+    point = DnsPoint(5, 6, {"A": 6}, {"NOERROR": 6})
+    for kind, value in (
+        (Overview, overview),
+        (dict[int, SiteTotals], {5: totals}),
+        (dict[int, int], {5: 6}),
+        (tuple[DnsPoint, ...], (point, point)),
+    ):
+        assert unpack(kind, json.loads(to_bytes(pack(value)))) == value
