@@ -39,7 +39,7 @@ def _key(check: accept.Check, **options: Any) -> Any:
     return field(metadata={"check": check}, **options)
 
 
-def _secret(check: accept.Check, default: str) -> Any:
+def _secret(check: accept.Check, default: object) -> Any:
     """A key whose value may hold a password: never in a repr, and ``<key>_file`` may hold it."""
     return field(default=default, repr=False, metadata={"check": check, "secret": True})
 
@@ -172,14 +172,37 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CertificatesSettings:
-    directory: str = _key(
-        accept.only("", "no ACME: certificates are files under data_dir/certificates"), default=""
-    )
+class AuthoritySettings:
+    """:ivar directory: of the certificate authority; "": none.
+    :ivar ca_file: whom to believe that it is the authority; None: whom the platform believes.
+    :ivar eab_kid: the account that the sysadmin has there (RFC 8555 section 7.3.4); "": none.
+    :ivar eab_key: the secret that goes with it.
+    :ivar preferred_chain: the common name of the issuer that the wanted chain ends with.
+    """
+
+    directory: str = _key(accept.directory_url, default="")
+    ca_file: Path | None = _key(accept.path_or_default, default=None)
+    eab_kid: str = _key(accept.text_or_none, default="")
+    eab_key: bytes = _secret(accept.mac_key, b"")
+    preferred_chain: str = _key(accept.text_or_none, default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificatesSettings(AuthoritySettings):
+    """The authority that is asked; without a directory, certificates are files only.
+
+    :ivar fallback: who stands in while the authority is away, or refuses for a while.
+    """
+
     contact: str = _key(accept.email, default="hostmaster@watchducks.example")
     challenge: str = _key(accept.one_of("dns-01", "http-01"), default="dns-01")
     names_per_certificate: int = _key(accept.whole(1, 100), default=1)
-    ca_file: str = _key(accept.only("", "no ACME"), default="")
+    fallback: AuthoritySettings = field(default_factory=AuthoritySettings)
+
+    @property
+    def authorities(self) -> tuple[AuthoritySettings, ...]:
+        """Who may be asked, the wanted one first."""
+        return tuple(one for one in (self, self.fallback) if one.directory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +256,7 @@ class Settings:
         return CutoverRules(
             require_delegation=bool(self.security.require_delegation),
             acme=bool(self.certificates.directory),
+            pages=self.certificates.challenge == "http-01",
         )
 
     @property
@@ -339,6 +363,7 @@ def parse(document: Mapping[str, object]) -> Settings:
                 f"nameserver.names = []: accepted is at least one name with the role {role}"
             )
             break
+    problems += _wrong_authorities(settings.certificates)
     if len(nameserver.addresses) > 0 and len(nameserver.addresses) < len(nameserver.names):
         problems.append(
             "nameserver.addresses: accepted is one address for each of nameserver.names"
@@ -364,6 +389,17 @@ def parse(document: Mapping[str, object]) -> Settings:
         registry=RegistrySettings(url=_absolute_sqlite(registry)),
         logs=dataclasses.replace(settings.logs, url=logs),
     )
+
+
+def _wrong_authorities(certificates: CertificatesSettings) -> list[str]:
+    problems = []
+    fallback = certificates.fallback
+    for table, one in (("certificates", certificates), ("certificates.fallback", fallback)):
+        if bool(one.eab_kid) is not bool(one.eab_key):
+            problems.append(f"{table}.eab_kid and eab_key: accepted are both of them, or neither")
+    if fallback.directory and not certificates.directory:
+        problems.append("certificates.fallback.directory: accepted only beside a first directory")
+    return problems
 
 
 def _absolute_sqlite(url: str) -> str:

@@ -39,6 +39,10 @@ def text(value: Any) -> str:
     return value
 
 
+def text_or_none(value: Any) -> str:
+    return "" if value == "" else text(value)
+
+
 def node_name(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
         raise ValueError("1 to 63 letters, digits, '.', '_' and '-' (it is part of file names)")
@@ -190,6 +194,21 @@ def transfer_key(value: Any) -> str:
             '"" or [ALGORITHM:]NAME:BASE64, with hmac-sha256 (the default), -sha384 or -sha512'
         ) from None
     return match[0]
+
+
+def directory_url(value: Any) -> str:
+    return "" if value == "" else url("https", example="an ACME directory's https URL")(value)
+
+
+def mac_key(value: Any) -> bytes:
+    if value == "":
+        return b""
+    try:
+        return base64.b64decode(
+            text(value) + "=" * (-len(value) % 4), altchars=b"-_", validate=True
+        )
+    except ValueError:
+        raise ValueError("base64url, as the certificate authority gave it") from None
 
 
 def network(value: Any) -> Network:

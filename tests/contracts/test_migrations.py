@@ -103,7 +103,7 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
         await store.write(migrate)
 
         def break_off(connection: Connection) -> None:
-            for table in ("alembic_version", "cutovers", "removals", "scans", "tokens"):
+            for table in ("alembic_version", "cutovers", "leases", "removals", "scans", "tokens"):
                 connection.execute(text(f"DROP TABLE {table}"))
             connection.execute(text("DELETE FROM registry"))
             index = "DROP INDEX ix_sites_revision"
@@ -119,9 +119,16 @@ async def test_a_migration_that_was_broken_off_is_repeated(url: str) -> None:
 
 def back_to_0001(connection: Connection) -> None:
     """Make the tables those of the first release."""
-    connection.execute(text("DROP TABLE visitor_keys"))
-    connection.execute(text("DROP TABLE cutovers"))
-    connection.execute(text("DROP TABLE scans"))
+    for table in (
+        "acme",
+        "certificates",
+        "challenges",
+        "cutovers",
+        "leases",
+        "scans",
+        "visitor_keys",
+    ):
+        connection.execute(text(f"DROP TABLE {table}"))
     for column in (
         *("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"),
         *("contents", "signing"),

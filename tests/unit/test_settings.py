@@ -96,8 +96,12 @@ def test_a_sqlite_url_is_an_absolute_path_with_three_slashes_as_with_four(url: s
         ('[mail]\nurl = "imap://h:25"', ["mail.url", "outbox:", "smtp://user:password@host:587"]),
         ('[mail]\nsender = "nobody"', ["mail.sender", "an e-mail address"]),
         (
-            '[certificates]\ndirectory = "https://ca.example/"',
-            ["certificates.directory", "only ''"],
+            '[certificates]\ndirectory = "http://ca.example/"',
+            ["certificates.directory", "https URL"],
+        ),
+        (
+            '[certificates]\neab_key = "no key at all"',
+            ["certificates.eab_key", "base64url"],
         ),
         (
             "[security]\nallow_private_origins = 1",

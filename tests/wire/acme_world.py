@@ -8,7 +8,7 @@ import dns.message
 import dns.rdatatype
 
 from tests.wire.dns_answering import AnsweringServer, answer
-from watchducks.certificates.challenges import DNS_LABEL, Answers, Challenge
+from watchducks.model.challenges import DNS_LABEL, Answers, Challenge
 
 
 class MemoryBoard:

@@ -23,6 +23,7 @@ from zope.interface import implementer
 from tests.unit.certificates.authority import Authority
 from tests.wire.origin import Handler, Origin
 from watchducks.certificates.pairs import make_context, make_default_context
+from watchducks.model.challenges import Answers
 from watchducks.model.origins import Origin as OriginAddress
 from watchducks.model.routing import Route
 from watchducks.model.rows import Row
@@ -263,6 +264,7 @@ async def running(
     trusted: bool = True,
     proxy_settings: Mapping[str, object] | None = None,
     sockets: Sockets | None = None,
+    challenges: Answers | None = None,
 ) -> AsyncIterator[Running]:
     """Start an origin and a proxy that knows it as :data:`HOST`.
 
@@ -270,6 +272,7 @@ async def running(
     :param trusted: whether the proxy trusts who signed it.
     :param proxy_settings: more keys of the section ``[proxy]``.
     :param sockets: those that are bound already.
+    :param challenges: pages for certificate authorities.
     """
     from twisted.internet import reactor
 
@@ -303,6 +306,7 @@ async def running(
         limits=limits,
         trust_root=trust.twisted,
         sockets=sockets,
+        challenges=challenges,
     )
     await proxy.start()
     run = Running(proxy, routes, certificates, rows, origin, authority, key)

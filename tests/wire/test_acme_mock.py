@@ -78,9 +78,9 @@ class Authority(Resource):
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, connections: Connections) -> None:
         self.authority = Authority()
-        self.connections = Connections(None, reactor=reactor)
+        self.connections = connections
         self.session: Session = self.connections.session(
             f"{self.authority.url}/dir", AccountKey.generate()
         )
@@ -94,9 +94,11 @@ class World:
 
 @pytest_twisted.async_yield_fixture
 async def world() -> AsyncIterator[World]:
-    made = World()
+    connections = Connections(None, reactor=reactor)
+    await connections.start()
+    made = World(connections)
     yield made
-    await made.connections.close()
+    await made.connections.stop()
     await made.authority.stop()
 
 

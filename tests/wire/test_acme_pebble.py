@@ -52,13 +52,14 @@ class World:
         )
 
     async def stop(self) -> None:
-        await self.connections.close()
+        await self.connections.stop()
         await self.dns.stop()
 
 
 @pytest_twisted.async_yield_fixture
 async def world(pebble: Pebble) -> AsyncIterator[World]:
     made = World(pebble)
+    await made.connections.start()
     yield made
     await made.stop()
 

@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionDone
 
 from tests.wire.origin import OK, OriginSide
 from tests.wire.proxying import HOST, route_to, running, wait_for
+from watchducks.model.challenges import Answers, Challenge
 from watchducks.proxy.limits import Limits
 
 GET = b"GET /a/%7Eb?x=%20&y HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
@@ -390,6 +391,22 @@ async def test_acme_challenges_go_to_the_origin() -> None:
         visitor = await run.visit(GET.replace(b"/a/", b"/.well-known/acme-challenge/"))
         await visitor.until_has(b"hello")
         assert b"GET /.well-known/acme-challenge/" in run.origin.heads[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_acme_challenges_of_ours_are_answered_and_no_others() -> None:
+    answers = Answers()
+    answers.replace([Challenge("http-01", HOST, "tok-en_1", "tok-en_1.thumb")])
+    async with running(challenges=answers) as run:
+        path = b"/.well-known/acme-challenge/tok-en_1"
+        visitor = await run.visit(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path, HOST.encode()))
+        data = await visitor.until_has(b"thumb")
+        assert data.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body_of(data) == b"tok-en_1.thumb"
+        assert not run.origin.heads
+        visitor = await run.visit(b"GET %b1 HTTP/1.1\r\nHost: %b\r\n\r\n" % (path, HOST.encode()))
+        await visitor.until_has(b"hello")
+        assert len(run.origin.heads) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from watchducks import garbage
+from watchducks.appliance.certificates import (
+    start_the_challenges,
+    start_the_files,
+    start_the_keeper,
+    tell_edges,
+)
 from watchducks.appliance.control import Control
 from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.measures import start_measuring
@@ -88,6 +94,8 @@ class Appliance:
         cache = open_cache(settings.cache.url, reactor=house.reactor)
         await house.run("the cache", cache)
         registry, feed = await start_the_registry(house, cache)
+        acme = await start_the_challenges(house, registry, cache)
+        answers = None if acme is None else acme.answers
         logs: tuple[Schema, LogStore] | None = None
         if "proxy" in roles or "console" in roles:
             from watchducks.appliance.logs import start_the_log_store
@@ -98,7 +106,9 @@ class Appliance:
                 from watchducks.appliance.traffic import start_the_proxy
 
                 rows = await start_the_journal(house, log_store, schema)
-                await start_the_proxy(house, rows, registry, feed, cache)
+                held = await start_the_proxy(house, rows, registry, feed, cache, answers=answers)
+                if acme is not None:
+                    await start_the_files(house, cache, acme, held.nudge)
             if "console" in roles:
                 from watchducks.appliance.logs import start_the_upkeep
                 from watchducks.appliance.owners import start_for_owners
@@ -110,17 +120,24 @@ class Appliance:
 
             assert self._document is not None, "edges are to learn their configuration"
             self._edges = await start_the_traffic(house, self._document, registry, feed, logs)
+            if acme is not None:
+                tell_edges(acme, self._edges.fleet)
+                if "proxy" in roles:
+                    await start_the_files(house, cache, acme)
         elif "nameserver" in roles:
             from watchducks.appliance.dns import start_the_name_server
             from watchducks.nameserver.counts import Counts
 
             # A name server alone counts only for a log store that somebody else can ask.
             counts = Counts() if logs or not settings.logs.url.startswith("chdb:") else None
-            health = await start_the_name_server(house, registry, feed, counts)
+            health = await start_the_name_server(house, registry, feed, counts, answers)
             if counts is not None:
                 from watchducks.appliance.reports import start_the_reports
 
                 await start_the_reports(house, counts, health, logs)
+
+        if "console" in roles and acme is not None:
+            await start_the_keeper(house, registry, feed, cache, acme)
 
     async def stop(self) -> None:
         """Stop what runs, the last started first; a part that fails does not keep the others."""

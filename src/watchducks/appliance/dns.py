@@ -16,6 +16,7 @@ from watchducks.health.prober import Health
 from watchducks.health.reference import TcpReferences
 from watchducks.lookups.missing import MissedNames, MissingNames
 from watchducks.lookups.resolver import find_resolvers
+from watchducks.model.challenges import Answers
 from watchducks.model.verdicts import Verdicts
 from watchducks.nameserver.alias import Aliases
 from watchducks.nameserver.cookies import Cookies, kept_secret
@@ -39,14 +40,14 @@ from watchducks.sockets import Sockets
 
 
 async def start_the_name_server(
-    house: House, registry: Registry, feed: SiteFeed, counts: Counts | None
+    house: House, registry: Registry, feed: SiteFeed, counts: Counts | None, answers: Answers | None
 ) -> Health:
     """Start the name server of this process, and the probes."""
     health = make_the_health(house, await house.pool("verdicts"))
     await start_the_probes(house, health)
     misses = Misses(clock=house.reactor)
     await start_the_search(house, registry, misses)
-    await start_the_answers(house, feed, health, counts, misses)
+    await start_the_answers(house, feed, health, counts, misses, answers=answers)
     await start_the_notifier(house, feed, health)
     return health
 
@@ -106,15 +107,19 @@ async def start_the_answers(
     *,
     sockets: Sockets | None = None,
     processes: int = 1,
+    answers: Answers | None = None,
 ) -> None:
     """Start what answers questions in this process.
 
     :param sockets: those that are bound already; None: those of systemd.
     :param processes: how many answer the same askers, and share the limit of their rates.
+    :param answers: what certificate authorities are answered; None: we have no certificates made.
     """
     settings = house.settings
     zones = make_the_zones(house)
     await feed.follow(zones.apply)
+    if answers is not None:
+        answers.on_change(zones.answer_challenges)
     aliases = Aliases(zones, house.lookups().resolver, clock=house.reactor)
     await feed.follow(aliases.apply)
     await house.run("the aliases", aliases)

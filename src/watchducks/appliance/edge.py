@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
 from watchducks import garbage
+from watchducks.appliance.certificates import EDGES_BOARD
 from watchducks.appliance.dns import start_the_answers
 from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.journal import start_the_spool
@@ -34,6 +35,7 @@ from watchducks.edges.orphans import Pairs, Waiting
 from watchducks.edges.remote import RemoteCounts, RemoteFeed, RemoteSites, RemoteVerdicts
 from watchducks.instances import control_file
 from watchducks.journal.losses import Losses
+from watchducks.model.challenges import Answers, Challenge
 from watchducks.nameserver.counts import CountReporter, Counts
 from watchducks.nameserver.misses import Misses
 from watchducks.reactor import install
@@ -95,6 +97,7 @@ class EdgeProcess:
         )
         self._feed = RemoteFeed()
         self._verdicts = RemoteVerdicts()
+        self._answers = Answers()
         self._misses = Misses(clock=reactor)
         # Kept by the keeper, who learns of them by the beats: nothing of an edge is on disk.
         self._losses = Losses(Path(os.devnull))
@@ -122,6 +125,8 @@ class EdgeProcess:
     def _told(self, name: str, value: Any) -> None:
         if name == "verdicts":
             self._verdicts.told(value)
+        elif name == EDGES_BOARD:
+            self._answers.replace(Challenge(*one) for one in value)
 
     def _sites(self, *said: Any) -> None:
         self._feed.told(*said)
@@ -166,6 +171,7 @@ class EdgeProcess:
                 sockets=sockets,
                 default=self._default,
                 scan_seconds=SCAN_SECONDS,
+                answers=self._answers,
             )
         if "nameserver" in roles:
             counts = Counts()
@@ -180,6 +186,7 @@ class EdgeProcess:
                 self._misses,
                 sockets=sockets,
                 processes=self._count,
+                answers=self._answers,
             )
 
     async def _beat(self) -> None:

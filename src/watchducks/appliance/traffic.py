@@ -9,6 +9,7 @@ from OpenSSL import SSL
 from watchducks.appliance.house import House
 from watchducks.appliance.measures import of_routes
 from watchducks.certificates.store import SCAN_SECONDS, CertificateStore
+from watchducks.model.challenges import Answers
 from watchducks.model.changes import Apply
 from watchducks.model.rows import RowSink
 from watchducks.proxy.accept import ALPN
@@ -42,12 +43,14 @@ async def start_the_proxy(
     sockets: Sockets | None = None,
     default: SSL.Context | None = None,
     scan_seconds: float = SCAN_SECONDS,
-) -> None:
-    """Start the proxy of this process.
+    answers: Answers | None = None,
+) -> CertificateStore:
+    """Start the proxy of this process; returns what holds its certificates.
 
     :param sockets: those that are bound already; None: those of systemd.
     :param default: the TLS context that connections begin with; None: one is made.
     :param scan_seconds: how often certificates are looked for.
+    :param answers: what certificate authorities are answered; None: we have no certificates made.
     """
     settings = house.settings
     rules = settings.cutover_rules
@@ -77,7 +80,9 @@ async def start_the_proxy(
         sink=sightings,
         reactor=house.reactor,
         sockets=sockets,
+        challenges=answers,
     )
     await house.run("the proxy", proxy)
     house.measure(lambda: measures.samples(proxy.connections))
     house.measure(lambda: of_routes(routes))
+    return certificates

@@ -127,6 +127,10 @@ class CertificateStore:
         """Watch no more; what is held stays usable."""
         await self._scanning.stop()
 
+    def nudge(self) -> None:
+        """Look through the folders now: something has changed there."""
+        self._scanning.nudge()
+
     @property
     def default_context(self) -> SSL.Context:
         """A self-signed certificate for no host. Every connection begins with it, whatever it goes

@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from watchducks.console.figures import rfc3339
 from watchducks.console.languages import Language, mark
-from watchducks.model.cutover import CutoverRules, SiteCutover, StepState, steps
+from watchducks.model.cutover import CutoverRules, SiteCutover
 from watchducks.model.problems import Problem
 from watchducks.model.scans import Note
-from watchducks.model.sites import SiteState
+from watchducks.model.steps import StepName, StepState, steps
 
-TITLES: Final[Mapping[SiteState, str]] = {
-    SiteState.REGISTERED: mark("The site is registered"),
-    SiteState.DELEGATED: mark("The domain has our name servers"),
-    SiteState.CERTIFIED: mark("There is a certificate"),
-    SiteState.ACTIVE: mark("The first visitor was here"),
+TITLES: Final[Mapping[StepName, str]] = {
+    StepName.REGISTERED: mark("The site is registered"),
+    StepName.DELEGATED: mark("The domain has our name servers"),
+    StepName.ORDERED: mark("A certificate is ordered"),
+    StepName.CERTIFIED: mark("There is a certificate"),
+    StepName.ACTIVE: mark("The first visitor was here"),
 }
 
 TOO_SOON: Final = Problem("too-soon", "We have looked just now; try again in a moment.")

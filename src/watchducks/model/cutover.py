@@ -7,6 +7,7 @@ registered            a look finds its zone delegated to us and nobody else, and
                       its registration is the only one, or proven
 registered            a request is seen, where no delegation is required              active
 delegated             a proxy holds a certificate for it                              certified
+registered            the same, where no delegation is required                       certified
 delegated             a request is seen, where there is no ACME                       active
 certified             a request is seen                                               active
 delegated, certified, :data:`LOSSES` looks in a row find that none of its name        moved
@@ -28,8 +29,9 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum, StrEnum
 from typing import Any, Final
 
+from watchducks.model.certificates import CertificateProgress
 from watchducks.model.changes import Changes
-from watchducks.model.scans import Note, is_foreign
+from watchducks.model.scans import is_foreign
 from watchducks.model.sites import Site, SiteState
 
 # The first look: a registrar that is quick, with an owner who is, takes about a minute.
@@ -107,6 +109,7 @@ class Progress:
     :ivar finding: of the last look.
     :ivar servers: the name servers that it found, a few of them.
     :ivar warned: when the owner was told that the site will be forgotten.
+    :ivar certificate: what became of its certificate.
     """
 
     delegated: int = 0
@@ -121,6 +124,7 @@ class Progress:
     finding: Finding = Finding.NONE
     servers: tuple[str, ...] = ()
     warned: int = 0
+    certificate: CertificateProgress = CertificateProgress()
 
     def pack(self) -> bytes:
         """Return the form in which stores keep it."""
@@ -139,6 +143,7 @@ class Progress:
                 raise ValueError(f"the progress has format {written}, and we know {_FORMAT}")
             found["finding"] = Finding(found["finding"])
             found["servers"] = tuple(found["servers"])
+            found["certificate"] = CertificateProgress.unpack(found.get("certificate", {}))
             return cls(**found)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("this is no progress of a site") from error
@@ -166,10 +171,13 @@ class CutoverRules:
 
     :ivar require_delegation: a site is served only when its zone was seen to be delegated to us.
     :ivar acme: certificates are ordered, and visitors are not led to the proxies without one.
+    :ivar pages: authorities look for pages at the proxies (``http-01``), so that DNS has to lead
+        there before there is a certificate; https is passed through meanwhile.
     """
 
     require_delegation: bool = False
     acme: bool = False
+    pages: bool = False
 
     def carries(self, state: SiteState) -> bool:
         """Whether the proxies carry a site's traffic. One that has moved is still carried for those
@@ -182,7 +190,8 @@ class CutoverRules:
 
     def leads_to_origin(self, state: SiteState) -> bool:
         """Whether DNS answers for proxied names with the origin, whatever the proxies' health."""
-        if self.acme and state in (SiteState.REGISTERED, SiteState.DELEGATED):
+        uncertified = state in (SiteState.REGISTERED, SiteState.DELEGATED)
+        if self.acme and not self.pages and uncertified:
             return True
         return self.require_delegation and state in UNCLAIMED
 
@@ -280,9 +289,17 @@ def awaits_request(state: SiteState, rules: CutoverRules) -> bool:
     return after_request(state, Progress(), rules, 0)[0] is not state
 
 
-def after_certificate(state: SiteState, before: Progress, now: int) -> tuple[SiteState, Progress]:
+def awaits_certificate(state: SiteState, rules: CutoverRules) -> bool:
+    """Return whether a certificate would take a site further."""
+    undelegated = state is SiteState.REGISTERED and rules.acme and not rules.require_delegation
+    return state is SiteState.DELEGATED or undelegated
+
+
+def after_certificate(
+    state: SiteState, before: Progress, rules: CutoverRules, now: int
+) -> tuple[SiteState, Progress]:
     """Return state and progress when a proxy holds a certificate for the site."""
-    if state is not SiteState.DELEGATED:
+    if not awaits_certificate(state, rules):
         return state, before
     return SiteState.CERTIFIED, replace(before, certified=now)
 
@@ -350,129 +367,3 @@ def challenge(lineage: str, site: Site) -> str:
     """
     text = f"{lineage} {site.id} {site.zone}"
     return "watchducks=" + hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-# --- what the owner sees --------------------------------------------------------------------------
-
-
-class StepState(StrEnum):
-    """How far a step is."""
-
-    DONE = "done"
-    NOW = "now"
-    LATER = "later"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a site's way.
-
-    :ivar name: the state that it leads to.
-    :ivar time: when it was done, POSIX seconds; None: it is not.
-    :ivar note: why it is not done yet, and what to do.
-    """
-
-    name: SiteState
-    state: StepState
-    time: int | None = None
-    note: Note | None = None
-
-
-def steps(found: SiteCutover, rules: CutoverRules) -> list[Step]:
-    """Return the way of a site, in its order; without ACME a certificate is no step of it, unless
-    there is one, nor is a delegation of a site that became active without one.
-    """
-    site, progress = found.site, found.progress
-    times = {
-        SiteState.DELEGATED: progress.delegated,
-        SiteState.CERTIFIED: progress.certified,
-        SiteState.ACTIVE: progress.active,
-    }
-    if not (rules.acme or progress.certified):
-        del times[SiteState.CERTIFIED]
-    if site.state is SiteState.ACTIVE and not (rules.require_delegation or progress.delegated):
-        del times[SiteState.DELEGATED]
-    way = list(times)
-    if site.state in UNCLAIMED:
-        reached = -1
-    elif site.state in way:
-        reached = way.index(site.state)
-    else:
-        reached = 0
-    way_there = [Step(SiteState.REGISTERED, StepState.DONE, site.created)]
-    for place, name in enumerate(way):
-        if place <= reached:
-            way_there.append(Step(name, StepState.DONE, times[name] or None))
-        elif place == reached + 1:
-            way_there.append(Step(name, StepState.NOW, None, _note(name, found)))
-        else:
-            way_there.append(Step(name, StepState.LATER))
-    return way_there
-
-
-_CERTIFICATE: Final = Note(
-    "certificate",
-    "The certificate is being obtained; until then visitors go straight to your server.",
-)
-_TAKEN: Final = Note(
-    "taken",
-    "Another registration of this domain has our name servers. If it is not yours, but the domain"
-    " is, have the domain's name servers changed to others first; then its registration ends.",
-)
-_REQUEST: Final = Note("request", "Everything is ready. The first visitor completes it.")
-_FINDINGS: Final = {
-    Finding.NONE: Note(
-        "waiting",
-        "Enter our name servers at your registrar. We look after a minute, and again and again.",
-    ),
-    Finding.NOBODY: Note(
-        "nobody",
-        "The domain has no name servers at all. Is it registered, and entered without a mistake?",
-    ),
-    Finding.SIGNED: Note(
-        "ds-present",
-        "The domain has our name servers, but a DS record of its former provider's keys: whoever"
-        " checks signatures (DNSSEC) gets no answer. Have the DS record removed where you bought"
-        " the domain; once its TTL has passed, usually after a day, everybody reaches it.",
-    ),
-    Finding.UNKNOWN: Note(
-        "unknown",
-        "The registry of the domain could not be asked. We try again; you need not do anything.",
-    ),
-}
-
-
-def _note(name: SiteState, found: SiteCutover) -> Note:
-    site, progress = found.site, found.progress
-    if found.taken:
-        return _TAKEN
-    if progress.finding is Finding.SIGNED:
-        return _FINDINGS[Finding.SIGNED]
-    if name is SiteState.CERTIFIED:
-        return _CERTIFICATE
-    if name is SiteState.ACTIVE:
-        return _REQUEST
-    servers = ", ".join(progress.servers)
-    if site.contender or progress.finding is Finding.UNPROVEN:
-        return Note(
-            "unproven",
-            "Somebody else has registered this domain, too. Show that it is yours: before you"
-            " change the name servers, add the TXT record {host} with the value {value} where the"
-            " domain's DNS is now.",
-            {"host": f"{CHALLENGE_LABEL}.{site.zone}", "value": found.proof},
-        )
-    if progress.finding is Finding.ELSEWHERE:
-        return Note(
-            "elsewhere",
-            "The domain's name servers are {servers}. Replace them by ours at your registrar; its"
-            " change may take hours to arrive.",
-            {"servers": servers},
-        )
-    if progress.finding is Finding.PARTLY:
-        return Note(
-            "partly",
-            "The domain's name servers are {servers}. Remove those that are not ours at your"
-            " registrar: visitors would be led to the old place by them.",
-            {"servers": servers},
-        )
-    return _FINDINGS.get(progress.finding, _FINDINGS[Finding.NONE])

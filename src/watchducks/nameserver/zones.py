@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from twisted.logger import Logger
 from twisted.names import dns
 
+from watchducks.model.challenges import DNS_LABEL
 from watchducks.model.changes import Changes
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.origins import Address
@@ -44,6 +45,8 @@ SOA_EXPIRE_SECONDS: Final = 3_600_000
 # For NS, SOA and our own servers' addresses. An hour: they change with a move of a server, which
 # is announced days ahead, and an owner who leaves us is not held for longer.
 INFRASTRUCTURE_TTL_SECONDS: Final = 3_600
+# The next challenge for the same name is another one, maybe within a second.
+CHALLENGE_TTL_SECONDS: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class ZoneTable:
         # its cuts. Names of one label are left out, for nobody can register them.
         self._below: dict[bytes, set[bytes]] = {}
         self._aliases: dict[bytes, Node] = {}
+        self._challenges: dict[bytes, RRset] = {}
         # Each of our own hosts is also a zone of its own: we can vouch for that name and for
         # nothing beside it. A registered zone around it takes the host in instead.
         self._host_zones: dict[bytes, Site | Zone] = {
@@ -209,8 +213,39 @@ class ZoneTable:
             return found
         return above[0], name[: len(name) - len(above[0].apex)]
 
+    def answer_challenges(self, texts: Mapping[str, Sequence[str]]) -> None:
+        """Answer certificate authorities, who ask for TXT of ``_acme-challenge`` below a name.
+
+        :param texts: the values by name. They replace what was given before, stand beside an
+            owner's own TXT there, and hide a CNAME or a cut of his.
+        """
+        challenges: dict[bytes, RRset] = {}
+        for name, values in texts.items():
+            rdatas = tuple(bytes((len(value),)) + value.encode("ascii") for value in values)
+            try:
+                owner = wire_name(f"{DNS_LABEL}.{name}")
+            except ValueError:  # a name of 253 characters leaves no room for the label
+                continue
+            challenges[owner] = RRset(dns.TXT, CHALLENGE_TTL_SECONDS, rdatas)
+        if challenges != self._challenges:
+            self._challenges = challenges
+            self.revision += 1
+
     def node(self, zone: Zone, relative: bytes) -> Node | None:
-        """Return the node of a name in ``zone``, or None if there is no such name.
+        """Return the node of a name in ``zone``, or None if there is no such name."""
+        node = self._lasting_node(zone, relative)
+        challenge = self._challenges.get(relative + zone.apex) if self._challenges else None
+        if challenge is None:
+            return node
+        held = EMPTY if node is None else node
+        own = held.get(dns.TXT)
+        if isinstance(own, RRset):
+            challenge = challenge._replace(rdatas=challenge.rdatas + own.rdatas)
+        kept = {type_: held[type_] for type_ in held if type_ not in (dns.CNAME, dns.NS, DS)}
+        return {**kept, dns.TXT: challenge}
+
+    def _lasting_node(self, zone: Zone, relative: bytes) -> Node | None:
+        """Return a node without what is answered only while an authority looks.
 
         A registered zone within another is a cut of the outer one, whoever wrote that down: so the
         outer one must not say that the names on the way to it do not exist.

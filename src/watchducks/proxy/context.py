@@ -22,6 +22,8 @@ from watchducks.routes import Unknown
 from watchducks.settings_values import Network
 
 HEALTH_PATH = b"/.well-known/watchducks/health"
+# RFC 8555 section 8.3.
+CHALLENGE_PATH = b"/.well-known/acme-challenge/"
 
 
 class Routes(Protocol):
@@ -46,6 +48,13 @@ class Certificates(Protocol):
 
     def covers(self, server_name: str, host: str) -> bool:
         """Return whether the certificate for ``server_name`` is one for ``host``, too."""
+
+
+class Challenges(Protocol):
+    """What certificate authorities look for; :class:`watchducks.model.challenges.Answers`."""
+
+    def page(self, host: str, token: str) -> str | None:
+        """Return the page of a token at ``host``; None: it is not one of ours."""
 
 
 class Connection(Protocol):
@@ -83,6 +92,7 @@ class ProxyContext:
     :ivar connections: all accepted connections; each takes itself out when it is lost.
     :ivar trusted_networks: whose PROXY headers and X-Forwarded-For are believed.
     :ivar rates: the limits per client; None: there are none.
+    :ivar challenges: pages for certificate authorities; None: we have no certificates made.
     """
 
     routes: Routes
@@ -101,6 +111,7 @@ class ProxyContext:
     successor: bool = False
     trusted_networks: tuple[Network, ...] = ()
     rates: ClientRates | None = None
+    challenges: Challenges | None = None
 
     @property
     def idle_seconds(self) -> float:

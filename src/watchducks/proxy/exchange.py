@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from watchducks.model.routing import Route
 from watchducks.model.rows import ANSWERED, Row
 from watchducks.proxy.answer import Answer
-from watchducks.proxy.context import HEALTH_PATH, ProxyContext
+from watchducks.proxy.context import CHALLENGE_PATH, HEALTH_PATH, ProxyContext
 from watchducks.proxy.errors import (
     STATUS_VISITOR_LEFT,
     OriginFailure,
@@ -121,6 +121,12 @@ class Exchange:
         if request.target.startswith(HEALTH_PATH) and request.path == HEALTH_PATH:
             self._answer_health()
             return
+        if context.challenges is not None and request.target.startswith(CHALLENGE_PATH):
+            token = request.path.removeprefix(CHALLENGE_PATH).decode("latin-1")
+            page = context.challenges.page(request.host, token)
+            if page is not None:  # otherwise it is one of the origin's own
+                self._answer_page(200, b"OK", b"application/octet-stream", page.encode())
+                return
         route = context.routes.known(request.host)
         if context.rates is not None and not context.rates.allows(self._visitor.address):
             self._route = route if isinstance(route, Route) else None
@@ -361,8 +367,11 @@ class Exchange:
 
     def _answer_health(self) -> None:
         status, phrase, body = self._context.health()
+        self._answer_page(status, phrase, b"application/json", body)
+
+    def _answer_page(self, status: int, phrase: bytes, media_type: bytes, body: bytes) -> None:
         lines = [
-            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
+            b"Content-Type: %b\r\nCache-Control: no-store\r\n" % media_type,
             b"Content-Length: %d\r\nX-Request-Id: %b\r\n" % (len(body), self._request_id),
         ]
         self._reply(status, phrase, lines, body, ANSWERED)

@@ -6,17 +6,19 @@ from email.utils import formatdate
 from typing import Final
 from urllib.parse import quote
 
+from watchducks.proxy.context import CHALLENGE_PATH
 from watchducks.proxy.request import Request
 
-# A CA looks for its token by http, and not every CA follows to https (RFC 8555 section 8.3).
-_NEVER_REDIRECTED: Final = b"/.well-known/acme-challenge/"
 # Every visible ASCII byte stays as it was sent; only 8-bit bytes are no part of a URI.
 _AS_SENT: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def is_redirected(request: Request) -> bool:
-    """Return whether ``request`` is one that can be sent to https."""
-    return request.target.startswith(b"/") and not request.target.startswith(_NEVER_REDIRECTED)
+    """Return whether ``request`` is one that can be sent to https.
+
+    A CA looks for its token by http, and not every CA follows to https.
+    """
+    return request.target.startswith(b"/") and not request.target.startswith(CHALLENGE_PATH)
 
 
 def redirect_of(

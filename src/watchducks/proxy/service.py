@@ -17,7 +17,7 @@ from watchducks import __version__
 from watchducks.background import StartupError, Tasks
 from watchducks.model.rows import RowSink
 from watchducks.proxy.accept import TlsAccept
-from watchducks.proxy.context import Certificates, ProxyContext, RequestIds, Routes
+from watchducks.proxy.context import Certificates, Challenges, ProxyContext, RequestIds, Routes
 from watchducks.proxy.deadlines import Deadlines
 from watchducks.proxy.entrance import VisitorFactory
 from watchducks.proxy.http1 import VisitorConnection
@@ -62,11 +62,13 @@ class Proxy:
         limits: Limits | None = None,
         trust_root: Any = None,
         sockets: Sockets | None = None,
+        challenges: Challenges | None = None,
     ) -> None:
         """:param wall: POSIX seconds.
         :param trust_root: who may sign origins' certificates (an IOpenSSLTrustRoot); None: whom the
             platform trusts.
         :param sockets: those that are bound already; None: those of systemd.
+        :param challenges: pages for certificate authorities; None: there are none.
         """
         self._log = Logger()
         self._settings = settings.proxy
@@ -91,6 +93,7 @@ class Proxy:
             version=__version__,
             trusted_networks=settings.proxy.trusted_peers,
             rates=self._rates(),
+            challenges=challenges,
         )
         self._ports: list[IListeningPort] = []
         self.bound_addresses: dict[str, list[IAddress]] = {"http": [], "https": []}

@@ -13,9 +13,9 @@ from twisted.logger import Logger
 
 from watchducks.background import Repeating
 from watchducks.model.changes import Changes
-from watchducks.model.cutover import CutoverRules, awaits_request
+from watchducks.model.cutover import CutoverRules, awaits_certificate, awaits_request
 from watchducks.model.rows import Row, RowSink
-from watchducks.model.sites import Site, SiteState
+from watchducks.model.sites import Site
 from watchducks.stores.interfaces import StoreUnavailable
 
 # How long a new certificate, or the first request, may wait to be reported.
@@ -89,7 +89,7 @@ class Sightings:
             if awaits_request(site.state, self._rules):
                 self._ids[site.zone] = site.id
                 (self._seen if seen else self._awaited).add(site.id)
-            if site.state is SiteState.DELEGATED:
+            if awaits_certificate(site.state, self._rules):
                 self._ids[site.zone] = site.id
                 self._uncertified[site.id] = site
 

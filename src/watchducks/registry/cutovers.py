@@ -6,7 +6,7 @@ hosts may report the same, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, or_, select, up
 
 from watchducks.model import cutover
 from watchducks.model.accounts import APPLIANCE, Act
+from watchducks.model.certificates import CertificateProgress
 from watchducks.model.cutover import UNCLAIMED, CutoverRules, Farewell, Look, Progress, SiteCutover
 from watchducks.model.letters import LetterKind, site_letter
 from watchducks.model.names import name_key
@@ -168,6 +169,19 @@ def step(
     after = replace(found.site, state=state, revision=revision)
     _tell(connection, found.site, after, now)
     return after, True
+
+
+def keep_certificates(
+    connection: Connection,
+    rules: Mapping[int, Callable[[CertificateProgress], CertificateProgress]],
+) -> None:
+    """Change what became of the certificates of sites, by id."""
+    lock(connection)
+    for site_id, rule in rules.items():
+        found = of_site(connection, site_id)
+        if found is not None:
+            after = replace(found.progress, certificate=rule(found.progress.certificate))
+            _keep(connection, site_id, after)
 
 
 def look_soon(connection: Connection, key: str, now: int) -> bool:

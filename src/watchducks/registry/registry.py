@@ -26,6 +26,7 @@ from watchducks.model.accounts import (
     Entry,
     Viewer,
 )
+from watchducks.model.certificates import CertificateProgress
 from watchducks.model.changes import Changes, Head
 from watchducks.model.cutover import CutoverRules, Look, SiteCutover
 from watchducks.model.names import name_key
@@ -353,11 +354,17 @@ class Registry:
             lambda connection: cutovers.step(
                 connection,
                 site_id,
-                lambda state, before: cutover.after_certificate(state, before, now),
+                lambda state, before: cutover.after_certificate(state, before, self._rules, now),
                 now,
             )
         )
         return self._stepped(found)
+
+    async def keep_certificate_progress(
+        self, rules: Mapping[int, Callable[[CertificateProgress], CertificateProgress]]
+    ) -> None:
+        """Change what became of the certificates of sites, by id."""
+        await self._write(lambda connection: cutovers.keep_certificates(connection, rules))
 
     async def saw_request(self, site_id: int) -> Site | None:
         """Take over that a visitor's request for a site was seen; as often as one likes."""
@@ -477,7 +484,7 @@ class Registry:
         try:
             return await self._store.write(function)
         except SealError as error:
-            self._log.error("a zone's key cannot be kept: {error}", error=str(error))
+            self._log.error("a key cannot be kept: {error}", error=str(error))
             raise StoreUnavailable(str(error)) from error
 
     async def _be_migrated(self) -> None:

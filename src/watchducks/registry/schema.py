@@ -49,6 +49,8 @@ ACTOR_CHARACTERS: Final = 320
 NETWORK_CHARACTERS: Final = 45
 # A kind, a site's number and a time.
 TOPIC_CHARACTERS: Final = 120
+# A token of an authority, and what goes with it: 43 and 87 characters everywhere.
+CHALLENGE_CHARACTERS: Final = 255
 
 metadata = MetaData()
 
@@ -296,4 +298,53 @@ audit = Table(
     Index("ix_audit_site_id", "site_id"),
     Index("ix_audit_at", "at"),
     **_TABLE,
+)
+
+# model.challenges.Challenge: answers that name servers and proxies have to give. No part of any
+# revision: whoever gives them reads all of them each second, and most of the time there are none.
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("name", String(MAX_DOMAIN_CHARACTERS), primary_key=True),
+    Column("token", String(CHALLENGE_CHARACTERS), primary_key=True),
+    Column("kind", String(WORD_CHARACTERS), nullable=False),
+    Column("value", String(CHALLENGE_CHARACTERS), nullable=False),
+    # POSIX seconds.
+    Column("created", BigInteger, nullable=False),
+    **_ROW,
+)
+
+# Certificates with their keys, sealed. ``sealed`` is NULL where one was dropped, so that followers
+# hear of it.
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("name", String(MAX_DOMAIN_CHARACTERS), primary_key=True),
+    # Counts the changes of this table alone.
+    Column("revision", BigInteger, nullable=False),
+    # Whose it is: what the keeper calls the authority, for its revocation.
+    Column("authority", String(DIGEST_CHARACTERS), nullable=False),
+    Column("sealed", _BLOB),
+    Index("ix_certificates_revision", "revision"),
+    **_ROW,
+)
+
+# What the keeper of certificates remembers, sealed: its accounts' keys, the orders under way and
+# what failed. A name is that of a domain or a bundle, after a word that says what it is.
+acme = Table(
+    "acme",
+    metadata,
+    Column("name", String(MAX_DOMAIN_CHARACTERS + WORD_CHARACTERS), primary_key=True),
+    Column("sealed", _BLOB, nullable=False),
+    **_ROW,
+)
+
+# Who does alone what only one may do at a time, and until when (POSIX seconds).
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(WORD_CHARACTERS), primary_key=True),
+    Column("holder", String(DIGEST_CHARACTERS), nullable=False),
+    Column("until", BigInteger, nullable=False),
+    **_ROW,
 )

@@ -24,9 +24,9 @@ from watchducks.model.cutover import (
     Look,
     Progress,
     SiteCutover,
-    StepState,
 )
 from watchducks.model.sites import SiteState
+from watchducks.model.steps import steps
 
 OWN = ("ns1.ducks.example", "ns2.ducks.example")
 OPEN = CutoverRules()
@@ -105,7 +105,7 @@ def test_a_ds_of_other_keys_keeps_a_site_from_becoming_active() -> None:
     after = cutover.after_request(state, progress, STRICT, NOW + 1)
     assert after == (state, replace(progress, requested=NOW + 1))
     site = replace(example_site("ducks.example"), state=state)
-    step = cutover.steps(SiteCutover(site, progress, "proof", 0), STRICT)[-1]
+    step = steps(SiteCutover(site, progress, "proof", 0), STRICT)[-1]
     assert step.note is not None
     assert step.note.code == "ds-present"
     _, gone = look(state, progress, OURS, NOW + 1)
@@ -160,10 +160,21 @@ def test_the_first_request_makes_a_site_active(rules: CutoverRules, active_from:
             assert (after, progress) == (state, Progress())
 
 
-def test_a_certificate_counts_for_a_delegated_site() -> None:
+@pytest.mark.parametrize(
+    ("rules", "counts_from"),
+    [
+        (STRICT, {"delegated"}),
+        (ACME, {"delegated"}),
+        (OPEN, {"delegated"}),
+        (CutoverRules(acme=True), {"registered", "delegated"}),
+    ],
+)
+def test_a_certificate_counts_for_who_awaits_one(
+    rules: CutoverRules, counts_from: set[str]
+) -> None:
     for state in SiteState:
-        after, progress = cutover.after_certificate(state, Progress(), NOW)
-        if state is SiteState.DELEGATED:
+        after, progress = cutover.after_certificate(state, Progress(), rules, NOW)
+        if state in counts_from:
             assert (after, progress.certified) == (SiteState.CERTIFIED, NOW)
         else:
             assert (after, progress) == (state, Progress())
@@ -237,55 +248,6 @@ def test_a_challenge_is_of_one_registration_of_one_registry() -> None:
     assert cutover.challenge("here", replace(site, origin=site.origin, revision=9)) == value
 
 
-def shown(state: SiteState, progress: Progress, rules: CutoverRules) -> list[tuple[str, str, str]]:
-    site = replace(example_site("ducks.example"), state=state)
-    return [
-        (step.name, step.state, "" if step.note is None else step.note.code)
-        for step in cutover.steps(SiteCutover(site, progress, "proof", 0), rules)
-    ]
-
-
-def test_the_owner_sees_each_step_and_what_the_next_one_waits_for() -> None:
-    assert shown(SiteState.REGISTERED, Progress(), ACME) == [
-        ("registered", "done", ""),
-        ("delegated", "now", "waiting"),
-        ("certified", "later", ""),
-        ("active", "later", ""),
-    ]
-    assert shown(SiteState.DELEGATED, Progress(delegated=1), STRICT) == [
-        ("registered", "done", ""),
-        ("delegated", "done", ""),
-        ("active", "now", "request"),
-    ]
-    assert shown(SiteState.DELEGATED, Progress(delegated=1), ACME)[2] == (
-        *("certified", "now"),
-        "certificate",
-    )
-    assert {state for _, state, _ in shown(SiteState.ACTIVE, Progress(), ACME)} == {"done"}
-    assert [name for name, _, _ in shown(SiteState.ACTIVE, Progress(), OPEN)] == [
-        "registered",
-        "active",
-    ]
-    moved = Progress(finding=Finding.ELSEWHERE, servers=("ns.old.example",))
-    assert shown(SiteState.MOVED, moved, STRICT)[1] == ("delegated", "now", "elsewhere")
-    for finding in Finding:
-        found = shown(SiteState.REGISTERED, Progress(finding=finding), STRICT)
-        assert found[1][1] == StepState.NOW
-        assert found[1][2]
-
-
-def test_notes_name_what_was_found() -> None:
-    site = example_site("ducks.example")
-    progress = Progress(finding=Finding.UNPROVEN)
-    found = SiteCutover(site, progress, "watchducks=1", 1)
-    note = cutover.steps(found, STRICT)[1].note
-    assert "_watchducks-challenge.ducks.example" in str(note)
-    assert "watchducks=1" in str(note)
-    taken = cutover.steps(replace(found, taken=True), STRICT)[1].note
-    assert taken is not None
-    assert taken.code == "taken"
-
-
 LOOKS = st.sampled_from([OURS, ELSEWHERE, NOBODY, MIXED, SILENT, replace(SILENT, proven=True)])
 EVENTS = st.lists(
     st.tuples(st.sampled_from(["look", "certificate", "request", "click"]), LOOKS, st.booleans()),
@@ -304,7 +266,7 @@ def test_whatever_happens(events: list[tuple[str, Look, bool]], rules: CutoverRu
             state, progress = look(state, progress, seen, now, rivals=rivals, rules=rules)
             assert now < progress.due <= now + WATCH_SECONDS, "it is looked again, and not at once"
         elif event == "certificate":
-            state, progress = cutover.after_certificate(state, progress, now)
+            state, progress = cutover.after_certificate(state, progress, rules, now)
         elif event == "request":
             state, progress = cutover.after_request(state, progress, rules, now)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from watchducks.certificates.acme.documents import (
     reason_of,
     url_in,
 )
-from watchducks.certificates.acme.errors import AcmeError, Rejected, Unavailable
+from watchducks.certificates.acme.errors import AcmeError, Reason, Rejected, Unavailable
 from watchducks.certificates.acme.libraries import AccountKey, Responder, certificate_request
 from watchducks.certificates.acme.session import Answer, Session
 from watchducks.certificates.acme.together import side_by_side
@@ -58,15 +57,6 @@ class Binding:
 
     kid: str
     mac_key: bytes = field(repr=False)
-
-    @classmethod
-    def read(cls, kid: str, encoded: str) -> Binding:
-        """:raises ValueError: the secret is not base64url."""
-        try:
-            padded = encoded + "=" * (-len(encoded) % 4)
-            return cls(kid, base64.b64decode(padded, altchars=b"-_", validate=True))
-        except binascii.Error as error:
-            raise ValueError("not base64url") from error
 
 
 class Client:
@@ -239,7 +229,7 @@ class Client:
                 )
                 return _Pending(url, name, url_in(offer, "url"), challenge, response)
         kind = self._responder.challenge_type
-        raise Rejected({name: f"the authority does not offer {kind} for it"})
+        raise Rejected({name: Reason("", f"the authority does not offer {kind} for it")})
 
     async def _answer(self, one: _Pending) -> None:
         await self._responder.start_responding(one.name, one.challenge, one.response)
@@ -247,8 +237,8 @@ class Client:
     async def _answer_no_more(self, one: _Pending) -> None:
         await self._responder.stop_responding(one.name, one.challenge, one.response)
 
-    async def _validate(self, one: _Pending) -> str:
-        """Ask the authority to look, and return why it failed, or "".
+    async def _validate(self, one: _Pending) -> Reason | None:
+        """Ask the authority to look, and return why it failed, or None.
 
         It looks from several places: the answer has to stay until the authorization is decided.
         """
@@ -260,7 +250,7 @@ class Client:
             elif error.kind not in ("malformed", "conflict"):
                 raise
         document = await self._poll(one.url, ("pending",))
-        return "" if document.get("status") == "valid" else reason_of(document)
+        return None if document.get("status") == "valid" else reason_of(document)
 
     async def _download(
         self, url: str, names: Sequence[str], key: ec.EllipticCurvePrivateKey

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from watchducks.certificates.acme.errors import AcmeError, Rejected, words_of
+from watchducks.certificates.acme.errors import AcmeError, Reason, Rejected, reason_in
 from watchducks.certificates.acme.session import Answer
 
 
@@ -28,21 +28,23 @@ def url_in(document: Mapping[str, Any], name: str) -> str:
     return found
 
 
-def reason_of(authorization: Mapping[str, Any]) -> str:
-    """Return why an authorization failed, in the authority's words."""
+def reason_of(authorization: Mapping[str, Any]) -> Reason:
+    """Return why an authorization failed."""
     for challenge in authorization.get("challenges") or ():
         error = challenge.get("error") if isinstance(challenge, dict) else None
         if error:
-            return words_of(error) or "no reason given"
-    return f"the authorization is {authorization.get('status')}"
+            return reason_in(error)
+    return Reason("", f"the authorization is {authorization.get('status')}")
 
 
 def failed_order(order: Mapping[str, Any], names: Sequence[str]) -> AcmeError:
     """Return what it means that an order came to nothing."""
-    words = words_of(order.get("error")) or f"the order is {order.get('status')}"
+    if not order.get("error"):
+        return AcmeError(f"the order is {order.get('status')}", kind="invalidOrder")
+    reason = reason_in(order["error"])
     if len(names) == 1:
-        return Rejected({names[0]: words})
-    return AcmeError(words, kind="invalidOrder")
+        return Rejected({names[0]: reason})
+    return AcmeError(reason.words, kind=reason.kind or "invalidOrder")
 
 
 def checked_chain(

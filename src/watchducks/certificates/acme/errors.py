@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.utils
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 _PREFIX: Final = "urn:ietf:params:acme:error:"
 # Longer words of a stranger are of no use to anybody who reads a log.
@@ -34,14 +34,22 @@ class RateLimited(AcmeError):
     """Too many requests, orders or certificates."""
 
 
+class Reason(NamedTuple):
+    """Why a name was rejected: RFC 8555's error type or "", and the authority's words."""
+
+    kind: str
+    words: str
+
+
 class Rejected(AcmeError):
     """Some names could not be validated, or are not allowed.
 
-    :ivar names: each with the reason, in the authority's words.
+    :ivar names: each with the reason.
     """
 
-    def __init__(self, names: Mapping[str, str], *, kind: str = "") -> None:
-        super().__init__("; ".join(f"{name}: {why}" for name, why in names.items()), kind=kind)
+    def __init__(self, names: Mapping[str, Reason], *, kind: str = "") -> None:
+        text = "; ".join(f"{name}: {reason.words}" for name, reason in names.items())
+        super().__init__(text, kind=kind)
         self.names = dict(names)
 
 
@@ -51,7 +59,7 @@ def problem(status: int, document: object, retry_seconds: float | None) -> AcmeE
     :param document: its body, an RFC 7807 document if the authority keeps to RFC 8555.
     """
     found = document if isinstance(document, dict) else {}
-    kind = str(found.get("type", "")).removeprefix(_PREFIX)[:MAX_WORDS]
+    kind = kind_of(found)
     words = f"{words_of(found) or 'no reason given'} ({kind or f'status {status}'})"
     if status == 429 or kind == "rateLimited":
         return RateLimited(words, kind=kind, retry_seconds=retry_seconds)
@@ -63,6 +71,17 @@ def problem(status: int, document: object, retry_seconds: float | None) -> AcmeE
     return AcmeError(words, kind=kind, retry_seconds=retry_seconds)
 
 
+def kind_of(document: Mapping[str, object]) -> str:
+    """Return the error type of a problem document, without what all have in common."""
+    return str(document.get("type", "")).removeprefix(_PREFIX)[:MAX_WORDS]
+
+
+def reason_in(document: object) -> Reason:
+    """Return kind and words of a problem document."""
+    found = document if isinstance(document, dict) else {}
+    return Reason(kind_of(found), words_of(found) or "no reason given")
+
+
 def words_of(document: object) -> str:
     """Return the reason that a problem document gives, made fit for a log."""
     detail = document.get("detail") if isinstance(document, dict) else None
@@ -70,14 +89,14 @@ def words_of(document: object) -> str:
     return "".join(char if char.isprintable() else " " for char in text[:MAX_WORDS])
 
 
-def _rejected_names(document: Mapping[str, object]) -> dict[str, str]:
+def _rejected_names(document: Mapping[str, object]) -> dict[str, Reason]:
     """Return the names that subproblems are about (RFC 8555 section 6.7.1)."""
     subproblems = document.get("subproblems")
-    names: dict[str, str] = {}
+    names: dict[str, Reason] = {}
     for entry in subproblems if isinstance(subproblems, list) else ():
         identifier = entry.get("identifier") if isinstance(entry, dict) else None
         if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
-            names[identifier["value"].lower()] = words_of(entry) or "no reason given"
+            names[identifier["value"].lower()] = reason_in(entry)
     return names
 
 

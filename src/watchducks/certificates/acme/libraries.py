@@ -29,7 +29,8 @@ from txacme.interfaces import IResponder
 from txacme.util import csr_for_names, encode_csr
 from zope.interface import implementer
 
-from watchducks.certificates.challenges import Board, Challenge
+from watchducks.certificates.board import Board
+from watchducks.model.challenges import Challenge
 
 __all__ = ["AccountKey", "BadToken", "Responder", "Transport", "certificate_request", "new_key"]
 

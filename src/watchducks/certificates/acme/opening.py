@@ -22,30 +22,38 @@ CONNECTIONS: Final = 8
 
 
 class Connections:
-    """The connections to one authority; :meth:`close` ends those that are kept.
+    """The connections to one authority (:class:`watchducks.background.Part`).
 
     :param ca_file: PEM of the directory's own CA; None: whom the platform trusts.
-    :raises StartupError: the file holds no certificates.
     """
 
     def __init__(self, ca_file: Path | None, *, reactor: Any) -> None:
+        self._ca_file = ca_file
         self._reactor = reactor
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS
-        trust = None if ca_file is None else trustRootFromCertificates(_read(ca_file))
+        self._http: Transport | None = None
+
+    async def start(self) -> None:
+        """Be ready; nothing is asked yet.
+
+        :raises StartupError: the file holds no certificates.
+        """
+        trust = None if self._ca_file is None else trustRootFromCertificates(_read(self._ca_file))
         policy = BrowserLikePolicyForHTTPS(trust)
         agent = Agent(
-            reactor, contextFactory=policy, connectTimeout=CONNECT_SECONDS, pool=self._pool
+            self._reactor, contextFactory=policy, connectTimeout=CONNECT_SECONDS, pool=self._pool
         )
         self._http = Transport(HTTPClient(agent))
 
-    def session(self, directory_url: str, key: AccountKey) -> Session:
-        """Return a session; nothing is asked yet."""
-        return Session(directory_url, key, http=self._http, clock=self._reactor, now=time.time)
-
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """End the connections that are kept."""
         await self._pool.closeCachedConnections()
+
+    def session(self, directory_url: str, key: AccountKey) -> Session:
+        """Return a session; nothing is asked yet."""
+        assert self._http is not None, "the connections have not been started"
+        return Session(directory_url, key, http=self._http, clock=self._reactor, now=time.time)
 
 
 def _read(file: Path) -> list[Certificate]:

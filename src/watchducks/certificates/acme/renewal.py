@@ -15,6 +15,10 @@ from cryptography import x509
 LIFE_FRACTION: Final = 2 / 3
 # Certificates of one day are renewed over a twentieth of their life, not all in one minute.
 JITTER_FRACTION: Final = 0.05
+# A certificate is not renewed before it is this old, or a sixth of its life: an authority whose
+# window lies in the past for what it has just issued would have us order without end.
+MIN_AGE_SECONDS: Final = 6 * 3600.0
+MIN_AGE_FRACTION: Final = 1 / 6
 # How soon an authority's window is looked at again (RFC 9773 section 4.3.2 wants limits to it).
 MIN_INFO_SECONDS: Final = 60.0
 MAX_INFO_SECONDS: Final = 86_400.0
@@ -63,9 +67,10 @@ def due_at(not_before: float, not_after: float, window: Window | None, share: fl
     :param share: 0 up to 1, always the same for one certificate: where in the window, or how much
         of the jitter.
     """
-    if window is not None:
-        return window.start + (window.end - window.start) * share
     life = not_after - not_before
+    if window is not None:
+        youngest = not_before + min(MIN_AGE_SECONDS, life * MIN_AGE_FRACTION)
+        return max(window.start + (window.end - window.start) * share, youngest)
     return not_before + life * (LIFE_FRACTION - JITTER_FRACTION * share)
 
 

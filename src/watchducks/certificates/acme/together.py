@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
 
-from watchducks.certificates.acme.errors import Rejected
+from watchducks.certificates.acme.errors import Reason, Rejected
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ async def side_by_side(
     finally:
         for deferred in running:
             deferred.cancel()
-    rejected: dict[str, str] = {}
+    rejected: dict[str, Reason] = {}
     for error in errors:
         if not isinstance(error, Rejected):
             raise error

@@ -8,6 +8,7 @@ from watchducks.certificates.acme.errors import (
     MAX_RETRY_SECONDS,
     AcmeError,
     RateLimited,
+    Reason,
     Rejected,
     Unavailable,
     problem,
@@ -51,7 +52,10 @@ def test_names_of_subproblems() -> None:
         None,
     )
     assert isinstance(found, Rejected)
-    assert found.names == {"a.example": "too   odd", "b.example": "no reason given"}
+    assert found.names == {
+        "a.example": Reason("", "too   odd"),
+        "b.example": Reason("", "no reason given"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
-"""Challenges: what an authority asks for to see that a name is ours, and who answers it.
+"""Challenges: what a certificate authority asks for to see that a name is ours.
 
-The keeper posts an answer on a board; name servers answer it as TXT (RFC 8555 section 8.4), proxies
-as a page (section 8.3). A board says when everybody who may be asked has it.
+Name servers answer them as TXT (RFC 8555 section 8.4), proxies as a page (section 8.3).
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 DNS_LABEL: Final = "_acme-challenge"
-# One order has at most 100 names, in two orders at once, and some that nobody took down.
-MAX_CHALLENGES: Final = 500
+# One order has at most 100 names, a dozen orders are under way at once, and some challenges were
+# not taken down. Whoever answers reads them all once a second.
+MAX_CHALLENGES: Final = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +40,18 @@ class Challenge:
         return cls(kind, name.lower().removeprefix("*."), token, value)
 
 
-class Board(Protocol):
-    """Where answers hang. Both methods may be called many times at once."""
-
-    async def post(self, challenge: Challenge) -> None:
-        """Return when everybody who may be asked answers it.
-
-        :raises StoreUnavailable: it cannot be told to the others; asking would fail.
-        """
-
-    async def take_down(self, challenge: Challenge) -> None:
-        """Answer it no more; nothing happens if it does not hang there. Never raises."""
-
-
 class Answers:
-    """The answers of this process, by what is asked. Lives on the reactor's thread.
-
-    :ivar revision: grows with each change, so that a cache of DNS answers knows when to forget.
-    """
+    """The answers of this process, by what is asked. Lives on the reactor's thread."""
 
     def __init__(self) -> None:
-        self.revision = 0
         self._texts: Mapping[str, tuple[str, ...]] = {}
         self._pages: Mapping[tuple[str, str], str] = {}
-        self._on_change: list[Callable[[frozenset[Challenge]], None]] = []
+        self._on_change: list[Callable[[Mapping[str, tuple[str, ...]]], None]] = []
         self._all: frozenset[Challenge] = frozenset()
 
-    def on_change(self, listener: Callable[[frozenset[Challenge]], None]) -> None:
-        """Call ``listener`` with all challenges after each change, and now."""
+    def on_change(self, listener: Callable[[Mapping[str, tuple[str, ...]]], None]) -> None:
+        """Call ``listener`` with the TXT values by name after each change."""
         self._on_change.append(listener)
-        listener(self._all)
 
     def replace(self, challenges: Iterable[Challenge]) -> None:
         """Answer these and no others; beyond :data:`MAX_CHALLENGES` the rest is left out."""
@@ -84,9 +66,13 @@ class Answers:
             else:
                 pages[one.name, one.token] = one.value
         self._all, self._texts, self._pages = kept, texts, pages
-        self.revision += 1
         for listener in self._on_change:
-            listener(kept)
+            listener(texts)
+
+    @property
+    def all(self) -> frozenset[Challenge]:
+        """Every challenge that is answered."""
+        return self._all
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return the TXT values of ``_acme-challenge`` below ``name``; apex and wildcard share."""

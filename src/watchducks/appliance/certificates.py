@@ -1,0 +1,132 @@
+"""Certificates by ACME, as parts: what answers authorities, and who asks them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from typing import Final
+
+from watchducks.appliance.house import House
+from watchducks.certificates.board import SETTLE_SECONDS, SharedBoard
+from watchducks.certificates.files import CertificateFiles
+from watchducks.edges.fleet import Fleet
+from watchducks.model.challenges import Answers
+from watchducks.registry.feed import SiteFeed
+from watchducks.registry.registry import Registry
+from watchducks.registry.vault import Vault
+from watchducks.settings import AuthoritySettings
+from watchducks.stores.interfaces import Cache
+
+# Until the edges of this host have heard of a challenge: a message over a local socket, to processes
+# that may be busy.
+EDGES_SECONDS: Final = 0.5
+# What challenges are called on the board that edges read.
+EDGES_BOARD: Final = "challenges"
+
+
+@dataclass(frozen=True)
+class Acme:
+    """What the roles share where certificates are made.
+
+    :ivar answers: what certificate authorities are answered by this process.
+    """
+
+    vault: Vault
+    answers: Answers
+    board: SharedBoard
+
+
+async def start_the_challenges(house: House, registry: Registry, cache: Cache) -> Acme | None:
+    """Follow what certificate authorities may ask for; None: nobody asks."""
+    settings = house.settings
+    if not settings.certificates.directory:
+        return None
+    vault = Vault(registry, house.sealer, now=time.time)
+    answers = Answers()
+    # Nobody else has to hear of a challenge where this process alone is asked for it.
+    asked = "nameserver" if settings.certificates.challenge == "dns-01" else "proxy"
+    alone = settings.registry.url.startswith("sqlite:") and asked in settings.node.roles
+    settle = SETTLE_SECONDS
+    if alone:
+        settle = EDGES_SECONDS if settings.has_edges else 0.0
+    board = SharedBoard(
+        vault,
+        cache,
+        answers,
+        clock=house.reactor,
+        settle_seconds=settle,
+    )
+    await house.run("the challenges", board)
+    return Acme(vault, answers, board)
+
+
+async def start_the_files(
+    house: House, cache: Cache, acme: Acme, written: Callable[[], None] = lambda: None
+) -> None:
+    """Have the registry's certificates where the proxies of this host find them.
+
+    :param written: called when there is something new.
+    """
+    files = CertificateFiles(
+        acme.vault,
+        house.settings.node.data_dir / "certificates",
+        written,
+        cache,
+        pool=await house.pool("written certificates"),
+        clock=house.reactor,
+    )
+    await house.run("the certificates of the registry", files)
+
+
+def tell_edges(acme: Acme, fleet: Fleet) -> None:
+    """Have the edges answer authorities as well."""
+
+    def tell(_: object) -> None:
+        fleet.post(EDGES_BOARD, [astuple(one) for one in acme.answers.all])
+
+    acme.answers.on_change(tell)
+
+
+async def start_the_keeper(
+    house: House, registry: Registry, feed: SiteFeed, cache: Cache, acme: Acme
+) -> None:
+    """Have certificates made; everybody who answers for them runs already."""
+    from watchducks.certificates.acme.client import Binding, Client
+    from watchducks.certificates.acme.libraries import AccountKey, Responder
+    from watchducks.certificates.acme.opening import Connections
+    from watchducks.certificates.authorities import Place, account_name
+    from watchducks.certificates.keeper import Keeper
+
+    settings = house.settings.certificates
+
+    async def place(authority: AuthoritySettings) -> Place:
+        connections = Connections(authority.ca_file, reactor=house.reactor)
+        await house.run(f"the connections to {authority.directory}", connections)
+
+        def open_account(key: AccountKey) -> Client:
+            return Client(
+                connections.session(authority.directory, key),
+                Responder(settings.challenge, acme.board),
+                contact=settings.contact,
+                clock=house.reactor,
+                binding=(
+                    Binding(authority.eab_kid, authority.eab_key) if authority.eab_kid else None
+                ),
+                preferred_issuer=authority.preferred_chain,
+            )
+
+        return Place(account_name(authority.directory), open_account)
+
+    keeper = Keeper(
+        acme.vault,
+        cache,
+        [await place(authority) for authority in settings.authorities],
+        registry,
+        names_per_certificate=settings.names_per_certificate,
+        rules=house.settings.cutover_rules,
+        clock=house.reactor,
+        now=time.time,
+    )
+    await feed.follow(keeper.apply)
+    await house.run("the keeper of certificates", keeper)

@@ -1,0 +1,102 @@
+"""Certificates by ACME, end to end: Pebble, our name server, our proxy, and curl as a visitor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.servers.pebble import Pebble
+from tests.servers.waiting import wait_until
+from tests.system.appliance import Twistd, api, curl_through
+from tests.system.origin import Origin
+
+# What an owner may wait from the moment on in which the authority can see that the name is ours.
+CERTIFIED_SECONDS = 10.0
+
+
+def register(app: Twistd, name: str, origin: Origin) -> str:
+    """Register a site and return its owner's token."""
+    site = {
+        "name": name,
+        "domain": f"{name}.example",
+        "origin": origin.url,
+        "email": f"owner@{name}.example",
+        "cohort": "default",
+    }
+    code, answer = api("POST", f"{app.console}/api/v1/sites", site)
+    assert code == 201, answer
+    return str(answer["token"])
+
+
+def settings(pebble: Pebble, **more: object) -> dict[str, dict[str, object]]:
+    own = {"directory": pebble.directory_url, "ca_file": str(pebble.ca_file)}
+    return {"certificates": own | more}
+
+
+def trusts(app: Twistd, root: Path, host: str) -> bool:
+    """Tell whether a browser that believes Pebble's root gets the page."""
+    port = app.ports["https"]
+    found = curl_through(("127.0.0.1", port), f"https://{host}:{port}/", "--cacert", root)
+    return f"the origin of {host}" in found.stdout
+
+
+def root_of(pebble: Pebble, folder: Path) -> Path:
+    file = folder / "root.pem"
+    file.write_bytes(pebble.root())
+    return file
+
+
+def pairs_of(app: Twistd) -> list[Path]:
+    return sorted((app.data_dir / "certificates").glob("acme-*"))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("challenge", "sites_per_certificate"), [("dns-01", 1), ("http-01", 3)])
+def test_a_new_site_has_https(
+    twistd: Callable[..., Twistd],
+    pebble: Pebble,
+    origin: Origin,
+    tmp_path: Path,
+    challenge: str,
+    sites_per_certificate: int,
+) -> None:
+    app = twistd(settings(pebble, challenge=challenge, names_per_certificate=sites_per_certificate))
+    pebble.be(dns_port=app.ports["dns"], http_port=app.ports["http"])
+    root = root_of(pebble, tmp_path)
+    app.start()
+    register(app, "ducks", origin)
+    began = time.monotonic()
+    wait_until(lambda: trusts(app, root, "www.ducks.example"), "a certificate", 30)
+    took = time.monotonic() - began
+    assert took < CERTIFIED_SECONDS
+    assert trusts(app, root, "ducks.example")
+    register(app, "pond", origin)
+    wait_until(lambda: trusts(app, root, "www.pond.example"), "the other certificate", 30)
+    assert trusts(app, root, "www.ducks.example")
+    for pair in pairs_of(app):
+        assert (pair / "privkey.pem").stat().st_mode & 0o777 == 0o600
+    before = pairs_of(app)
+    assert len(before) == (2 if sites_per_certificate == 1 else len(before))
+    app.stop()
+    app.start()
+    assert trusts(app, root, "www.pond.example")
+    assert pairs_of(app) == before  # nothing was ordered again
+
+
+@pytest.mark.timeout(120)
+def test_an_order_survives_a_kill(
+    twistd: Callable[..., Twistd], pebble: Pebble, origin: Origin, tmp_path: Path
+) -> None:
+    app = twistd(settings(pebble))
+    pebble.be(dns_port=app.ports["dns"], http_port=app.ports["http"])
+    root = root_of(pebble, tmp_path)
+    app.start()
+    pebble.pause()
+    register(app, "ducks", origin)
+    app.kill()
+    pebble.resume()
+    app.start()
+    wait_until(lambda: trusts(app, root, "ducks.example"), "a certificate", 30)
