@@ -18,8 +18,8 @@ from watchducks.registry.vault import Vault
 from watchducks.settings import AuthoritySettings
 from watchducks.stores.interfaces import Cache
 
-# Until the edges of this host have heard of a challenge: a message over a local socket, to processes
-# that may be busy.
+# Until the edges of this host have heard of a challenge: a message over a local socket, to
+# processes that may be busy.
 EDGES_SECONDS: Final = 0.5
 # What challenges are called on the board that edges read.
 EDGES_BOARD: Final = "challenges"

@@ -18,9 +18,9 @@ from watchducks.console.shapes import (
     one_of,
     record,
 )
-from watchducks.model.cutover import StepState
 from watchducks.model.signing import Phase
 from watchducks.model.sites import SiteChoices, SiteState
+from watchducks.model.steps import StepName, StepState
 from watchducks.registry.keys import KeyStep
 
 REASON: Final = record({"code": TEXT, "message": TEXT})

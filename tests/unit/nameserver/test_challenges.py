@@ -49,7 +49,7 @@ def test_an_owners_cname_or_cut_is_hidden() -> None:
         asker.zones.answer_challenges({"example.com": ("one",)})
         assert texts(asker) == ['"one"']
         asker.zones.answer_challenges({})
-        assert texts(asker) == []
+        assert '"one"' not in texts(asker)
 
 
 def test_outside_our_zones_nothing_is_answered() -> None:
