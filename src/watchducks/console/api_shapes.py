@@ -52,7 +52,7 @@ SITE: Final = joined(
 
 _STEP: Final = record(
     {
-        "name": TEXT,
+        "name": one_of(*(name.value for name in StepName)),
         "state": one_of(*(state.value for state in StepState)),
         "time": nullable(MOMENT),
         "reason": nullable(REASON),
