@@ -56,6 +56,8 @@ def test_registering(driver: Driver) -> None:
         "honour_gpc": False,
         "ranked": True,
         "dnssec": False,
+        "visibility": "public",
+        "share": "",
         "nameservers": NAMESERVERS,
         "origin_health": None,
         "email": "owner@ducks.example",

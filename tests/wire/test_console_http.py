@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from tests.unit.console.driver import HTML, Driver, parse_reply, settings
 from tests.unit.console.fakes import (
     ADMIN,
+    FakeAccounts,
     FakeAnalytics,
     FakeOrigins,
     FakeReadiness,
@@ -283,6 +284,7 @@ def make_console(*endpoints: str) -> Console:
         FakeSites(),
         FakeAnalytics(),
         FakeReadiness(),
+        accounts=FakeAccounts(FakeSites()),
         scans=FakeScans(),
         origins=FakeOrigins(),
         threads=FakeThreads(),

@@ -270,7 +270,7 @@ async def test_a_site_page_stands_while_the_log_store_is_away(driver: Driver) ->
 def test_an_unknown_site_is_not_found(driver: Driver) -> None:
     reply = driver.get("/sites/nobody%3Cscript%3E")
     assert reply.status == 404
-    assert "There is no site nobody&lt;script&gt;." in reply.text
+    assert "There is no site nobody&lt;script&gt; that you may see." in reply.text
 
 
 # --- languages ----------------------------------------------------------------------------------

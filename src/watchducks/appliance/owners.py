@@ -18,6 +18,7 @@ from watchducks.lookups.parents import Parents
 from watchducks.model.letters import Post
 from watchducks.model.origins import Origin, check_origin
 from watchducks.model.problems import Problem
+from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
@@ -34,7 +35,8 @@ async def start_for_owners(
     answers = KeptAnswers(cache, house.settings.logs.url, clock=house.reactor)
     await house.run("the kept answers", answers)
     analytics = CachedAnalytics(Analytics(store, clock=house.reactor), answers)
-    await _start_the_console(house, registry, analytics, scans, parents, origins)
+    book = AccountBook(registry, seal=house.sealer.seal, clock=house.reactor, posted=mailbag.nudge)
+    await _start_the_console(house, registry, book, analytics, scans, parents, origins)
 
 
 async def _start_the_lookups(
@@ -85,6 +87,7 @@ async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:
 async def _start_the_console(
     house: House,
     registry: Registry,
+    book: AccountBook,
     analytics: CachedAnalytics,
     scans: ScanKeeper,
     parents: Parents,
@@ -97,6 +100,7 @@ async def _start_the_console(
         registry,
         analytics,
         house,
+        accounts=book,
         scans=scans,
         origins=origins,
         threads=threads,

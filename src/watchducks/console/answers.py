@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from watchducks.background import Overloaded
 from watchducks.console.headers import accepts_gzip, header
 from watchducks.console.languages import Language, Languages, mark
+from watchducks.model.accounts import ANYBODY
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.registry.registry import Conflict, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
@@ -99,8 +100,9 @@ def not_found(what: Problem | None = None) -> Refusal:
 
 
 def no_site(name: str) -> Refusal:
-    """Return the refusal for a site that is not registered."""
-    return not_found(Problem("no-site", mark("There is no site {name}."), name=name[:63]))
+    """Return the refusal for a site that is not registered, or not to be seen by who asks."""
+    words = mark("There is no site {name} that you may see. If it is yours, sign in.")
+    return not_found(Problem("no-site", words, name=name[:63]))
 
 
 def as_refusal(error: BaseException | None) -> Refusal | None:
@@ -163,7 +165,9 @@ class Answers:
     def send(self, request: Request, answer: Answer) -> bytes:
         """Set status and headers for ``answer`` and return the body to be written."""
         body = answer.body
-        headers = {"Cache-Control": "no-cache", "Content-Type": answer.content_type}
+        viewer = getattr(request, "viewer", None)
+        caching = "no-cache" if viewer in (None, ANYBODY) else "private, no-cache"
+        headers = {"Cache-Control": caching, "Content-Type": answer.content_type}
         if answer.content_type == JSON and answer.status == 200 and request.method == b"GET":
             # Weak: it is the same for what was compressed and for what was not.
             headers["ETag"] = f'W/"{hashlib.blake2b(body, digest_size=_TAG_BYTES).hexdigest()}"'

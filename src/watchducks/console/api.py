@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from watchducks.console import api_shapes as shapes
+from watchducks.console.access import Access
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.bodies import read_json_object
 from watchducks.console.dnssec import Dnssec, dnssec_document, wanted_step
@@ -17,7 +18,6 @@ from watchducks.console.headers import header
 from watchducks.console.health import origin_document
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Sites
-from watchducks.console.known import known_site
 from watchducks.console.languages import Languages, mark
 from watchducks.console.progress import TOO_SOON, progress_document
 from watchducks.console.registrations import Registrations
@@ -56,6 +56,7 @@ class Api:
         self,
         *,
         sites: Sites,
+        access: Access,
         registrations: Registrations,
         nameservers: Sequence[str],
         answers: Answers,
@@ -68,6 +69,7 @@ class Api:
         origins: OriginHealth,
     ) -> None:
         self._sites = sites
+        self._access = access
         self._zones = zones
         self._scans = scans
         self._languages = languages
@@ -92,7 +94,8 @@ class Api:
     )
     async def register(self, request: ConsoleRequest) -> bytes:
         """Register a site: 201 with its owner's token, which is shown once."""
-        site, token = await self._registrations.register(read_json_object(request))
+        fields = read_json_object(request)
+        site, token = await self._registrations.register(fields, by=self._access.actor(request))
         location = f"/api/v1/sites/{quote(site.name, safe='')}"
         document = {**self._owners_document(request, site), "token": token}
         return self._answers.json(
@@ -113,7 +116,8 @@ class Api:
         """List sites by name, a page at a time; ``next`` is the next page's ``cursor``."""
         cohort = argument(request, b"cohort")
         limit = wanted_limit(argument(request, b"limit"))
-        found = await self._sites.sites(cohort, argument(request, b"cursor"), limit)
+        viewer = await self._access.viewer(request)
+        found = await self._sites.sites(cohort, argument(request, b"cursor"), limit, viewer=viewer)
         following = found[-1].name if len(found) == limit else None
         document = {
             "sites": [self._document(request, site) for site in found],
@@ -124,9 +128,10 @@ class Api:
     @endpoint("GET", "/api/v1/sites/{name}", shapes.ONE_SITE, token=Token.MORE)
     async def site(self, request: ConsoleRequest, name: str) -> bytes:
         """Show one site; to its owner, who sends his token, all of it."""
-        site = await known_site(self._sites, name)
+        site = await self._access.seen(request, name)
         if header(request, b"authorization"):
-            await self._authorise(request, name)
+            site = await self._access.owned(request, name)
+        if (await self._access.viewer(request)).owns(site):
             document = self._owners_document(request, site)
         else:
             document = self._document(request, site)
@@ -142,25 +147,24 @@ class Api:
     @endpoint("POST", "/api/v1/sites/{name}/check", shapes.ACCEPTED, status=202, token=Token.NEEDED)
     async def check(self, request: ConsoleRequest, name: str) -> bytes:
         """Look within seconds whether the domain is delegated to us: 202; needs a token."""
-        await self._authorise(request, name)
+        site = await self._access.changeable(request, name)
         if not await self._sites.look_soon(name):
             raise Refusal(429, TOO_SOON, headers={"Retry-After": str(CLICK_SECONDS)})
-        return self._answers.json(
-            request, {"site": (await known_site(self._sites, name)).name}, 202
-        )
+        return self._answers.json(request, {"site": site.name}, 202)
 
     @endpoint("PATCH", "/api/v1/sites/{name}", shapes.SITE, body=shapes.CHANGE, token=Token.NEEDED)
     async def change(self, request: ConsoleRequest, name: str) -> bytes:
         """Change what can be changed of a site; needs its owner's token, or an admin's."""
-        await self._authorise(request, name)
-        site = await self._registrations.change(name, read_json_object(request))
+        _ = await self._access.changeable(request, name)
+        by = self._access.actor(request)
+        site = await self._registrations.change(name, read_json_object(request), by=by)
         return self._answers.json(request, self._owners_document(request, site))
 
     @endpoint("DELETE", "/api/v1/sites/{name}", None, status=204, token=Token.NEEDED)
     async def remove(self, request: ConsoleRequest, name: str) -> bytes:
         """Forget a site; needs its owner's token, or an admin's."""
-        await self._authorise(request, name)
-        await self._sites.remove(name)
+        _ = await self._access.changeable(request, name)
+        await self._sites.remove(name, by=self._access.actor(request))
         request.setResponseCode(204)
         return b""
 
@@ -168,7 +172,7 @@ class Api:
     async def dnssec(self, request: ConsoleRequest, name: str) -> bytes:
         """Show how the site's zone is signed, and the DS for its parent."""
         return self._answers.json(
-            request, dnssec_document(await known_site(self._sites, name), self._now())
+            request, dnssec_document(await self._access.seen(request, name), self._now())
         )
 
     @endpoint(
@@ -180,9 +184,9 @@ class Api:
     )
     async def step_keys(self, request: ConsoleRequest, name: str) -> bytes:
         """Roll the zone's keys, or confirm that the parent has the DS; needs a token."""
-        await self._authorise(request, name)
+        site = await self._access.changeable(request, name)
         step = wanted_step(read_json_object(request))
-        site = await self._dnssec.take(await known_site(self._sites, name), step)
+        site = await self._dnssec.take(site, step, by=self._access.actor(request))
         return self._answers.json(request, dnssec_document(site, self._now()))
 
     # --- records --------------------------------------------------------------------------------
@@ -195,7 +199,7 @@ class Api:
     )
     async def records(self, request: ConsoleRequest, name: str) -> bytes:
         """Show the records of a site's zone, but for those that we make."""
-        site = await known_site(self._sites, name)
+        site = await self._access.seen(request, name)
         document = await self._zones.document(site)
         return self._answers.json(request, document, headers={"ETag": _entity_tag(site)})
 
@@ -210,12 +214,11 @@ class Api:
     async def replace_records(self, request: ConsoleRequest, name: str) -> bytes:
         """Replace all of them; needs the site's owner's token, or an admin's. ``notes`` of the
         answer say what was left out, or is worth a look."""
-        await self._authorise(request, name)
-        site = await known_site(self._sites, name)
+        site = await self._access.changeable(request, name)
         if not _matches(header(request, b"if-match"), _entity_tag(site)):
             raise RevisionChanged
         fields = read_json_object(request)
-        site, assembled = await self._zones.replace(site, fields)
+        site, assembled = await self._zones.replace(site, fields, by=self._access.actor(request))
         document = {
             **await self._zones.document(site),
             "notes": self._notes(request, assembled.notes),
@@ -233,14 +236,13 @@ class Api:
     async def import_records(self, request: ConsoleRequest, name: str) -> bytes:
         """Import a zone file (``zonefile``): its records replace those of the same name and type,
         or all (``replace``); with ``dry_run`` the answer only says what would change."""
-        await self._authorise(request, name)
-        site = await known_site(self._sites, name)
+        site = await self._access.changeable(request, name)
         if not _matches(header(request, b"if-match"), _entity_tag(site)):
             raise RevisionChanged
         wanted = ImportRequest.read(read_json_object(request))
         found = await self._zones.importing(site, wanted.zonefile, replace=wanted.replace)
         if not wanted.dry_run:
-            site = await self._zones.keep(site, found.contents)
+            site = await self._zones.keep(site, found.contents, by=self._access.actor(request))
         document = {
             "site": site.name,
             "zone": site.zone,
@@ -265,49 +267,34 @@ class Api:
     @endpoint("GET", "/api/v1/sites/{name}/records/offers", shapes.OFFERS, token=Token.NEEDED)
     async def offers(self, request: ConsoleRequest, name: str) -> bytes:
         """Show the owner records that visitors ask for and that only his old name servers have."""
-        await self._authorise(request, name)
-        return self._answers.json(
-            request, await self._scans.offers(await known_site(self._sites, name))
-        )
+        site = await self._access.owned(request, name)
+        return self._answers.json(request, await self._scans.offers(site))
 
     # --- scans ----------------------------------------------------------------------------------
 
     @endpoint("GET", "/api/v1/sites/{name}/scan", shapes.SCAN, token=Token.NEEDED)
     async def scan(self, request: ConsoleRequest, name: str) -> bytes:
         """Show the owner what the zone held before it was ours, and what would change."""
-        await self._authorise(request, name)
-        site, language = await known_site(self._sites, name), self._languages.of(request)
+        site, language = await self._access.owned(request, name), self._languages.of(request)
         document = await self._scans.document(site, language, self._now())
         return self._answers.json(request, document)
 
     @endpoint("POST", "/api/v1/sites/{name}/scan", shapes.ACCEPTED, status=202, token=Token.NEEDED)
     async def scan_again(self, request: ConsoleRequest, name: str) -> bytes:
         """Look through the present DNS again, soon: 202; needs a token."""
-        await self._authorise(request, name)
-        site = await known_site(self._sites, name)
+        site = await self._access.changeable(request, name)
         self._scans.request(site)
         return self._answers.json(request, {"site": site.name, "zone": site.zone}, 202)
 
     @endpoint("GET", "/api/v1/cohorts", shapes.COHORTS)
     async def cohorts(self, request: ConsoleRequest) -> bytes:
         """List the cohorts, each with how many sites it has."""
-        found = await self._sites.cohorts()
+        found = await self._sites.cohorts(viewer=await self._access.viewer(request))
         return self._answers.json(
             request, {"cohorts": [{"name": name, "sites": count} for name, count in found]}
         )
 
     # --------------------------------------------------------------------------------------------
-
-    async def _authorise(self, request: ConsoleRequest, name: str) -> None:
-        """Let only the owner and admins go on.
-
-        :raises Refusal: 401 without a token, 404 without such a site, 403 with a wrong token.
-        """
-        token = bearer_token(header(request, b"authorization"))
-        await known_site(self._sites, name)
-        if not await self._sites.authorise(name, token):
-            problem = Problem("forbidden", mark("This token is not good for this site."))
-            raise Refusal(403, problem)
 
     def _document(self, request: ConsoleRequest, site: Site) -> Mapping[str, Any]:
         """Return what everyone may know of a site: all but the owner's address.
@@ -327,6 +314,7 @@ class Api:
             "created": rfc3339(site.created),
             **asdict(site.choices),
             "dnssec": site.signing.wanted,
+            "visibility": site.visibility.value,
             "nameservers": self._nameservers,
             "origin_health": origin_document(
                 self._origins.report(site.id), self._languages.of(request)
@@ -334,19 +322,7 @@ class Api:
         }
 
     def _owners_document(self, request: ConsoleRequest, site: Site) -> Mapping[str, Any]:
-        return {**self._document(request, site), "email": site.email}
-
-
-def bearer_token(authorization: str) -> str:
-    """Return the token of an Authorization header (RFC 6750 section 2.1).
-
-    :raises Refusal: 401, there is none.
-    """
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        problem = Problem("unauthorized", mark("Send the site's token as Authorization: Bearer."))
-        raise Refusal(401, problem, headers={"WWW-Authenticate": 'Bearer realm="watchducks"'})
-    return token.strip()
+        return {**self._document(request, site), "email": site.email, "share": site.share}
 
 
 def _entity_tag(site: Site) -> str:

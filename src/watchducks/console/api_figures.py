@@ -17,12 +17,11 @@ from watchducks.analytics.results import (
     TrafficPoint,
     VisitorsPoint,
 )
+from watchducks.console.access import Access
 from watchducks.console.answers import Answers
 from watchducks.console.endpoints import Query, endpoint
 from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.http import ConsoleRequest, argument
-from watchducks.console.interfaces import Sites
-from watchducks.console.known import known_site
 from watchducks.console.shapes import (
     COUNT,
     FLAG,
@@ -88,8 +87,8 @@ _VISITORS: Final = joined(
 class FigureApi:
     """The figures of sites, one method each."""
 
-    def __init__(self, *, sites: Sites, figures: Figures, answers: Answers) -> None:
-        self._sites = sites
+    def __init__(self, *, access: Access, figures: Figures, answers: Answers) -> None:
+        self._access = access
         self._figures = figures
         self._answers = answers
 
@@ -97,7 +96,7 @@ class FigureApi:
         chosen = self._figures.period(
             argument(request, b"range"), argument(request, b"from"), argument(request, b"to")
         )
-        site = await known_site(self._sites, name)
+        site = await self._access.seen(request, name)
         document: dict[str, Any] = await self._figures.document(kind, site.id, chosen)
         return self._answers.json(request, {"site": site.name, **document})
 
@@ -161,6 +160,6 @@ class FigureApi:
         chosen = self._figures.period(
             argument(request, b"range"), argument(request, b"from"), argument(request, b"to")
         )
-        site = await known_site(self._sites, name)
+        site = await self._access.seen(request, name)
         document = await self._figures.dns_document(site.zone, chosen)
         return self._answers.json(request, {"site": site.name, "zone": site.zone, **document})

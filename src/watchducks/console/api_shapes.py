@@ -19,7 +19,7 @@ from watchducks.console.shapes import (
     record,
 )
 from watchducks.model.signing import Phase
-from watchducks.model.sites import SiteChoices, SiteState
+from watchducks.model.sites import SiteChoices, SiteState, Visibility
 from watchducks.model.steps import StepName, StepState
 from watchducks.registry.keys import KeyStep
 
@@ -42,10 +42,11 @@ SITE: Final = joined(
             "state": one_of(*(state.value for state in SiteState)),
             "created": MOMENT,
             "dnssec": FLAG,
+            "visibility": one_of(*(word.value for word in Visibility)),
             "nameservers": listing(TEXT),
             "origin_health": nullable(_HEALTH),
         },
-        {"email": TEXT},
+        {"email": TEXT, "share": TEXT},
     ),
     of(SiteChoices),
 )
@@ -98,7 +99,16 @@ REGISTRATION: Final = record(
     {"cohort": TEXT, "zone": TEXT, **_CHOICES},
 )
 
-CHANGE: Final = record({}, {"origin": TEXT, "email": TEXT, "cohort": TEXT, **_CHOICES})
+CHANGE: Final = record(
+    {},
+    {
+        "origin": TEXT,
+        "email": TEXT,
+        "cohort": TEXT,
+        "visibility": one_of(*(word.value for word in Visibility)),
+        **_CHOICES,
+    },
+)
 
 DNSSEC: Final = record(
     {

@@ -14,6 +14,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.resource import IResource
 
 from watchducks.background import StartupError, Threads
+from watchducks.console.access import Access
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.api_figures import FigureApi
@@ -24,7 +25,14 @@ from watchducks.console.figures import Figures
 from watchducks.console.forms import Forms
 from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleSite, Front
-from watchducks.console.interfaces import OriginHealth, Readiness, Scans, SiteFigures, Sites
+from watchducks.console.interfaces import (
+    Accounts,
+    OriginHealth,
+    Readiness,
+    Scans,
+    SiteFigures,
+    Sites,
+)
 from watchducks.console.languages import Languages
 from watchducks.console.machines import PATHS as MACHINE_PATHS
 from watchducks.console.machines import Machines
@@ -81,6 +89,7 @@ class Console:
     :param sites: the registry.
     :param analytics: what was measured.
     :param readiness: answers ``/readyz``.
+    :param accounts: who may sign in, and who is.
     :param scans: what zones held before they were ours.
     :param origins: whether the sites' origins answer.
     :param threads: for reading and printing the records of zones.
@@ -95,6 +104,7 @@ class Console:
         analytics: SiteFigures,
         readiness: Readiness,
         *,
+        accounts: Accounts,
         scans: Scans,
         origins: OriginHealth,
         threads: Threads,
@@ -122,10 +132,18 @@ class Console:
         dnssec = Dnssec(sites, registrations, parents, now=reactor.seconds)
         sessions, frame = SignedSessions(reactor), Frame(templates, languages, answers)
         forms, owners = Forms(sessions), Owners(sites)
+        access = Access(
+            sites=sites,
+            accounts=accounts,
+            owners=owners,
+            forms=forms,
+            trusted=settings.proxy.trusted_peers,
+        )
         checks = RateLimit(CHECKS_PER_SECOND, CHECKS_BURST, reactor)
         pages = Pages(
             rules=settings.cutover_rules,
             sites=sites,
+            access=access,
             registrations=registrations,
             figures=figures,
             nameservers=settings.nameserver.names,
@@ -143,6 +161,7 @@ class Console:
         owner_pages = OwnerPages(
             rules=settings.cutover_rules,
             sites=sites,
+            access=access,
             registrations=registrations,
             zones=zones,
             scans=reports,
@@ -157,6 +176,7 @@ class Console:
         )
         api = Api(
             sites=sites,
+            access=access,
             registrations=registrations,
             nameservers=settings.nameserver.names,
             answers=answers,
@@ -174,7 +194,7 @@ class Console:
             exposition=exposition or Exposition(tuple),
             answers=answers,
         )
-        figure_api = FigureApi(sites=sites, figures=figures, answers=answers)
+        figure_api = FigureApi(access=access, figures=figures, answers=answers)
         api_routes = ApiRoutes([api, figure_api], answers, settings.console.url, clock=reactor)
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         self._pages, self._owner_pages = pages, owner_pages

@@ -11,6 +11,7 @@ from watchducks.console.figures import rfc3339
 from watchducks.console.interfaces import Sites
 from watchducks.console.languages import Language, mark
 from watchducks.console.registrations import Registrations
+from watchducks.model.accounts import Actor
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.signing import ALGORITHM, KEY_FLAGS, Ds, Phase, apex_name
 from watchducks.model.sites import Site
@@ -157,18 +158,18 @@ class Dnssec:
         self._parents = parents
         self._now = now
 
-    async def take(self, site: Site, step: str) -> Site:
+    async def take(self, site: Site, step: str, *, by: Actor) -> Site:
         """Switch on or off, or take one step of the keys; return the site as it is then.
 
         :raises InvalidFields: it is not the time for this step, or the parent has something else.
         :raises SiteNotFound: there is no such site (any more).
         """
         if step in (ON, OFF):
-            return await self._registrations.change(site.name, {"dnssec": step})
+            return await self._registrations.change(site.name, {"dnssec": step}, by=by)
         wanted = wanted_step({"step": step})
         if wanted is KeyStep.CONFIRM and self._parents is not None:
             await check_parent(site, self._parents, self._now())
-        return await self._sites.step_keys(site.name, wanted)
+        return await self._sites.step_keys(site.name, wanted, by=by)
 
 
 def dnssec_document(site: Site, now: float) -> Mapping[str, Any]:

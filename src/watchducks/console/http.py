@@ -20,6 +20,7 @@ from twisted.web.resource import IResource, Resource
 
 from watchducks.console.answers import Answers, Refusal, not_found
 from watchducks.console.headers import header
+from watchducks.model.accounts import Viewer
 from watchducks.model.problems import Problem
 
 # But for a zone's records, the largest body is a registration: five short fields. 64 KiB leaves
@@ -70,6 +71,8 @@ class ConsoleRequest(server.Request):
 
     defaultContentType = b"text/plain; charset=utf-8"
     site: ConsoleSite
+    # Who asks, once somebody has looked (console.access).
+    viewer: Viewer | None = None
 
     _refused = False
     _linger: IDelayedCall | None = None

@@ -16,6 +16,7 @@ from watchducks.analytics.results import (
     Traffic,
     Visitors,
 )
+from watchducks.model.accounts import ANYBODY, APPLIANCE, Actor, Entry, Scope, Token, Viewer
 from watchducks.model.cutover import SiteCutover
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
@@ -31,23 +32,30 @@ class Sites(Protocol):
     Every method may raise :class:`watchducks.stores.interfaces.StoreUnavailable`.
     """
 
-    async def register(self, registration: Registration) -> tuple[Site, str]:
+    async def register(
+        self, registration: Registration, *, by: Actor = APPLIANCE
+    ) -> tuple[Site, str]:
         """Add a site; return it with its owner's token. :raises Conflict: it is taken."""
 
-    async def update(self, name: str, changes: SiteChanges) -> Site:
+    async def update(self, name: str, changes: SiteChanges, *, by: Actor = APPLIANCE) -> Site:
         """Change a site. :raises SiteNotFound: there is none."""
 
-    async def step_keys(self, name: str, step: KeyStep) -> Site:
+    async def step_keys(self, name: str, step: KeyStep, *, by: Actor = APPLIANCE) -> Site:
         """Take one step of the keys of its zone. :raises InvalidFields: it is not the time."""
 
     async def keep_contents(
-        self, name: str, contents: ZoneContents, revision: int | None = None
+        self,
+        name: str,
+        contents: ZoneContents,
+        revision: int | None = None,
+        *,
+        by: Actor = APPLIANCE,
     ) -> Site:
         """Replace what a site's zone holds. :raises SiteNotFound: there is none.
         :raises RevisionChanged: the site has another revision. :raises Conflict: a host is taken.
         """
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, by: Actor = APPLIANCE) -> None:
         """Forget a site. :raises SiteNotFound: there is none."""
 
     async def site(self, name: str) -> Site | None:
@@ -63,15 +71,71 @@ class Sites(Protocol):
         """Return the site that serves ``host``, or None."""
 
     async def sites(
-        self, cohort: str | None = None, after: str | None = None, limit: int = 100
+        self,
+        cohort: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        *,
+        viewer: Viewer = ANYBODY,
     ) -> list[Site]:
-        """Return a page of sites by name; ``after``: the last name of the page before."""
+        """Return a page of the sites that ``viewer`` may see listed, by name; ``after``: the last
+        name of the page before."""
 
-    async def cohorts(self) -> list[tuple[str, int]]:
-        """Return the cohorts that have sites, each with how many."""
+    async def cohorts(self, *, viewer: Viewer = ANYBODY) -> list[tuple[str, int]]:
+        """Return the cohorts that have sites which ``viewer`` may see listed, each with how
+        many."""
+
+    async def renew_share(self, name: str, *, by: Actor = APPLIANCE) -> Site:
+        """Give an unlisted site a new link. :raises SiteNotFound: there is none."""
+
+    async def trail(
+        self, site_id: int | None, before: int | None = None, limit: int = 100
+    ) -> list[Entry]:
+        """Return who did what to a site, or to all (None), the latest first; ``before``: the number
+        of the last entry of the page before."""
 
     async def authorise(self, site_name: str, token: str) -> bool:
         """Return whether ``token`` may change the site."""
+
+
+class Accounts(Protocol):
+    """Who may sign in, and who is: :class:`watchducks.registry.accountbook.AccountBook`, which says
+    more. Every method may raise StoreUnavailable.
+    """
+
+    async def ask_link(self, typed: str, language: str) -> None:
+        """Send a link to the account that an address means, if there is one."""
+
+    async def link_of(self, secret: str) -> str | None:
+        """Return the address that a link's secret signs in; None: it does no more."""
+
+    async def sign_in(self, secret: str, network: str) -> str | None:
+        """Begin a session with a link's secret, once; returns the session's."""
+
+    async def in_session(self, secret: str) -> Viewer | None:
+        """Return who is signed in with a session's secret; None: nobody any more."""
+
+    async def sign_out(self, secret: str, network: str, *, everywhere: bool = False) -> None:
+        """End a session, or all of its account."""
+
+    async def identify(self, token: str) -> Viewer | None:
+        """Return who shows ``token``; None: it is nobody's."""
+
+    async def sites_of(self, email: str) -> list[Site]:
+        """Return an owner's sites by name."""
+
+    async def make_token(
+        self, email: str, label: str, scope: Scope, site: Site | None, *, by: Actor
+    ) -> tuple[Token, str]:
+        """Make a token, for one site or for all; returns it with its text, shown once.
+        :raises InvalidFields: he has as many as anybody may have.
+        """
+
+    async def tokens_of(self, email: str) -> list[Token]:
+        """Return the tokens of an account and of its sites, the latest first."""
+
+    async def revoke_token(self, email: str, number: int, *, by: Actor) -> bool:
+        """Forget one of these tokens; False: it is none of them."""
 
 
 class Scans(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 from klein import Klein
 from twisted.python.failure import Failure
 
+from watchducks.console.access import bearer_token
 from watchducks.console.answers import Answer, Answers, Refusal
-from watchducks.console.api import bearer_token
 from watchducks.console.headers import header
 from watchducks.console.http import ConsoleRequest, is_local
 from watchducks.console.interfaces import Readiness, Sites

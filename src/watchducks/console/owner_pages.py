@@ -15,6 +15,7 @@ from klein.interfaces import ISession
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
+from watchducks.console.access import Access
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.dnssec import Dnssec, dnssec_card
 from watchducks.console.forms import Forms, csrf_field, form_route
@@ -63,6 +64,7 @@ class OwnerPages:
         self,
         *,
         sites: Sites,
+        access: Access,
         registrations: Registrations,
         zones: Zones,
         scans: ScanReports,
@@ -77,6 +79,7 @@ class OwnerPages:
         rules: CutoverRules,
     ) -> None:
         self._sites = sites
+        self._access = access
         self._rules = rules
         self._registrations = registrations
         self._zones = zones
@@ -111,8 +114,11 @@ class OwnerPages:
         if not self._attempts.allows(visitor(request)):
             problem = Problem("too-many", mark("Too many requests; try again in a second."))
             raise Refusal(429, problem, headers={"Retry-After": "1"})
-        site = await self._site(name)
+        site = await self._sites.site(name)
+        if site is None:
+            raise no_site(name)
         if not await self._owners.unlock(session, site.id, site.name, token):
+            site = await self._access.seen(request, name)
             wrong = Problem("forbidden", mark("This token is not good for this site."))
             refusal = Refusal(403, wrong)
             if page == "settings":
@@ -129,7 +135,7 @@ class OwnerPages:
     )
     async def records(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
         """Show the records; ``?change=3`` puts the record of that row into the form."""
-        return await self._records_page(request, session, await self._site(name))
+        return await self._records_page(request, session, await self._access.seen(request, name))
 
     @requirer.require(  # type: ignore[untyped-decorator]
         form_route(app.route("/sites/<name>/records", methods=["POST"])),
@@ -146,13 +152,13 @@ class OwnerPages:
         self, request: ConsoleRequest, name: str, session: Session, **fields: str
     ) -> bytes:
         """Add, change or remove one record, or say which hosts are proxied."""
-        site = await self._changeable(name, session)
+        site = await self._changeable(request, name)
         try:
             if fields["revision"] != str(site.revision):
                 raise RevisionChanged
             document = await self._zones.document(site)
             wanted = changed(document, fields)
-            await self._zones.replace(site, wanted)
+            await self._zones.replace(site, wanted, by=self._access.actor(request))
         except (InvalidFields, RevisionChanged, StoreUnavailable) as error:
             return await self._records_page(request, session, site, error=error, typed=fields)
         return self._frame.redirect(request, f"{_address(site, 'records')}?kept=yes")
@@ -177,7 +183,7 @@ class OwnerPages:
         confirm: str,
     ) -> bytes:
         """Show what a zone file would change; once that is confirmed, keep it."""
-        site = await self._changeable(name, session)
+        site = await self._changeable(request, name)
         typed = {"zonefile": zonefile, "replace": replace}
         try:
             found = await self._zones.importing(site, zonefile, replace=bool(replace))
@@ -185,7 +191,7 @@ class OwnerPages:
                 return await self._records_page(request, session, site, typed=typed, preview=found)
             if revision != str(site.revision):
                 raise RevisionChanged
-            await self._zones.keep(site, found.contents)
+            await self._zones.keep(site, found.contents, by=self._access.actor(request))
         except (InvalidFields, RevisionChanged, StoreUnavailable) as error:
             return await self._records_page(request, session, site, error=error, typed=typed)
         return self._frame.redirect(request, f"{_address(site, 'records')}?kept=yes")
@@ -193,11 +199,10 @@ class OwnerPages:
     @requirer.require(  # type: ignore[untyped-decorator]
         form_route(app.route("/sites/<name>/records/scan", methods=["POST"])),
         request=RequestComponent(IRequest),
-        session=RequestComponent(ISession),
     )
-    async def scan_again(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
+    async def scan_again(self, request: ConsoleRequest, name: str) -> bytes:
         """Look through the present DNS again, soon."""
-        site = await self._changeable(name, session)
+        site = await self._changeable(request, name)
         self._scans.request(site)
         return self._frame.redirect(request, f"{_address(site, 'records')}?looking=yes")
 
@@ -224,7 +229,7 @@ class OwnerPages:
         if chosen is not None:
             values |= {field: str(records[chosen][key]) for field, key in RECORD_FIELDS.items()}
         values |= typed or {}
-        unlocked = await self._owners.may_change(session, site.id, site.name)
+        unlocked = await self._access.may_change(request, site)
         found = await self._scans.page(site, self._now(), offers=unlocked)
         difference = await self._zones.difference_document(preview.difference) if preview else None
         return self._frame.page(
@@ -260,7 +265,9 @@ class OwnerPages:
     )
     async def settings(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
         """Show how the site's traffic is carried."""
-        return await self._settings_page(request, session, await self._site(name), {})
+        return await self._settings_page(
+            request, session, await self._access.seen(request, name), {}
+        )
 
     @requirer.require(  # type: ignore[untyped-decorator]
         form_route(app.route("/sites/<name>/settings", methods=["POST"])),
@@ -272,13 +279,13 @@ class OwnerPages:
         self, request: ConsoleRequest, name: str, session: Session, **fields: str
     ) -> bytes:
         """Change them."""
-        site = await self._changeable(name, session)
+        site = await self._changeable(request, name)
         wanted = dict(fields)
         # The pin of a choice that is no longer "pinned" is not asked for any more.
         if wanted["origin_tls"] != "pinned" and wanted["origin_pin"] == site.choices.origin_pin:
             del wanted["origin_pin"]
         try:
-            await self._registrations.change(site.name, wanted)
+            await self._registrations.change(site.name, wanted, by=self._access.actor(request))
         except (InvalidFields, StoreUnavailable) as error:
             problems, refusal = told(error)
             return await self._settings_page(
@@ -296,9 +303,9 @@ class OwnerPages:
         self, request: ConsoleRequest, name: str, session: Session, step: str
     ) -> bytes:
         """Switch the zone's DNSSEC on or off, or take a step of its keys."""
-        site = await self._changeable(name, session)
+        site = await self._changeable(request, name)
         try:
-            await self._dnssec.take(site, step)
+            await self._dnssec.take(site, step, by=self._access.actor(request))
         except (InvalidFields, StoreUnavailable) as error:
             problems, refusal = told(error)
             return await self._settings_page(request, session, site, {}, refusal, problems=problems)
@@ -311,7 +318,7 @@ class OwnerPages:
     )
     async def check(self, request: ConsoleRequest, name: str, session: Session) -> bytes:
         """Look within seconds whether the domain has our name servers."""
-        site = await self._changeable(name, session)
+        site = await self._changeable(request, name)
         if not await self._sites.look_soon(site.name):
             return await self._settings_page(request, session, site, {}, Refusal(429, TOO_SOON))
         return self._frame.redirect(request, f"{_address(site, 'settings')}#progress")
@@ -351,7 +358,7 @@ class OwnerPages:
             page="settings",
             site=site,
             csrf=await csrf_field(session),
-            unlocked=await self._owners.may_change(session, site.id, site.name),
+            unlocked=await self._access.may_change(request, site),
             summary=language.problem(refusal.problem) if refusal else "",
             problems=problems or {},
             kept=argument(request, b"kept") is not None and refusal is None,
@@ -367,20 +374,16 @@ class OwnerPages:
     def _failed(self, request: Any, failure: Failure) -> bytes:
         return self._answers.refuse(request, failure.value)
 
-    async def _site(self, name: str) -> Site:
-        site = await self._sites.site(name)
-        if site is None:
-            raise no_site(name)
-        return site
+    async def _changeable(self, request: ConsoleRequest, name: str) -> Site:
+        """Return the site if who asks may change it.
 
-    async def _changeable(self, name: str, session: Session) -> Site:
-        """Return the site if this session may change it.
-
-        :raises Refusal: 404 without such a site, 403 if it may not.
+        :raises Refusal: 404 without such a site, 403 if he may not.
         """
-        site = await self._site(name)
-        if not await self._owners.may_change(session, site.id, site.name):
-            problem = Problem("locked", mark("Show the owner token of this site first."))
+        site = await self._access.seen(request, name)
+        if not await self._access.may_change(request, site):
+            problem = Problem(
+                "locked", mark("Sign in, or show the owner token of this site, first.")
+            )
             raise Refusal(403, problem)
         return site
 

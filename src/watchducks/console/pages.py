@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from watchducks.analytics.periods import DAY
+from watchducks.console.access import Access
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.forms import Forms, csrf_field, form_route
@@ -64,6 +65,7 @@ class Pages:
         self,
         *,
         sites: Sites,
+        access: Access,
         registrations: Registrations,
         figures: Figures,
         nameservers: Sequence[str],
@@ -80,6 +82,7 @@ class Pages:
         rules: CutoverRules,
     ) -> None:
         self._sites = sites
+        self._access = access
         self._rules = rules
         self._registrations = registrations
         self._figures = figures
@@ -101,8 +104,9 @@ class Pages:
     async def overview(self, request: ConsoleRequest) -> bytes:
         """List the sites by cohort, with their requests of the last day."""
         after = argument(request, b"after")
-        sites = await self._sites.sites(after=after, limit=PAGE_SITES)
-        counts = dict(await self._sites.cohorts())
+        viewer = await self._access.viewer(request)
+        sites = await self._sites.sites(after=after, limit=PAGE_SITES, viewer=viewer)
+        counts = dict(await self._sites.cohorts(viewer=viewer))
         requests = await self._requests(sites)
         by_cohort = sorted(sites, key=lambda site: site.cohort)
         next_page = None
@@ -158,7 +162,11 @@ class Pages:
     async def register(self, request: ConsoleRequest, session: Session, **fields: str) -> bytes:
         """Register a site; show the form again, with what was typed, if something is wrong."""
         try:
-            site, token = await self._registrations.register(fields)
+            site, token = await self._registrations.register(
+                fields,
+                by=self._access.actor(request),
+                language=self._languages.of(request).code,
+            )
         except (InvalidFields, StoreUnavailable) as error:
             return await self._form(request, session, fields, *told(error))
         self._sessions.leave_note(session, _NOTE + site.name, token)
@@ -218,9 +226,8 @@ class Pages:
     @app.route("/sites/<name>", methods=["GET"])
     async def site(self, request: ConsoleRequest, name: str) -> bytes:
         """Show a site's figures; after its registration, the way to the first visitor, too."""
-        site = await self._sites.site(name)
-        if site is None:
-            raise no_site(name)
+        site = await self._access.seen(request, name)
+        self._access.keep_share(request, site)
         chosen = self._figures.period(argument(request, b"range"))
         try:
             figures = await self._figures.site_page(site.id, chosen)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from watchducks.console.interfaces import Sites
 from watchducks.console.languages import mark
+from watchducks.model.accounts import Actor
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
 from watchducks.registry.registration import Policy, validate, validate_changes, validate_field
@@ -51,20 +53,24 @@ class Registrations:
         self._sites = sites
         self._policy = policy
 
-    async def register(self, fields: Mapping[str, object]) -> tuple[Site, str]:
+    async def register(
+        self, fields: Mapping[str, object], *, by: Actor, language: str = ""
+    ) -> tuple[Site, str]:
         """Register what ``fields`` ask for; return the site and its owner's token.
 
+        :param language: what its owner reads; "": not known.
         :raises InvalidFields: with every problem, or because a name is taken.
         """
-        return await self._sites.register(validate(fields, self._policy))
+        wanted = replace(validate(fields, self._policy), language=language)
+        return await self._sites.register(wanted, by=by)
 
-    async def change(self, name: str, fields: Mapping[str, object]) -> Site:
+    async def change(self, name: str, fields: Mapping[str, object], *, by: Actor) -> Site:
         """Change the site ``name`` as ``fields`` ask for, and return it.
 
         :raises InvalidFields: with every problem.
         :raises SiteNotFound: there is no such site (any more).
         """
-        return await self._sites.update(name, validate_changes(fields, self._policy))
+        return await self._sites.update(name, validate_changes(fields, self._policy), by=by)
 
     async def check(self, field: str, value: str) -> Problem | None:
         """Return what is wrong with one field's value, or None.

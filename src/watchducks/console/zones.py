@@ -13,6 +13,7 @@ from typing import Any
 from watchducks.background import Threads
 from watchducks.console.interfaces import Sites
 from watchducks.lookups.zonefile import read_zone_file
+from watchducks.model.accounts import Actor
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import Site
 from watchducks.model.zones import ZoneContents
@@ -91,7 +92,9 @@ class Zones:
         """Return a difference as the API has it."""
         return await self._threads.run(_difference_document, difference)
 
-    async def replace(self, site: Site, fields: Mapping[str, object]) -> tuple[Site, Assembled]:
+    async def replace(
+        self, site: Site, fields: Mapping[str, object], *, by: Actor
+    ) -> tuple[Site, Assembled]:
         """Replace all of a zone by what ``fields`` ask for; ``site`` is what the writer has seen.
 
         :raises InvalidFields: with the problems.
@@ -101,15 +104,15 @@ class Zones:
         if fields.get("revision", site.revision) != site.revision:
             raise RevisionChanged
         assembled = await self._threads.run(validate_contents, fields, site)
-        return await self.keep(site, assembled.contents), assembled
+        return await self.keep(site, assembled.contents, by=by), assembled
 
-    async def keep(self, site: Site, contents: ZoneContents) -> Site:
+    async def keep(self, site: Site, contents: ZoneContents, *, by: Actor) -> Site:
         """Keep contents that were validated for ``site`` as it is.
 
         :raises RevisionChanged: the site has changed since.
         :raises SiteNotFound: there is no such site (any more).
         """
-        return await self._sites.keep_contents(site.name, contents, site.revision)
+        return await self._sites.keep_contents(site.name, contents, site.revision, by=by)
 
     async def importing(self, site: Site, text: str, *, replace: bool) -> Import:
         """Return what importing a zone file would do; nothing is kept.

@@ -41,9 +41,13 @@ class Mailbag:
 
         kept = await self._registry.write(write)
         if kept:
-            for nudge in self._nudges:
-                nudge()
+            self.nudge()
         return kept
+
+    def nudge(self) -> None:
+        """Have sent soon what somebody has posted in a transaction of his own."""
+        for nudge in self._nudges:
+            nudge()
 
     async def take_due(self, limit: int) -> list[PostedLetter]:
         """Return letters to be sent now, that nobody else sends for a while."""

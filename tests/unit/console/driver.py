@@ -16,6 +16,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from tests.unit.console.fakes import (
+    FakeAccounts,
     FakeAnalytics,
     FakeOrigins,
     FakeParents,
@@ -99,6 +100,7 @@ class Driver:
         self.clock = MemoryReactorClock()
         self.clock.advance(1_795_300_000)
         self.sites = FakeSites()
+        self.accounts = FakeAccounts(self.sites)
         self.analytics = FakeAnalytics()
         self.readiness = FakeReadiness()
         self.parents = FakeParents()
@@ -109,6 +111,7 @@ class Driver:
             self.sites,
             self.analytics,
             self.readiness,
+            accounts=self.accounts,
             scans=self.scans,
             origins=self.origins,
             threads=FakeThreads(),

@@ -28,11 +28,21 @@ from watchducks.analytics.results import (
     Visitors,
     VisitorsPoint,
 )
+from watchducks.model.accounts import (
+    ANYBODY,
+    APPLIANCE,
+    Act,
+    Actor,
+    Entry,
+    Scope,
+    Token,
+    Viewer,
+)
 from watchducks.model.cutover import Progress, SiteCutover, after_click, begun
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.scans import KeptScan
-from watchducks.model.sites import Registration, Site, SiteState
+from watchducks.model.sites import Registration, Site, SiteState, Visibility
 from watchducks.model.verdicts import OriginReport
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep, ZoneKeys
@@ -48,9 +58,15 @@ CREATED = 1_795_000_000
 ADMIN = "wd_admin"
 
 
+def listed(site: Site, viewer: Viewer) -> bool:
+    """Return whether a site is in the lists that ``viewer`` sees."""
+    return site.visibility is Visibility.PUBLIC or viewer.owns(site)
+
+
 class FakeSites:
     """A registry in memory.
 
+    :ivar entries: the audit trail. :ivar languages: what those who registered read.
     :ivar away: every call fails as if the database were down.
     :ivar broken: every call fails as no call should.
     :ivar now: POSIX seconds, for the zones' keys.
@@ -62,6 +78,8 @@ class FakeSites:
     def __init__(self) -> None:
         self.by_key: dict[str, Site] = {}
         self.tokens: dict[str, str] = {}
+        self.entries: list[Entry] = []
+        self.languages: list[str] = []
         self.now = float(CREATED)
         self.keys = ZoneKeys(lambda secret, context: context, ttl=30, now=lambda: self.now)
         self.progress: dict[int, Progress] = {}
@@ -76,8 +94,11 @@ class FakeSites:
         if self.broken:
             raise RuntimeError("a secret detail")
 
-    async def register(self, registration: Registration) -> tuple[Site, str]:
+    async def register(
+        self, registration: Registration, *, by: Actor = APPLIANCE
+    ) -> tuple[Site, str]:
         self._check()
+        self.languages.append(registration.language)
         key = name_key(registration.name)
         zone = registration.zone or zone_of(registration.domain)
         problems = {}
@@ -105,9 +126,14 @@ class FakeSites:
         )
         self.by_key[key] = site
         self.tokens[key] = f"wd_token-{number}"
+        self._keep(Act.REGISTERED, by, site)
         return site, self.tokens[key]
 
-    async def update(self, name: str, changes: SiteChanges) -> Site:
+    def _keep(self, act: Act, by: Actor, site: Site) -> None:
+        number = len(self.entries) + 1
+        self.entries.append(Entry(number, int(self.now), by, act, site.id, site.name))
+
+    async def update(self, name: str, changes: SiteChanges, *, by: Actor = APPLIANCE) -> Site:
         self._check()
         site = self.by_key.get(name_key(name))
         if site is None:
@@ -122,10 +148,13 @@ class FakeSites:
         )
         if changes.dnssec is not None:
             changed = replace(changed, signing=self.keys.switched(site, on=changes.dnssec))
+        if changes.visibility is not None:
+            changed = replace(changed, visibility=changes.visibility, share=f"share-{site.id}")
         self.by_key[name_key(name)] = changed
+        self._keep(Act.CHANGED, by, changed)
         return changed
 
-    async def step_keys(self, name: str, step: KeyStep) -> Site:
+    async def step_keys(self, name: str, step: KeyStep, *, by: Actor = APPLIANCE) -> Site:
         self._check()
         site = self.by_key.get(name_key(name))
         if site is None:
@@ -135,7 +164,12 @@ class FakeSites:
         return changed
 
     async def keep_contents(
-        self, name: str, contents: ZoneContents, revision: int | None = None
+        self,
+        name: str,
+        contents: ZoneContents,
+        revision: int | None = None,
+        *,
+        by: Actor = APPLIANCE,
     ) -> Site:
         self._check()
         site = self.by_key.get(name_key(name))
@@ -145,12 +179,30 @@ class FakeSites:
             raise RevisionChanged
         changed = replace(site, contents=contents, revision=site.revision + 1)
         self.by_key[name_key(name)] = changed
+        self._keep(Act.RECORDS, by, changed)
         return changed
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, by: Actor = APPLIANCE) -> None:
         self._check()
-        if self.by_key.pop(name_key(name), None) is None:
+        site = self.by_key.pop(name_key(name), None)
+        if site is None:
             raise SiteNotFound(name)
+        self._keep(Act.REMOVED, by, site)
+
+    async def renew_share(self, name: str, *, by: Actor = APPLIANCE) -> Site:
+        self._check()
+        site = self.by_key[name_key(name)]
+        changed = replace(site, share=f"{site.share}-again")
+        self.by_key[name_key(name)] = changed
+        self._keep(Act.SHARED, by, changed)
+        return changed
+
+    async def trail(
+        self, site_id: int | None, before: int | None = None, limit: int = 100
+    ) -> list[Entry]:
+        self._check()
+        found = [entry for entry in reversed(self.entries) if site_id in (None, entry.site_id)]
+        return [entry for entry in found if before is None or entry.number < before][:limit]
 
     async def site(self, name: str) -> Site | None:
         self._check()
@@ -180,21 +232,114 @@ class FakeSites:
         return next((site for site in self.by_key.values() if host in site.hosts), None)
 
     async def sites(
-        self, cohort: str | None = None, after: str | None = None, limit: int = 100
+        self,
+        cohort: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        *,
+        viewer: Viewer = ANYBODY,
     ) -> list[Site]:
         self._check()
         keys = sorted(key for key in self.by_key if after is None or key > name_key(after))
-        found = [self.by_key[key] for key in keys]
+        found = [self.by_key[key] for key in keys if listed(self.by_key[key], viewer)]
         return [site for site in found if cohort in (None, site.cohort)][:limit]
 
-    async def cohorts(self) -> list[tuple[str, int]]:
+    async def cohorts(self, *, viewer: Viewer = ANYBODY) -> list[tuple[str, int]]:
         self._check()
-        names = [site.cohort for site in self.by_key.values()]
+        names = [site.cohort for site in self.by_key.values() if listed(site, viewer)]
         return [(name, names.count(name)) for name in sorted(set(names))]
 
     async def authorise(self, site_name: str, token: str) -> bool:
         self._check()
         return token == ADMIN or self.tokens.get(name_key(site_name)) == token
+
+
+class FakeAccounts:
+    """Accounts in memory; the owner token of a site of ``sites`` is known, too.
+
+    :ivar links: secret -> address, of the links on their way.
+    :ivar sessions: secret -> address.
+    :ivar admins: addresses. :ivar made: text of a token -> it, its account and its site's id.
+    """
+
+    def __init__(self, sites: FakeSites) -> None:
+        self._sites = sites
+        self.links: dict[str, str] = {}
+        self.sessions: dict[str, str] = {}
+        self.admins: set[str] = set()
+        self.made: dict[str, tuple[Token, str, int | None]] = {}
+
+    def signed_in(self, email: str) -> str:
+        """Begin a session; returns its secret."""
+        secret = f"session-{len(self.sessions)}"
+        self.sessions[secret] = email
+        return secret
+
+    async def ask_link(self, typed: str, language: str) -> None:
+        self._sites._check()
+        known = {site.email for site in self._sites.by_key.values()} | self.admins
+        for email in known:
+            if email.lower() == typed.lower():
+                self.links[f"link-{len(self.links)}"] = email
+
+    async def link_of(self, secret: str) -> str | None:
+        self._sites._check()
+        return self.links.get(secret)
+
+    async def sign_in(self, secret: str, network: str) -> str | None:
+        self._sites._check()
+        email = self.links.pop(secret, None)
+        return None if email is None else self.signed_in(email)
+
+    async def in_session(self, secret: str) -> Viewer | None:
+        self._sites._check()
+        email = self.sessions.get(secret)
+        if email is None:
+            return None
+        admin = email in self.admins
+        return Viewer(email=email, admin=admin, write=True, session=True, name=email)
+
+    async def sign_out(self, secret: str, network: str, *, everywhere: bool = False) -> None:
+        email = self.sessions.pop(secret, None)
+        if everywhere:
+            self.sessions = {key: who for key, who in self.sessions.items() if who != email}
+
+    async def identify(self, token: str) -> Viewer | None:
+        self._sites._check()
+        for key, text in self._sites.tokens.items():
+            if text == token and key in self._sites.by_key:
+                site_id = self._sites.by_key[key].id
+                return Viewer(site_id=site_id, write=True, name="owner token")
+        if token not in self.made:
+            return None
+        found, email, limit = self.made[token]
+        write = found.scope is Scope.WRITE
+        return Viewer(email=email, site_id=limit, write=write, name=f"{email}, token")
+
+    async def sites_of(self, email: str) -> list[Site]:
+        self._sites._check()
+        return [site for site in self._sites.by_key.values() if site.email == email]
+
+    async def make_token(
+        self, email: str, label: str, scope: Scope, site: Site | None, *, by: Actor
+    ) -> tuple[Token, str]:
+        number = len(self.made) + 1
+        token = Token(number, label, scope, site.name if site else "", True, CREATED, 0)
+        self.made[f"wd_made-{number}"] = (token, email, site.id if site else None)
+        return token, f"wd_made-{number}"
+
+    async def tokens_of(self, email: str) -> list[Token]:
+        return [token for token, owner, _ in self.made.values() if owner == email]
+
+    async def revoke_token(self, email: str, number: int, *, by: Actor) -> bool:
+        found = [
+            text
+            for text, (token, owner, _) in self.made.items()
+            if (token.number, owner) == (number, email)
+        ]
+        for text in found:
+            del self.made[text]
+        return bool(found)
 
 
 class FakeAnalytics:

@@ -10,8 +10,8 @@ from klein.interfaces import NoSuchSession, SessionMechanism
 from twisted.internet.task import Clock
 from twisted.web.http_headers import Headers
 
+from watchducks.console.access import bearer_token
 from watchducks.console.answers import Refusal
-from watchducks.console.api import bearer_token
 from watchducks.console.bodies import MAX_FORM_FIELDS, MAX_JSON_DEPTH, read_form, read_json_object
 from watchducks.console.headers import accepts_gzip, header
 from watchducks.console.http import check_host
