@@ -108,6 +108,10 @@ class Access:
         """Return whether who asks may change a site, on its pages."""
         return (await self._viewer_of(request, site)).may_change(site)
 
+    async def owns(self, request: ConsoleRequest, site: Site) -> bool:
+        """Return whether who asks may see, on a site's pages, what only its owner may."""
+        return (await self._viewer_of(request, site)).owns(site)
+
     async def changeable(self, request: ConsoleRequest, name: str) -> Site:
         """Return the site called ``name`` if a program may change it, by the token that it shows.
 

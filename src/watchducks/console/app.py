@@ -15,8 +15,10 @@ from twisted.web.resource import IResource
 
 from watchducks.background import StartupError, Threads
 from watchducks.console.access import Access
+from watchducks.console.account_pages import AccountPages
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
+from watchducks.console.api_accounts import AccountApi
 from watchducks.console.api_figures import FigureApi
 from watchducks.console.api_routes import ApiRoutes
 from watchducks.console.assets import PREFIX, Assets, Bundle
@@ -65,6 +67,8 @@ CHECKS_BURST: Final = 20
 
 # What an owner changes; everything else of a site is for everybody.
 _OWNER_PATH: Final = re.compile(rb"/sites/[^/]+/(?:records|settings)(?:/.*)?")
+# What belongs to an account, and the history of a site.
+_ACCOUNT_PATH: Final = re.compile(rb"/(?:sign-in|sign-out|account)(?:/.*)?|/sites/[^/]+/history")
 
 
 class _Connections(WrappingFactory):
@@ -173,7 +177,21 @@ class Console:
             answers=answers,
             attempts=checks,
             now=reactor.seconds,
+            url=settings.console.url.rstrip("/"),
         )
+        account_pages = AccountPages(
+            sites=sites,
+            accounts=accounts,
+            access=access,
+            owners=owners,
+            sessions=sessions,
+            forms=forms,
+            frame=frame,
+            languages=languages,
+            answers=answers,
+            clock=reactor,
+        )
+        account_api = AccountApi(sites=sites, accounts=accounts, access=access, answers=answers)
         api = Api(
             sites=sites,
             access=access,
@@ -195,12 +213,15 @@ class Console:
             answers=answers,
         )
         figure_api = FigureApi(access=access, figures=figures, answers=answers)
-        api_routes = ApiRoutes([api, figure_api], answers, settings.console.url, clock=reactor)
+        api_routes = ApiRoutes(
+            [api, figure_api, account_api], answers, settings.console.url, clock=reactor
+        )
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         self._pages, self._owner_pages = pages, owner_pages
-        self._machines = machines
+        self._machines, self._account_pages = machines, account_pages
         assets = Assets(bundle, answers)
         page_routes, machine_routes = pages.app.resource(), machines.app.resource()
+        account_routes = account_pages.app.resource()
         owner_routes = owner_pages.app.resource()
 
         def choose(path: bytes) -> IResource:
@@ -210,6 +231,8 @@ class Console:
                 return api_routes
             if path in MACHINE_PATHS:
                 return machine_routes
+            if _ACCOUNT_PATH.fullmatch(path):
+                return account_routes
             return owner_routes if _OWNER_PATH.fullmatch(path) else page_routes
 
         self.site = ConsoleSite(
@@ -244,6 +267,7 @@ class Console:
         # A request under way may still answer; then what is left is closed, and who does not read
         # what he asked for is cut off.
         await self._wait(lambda: not self.site.busy)
+        await self._account_pages.stop()
         for transport in self._connections.transports():
             transport.loseConnection()
         await self._wait(lambda: not self._connections.protocols)

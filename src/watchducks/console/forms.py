@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, cast
@@ -24,6 +25,8 @@ _COOKIE = b"session"
 _TOKEN_HEADERS = (b"x-auth-token", b"x-insecure-auth-token")
 # Names of the fields that Klein itself puts into a form begin with this.
 _KLEIN_FIELDS = b"__"
+# The one of them that proves a form to be ours (klein._form.CSRF_PROTECTION).
+_CSRF_FIELD = b"__csrf_protection__"
 
 
 class Forms:
@@ -41,7 +44,8 @@ class Forms:
     async def prepare(self, request: ConsoleRequest) -> None:
         """Procure the session, and read the body of a POST (Klein's prerequisite).
 
-        :raises Refusal: the body is no form that can be read.
+        :raises Refusal: the body is no form that can be read, or none that was made for the
+            session.
         :raises NoSuchSession: a POST without the session that its form was made for.
         """
         for name in _TOKEN_HEADERS:
@@ -60,7 +64,10 @@ class Forms:
             for name, values in request.args.items():
                 if name.startswith(_KLEIN_FIELDS) and not values[0].isascii():
                     raise expired_form()
-        await self._procurer.procureSession(request)
+        session = await self._procurer.procureSession(request)
+        # Klein looks at the token only where a route has fields, and some are a button alone.
+        if request.method == b"POST" and not _is_ours(request, session):
+            raise expired_form()
 
     async def present(self, request: ConsoleRequest) -> Session | None:
         """Return the session that the request's cookie names; None without one. Makes none."""
@@ -71,6 +78,12 @@ class Forms:
             )
         except NoSuchSession:
             return None
+
+
+def _is_ours(request: ConsoleRequest, session: Session) -> bool:
+    """Return whether a form was made for this session."""
+    shown = request.args.get(_CSRF_FIELD, [b""])[0]
+    return hmac.compare_digest(shown, session.identifier.encode())
 
 
 async def csrf_field(session: Session) -> Markup:

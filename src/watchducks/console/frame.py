@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from watchducks.console.access import session_cookie
 from watchducks.console.answers import HTML, Answer, Answers, Refusal, as_refusal, to_bytes
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.languages import COOKIE, COOKIE_SECONDS, NAMES, Languages
@@ -35,7 +36,11 @@ class Frame:
         if argument(request, b"lang") == language.code:
             request.addCookie(COOKIE, language.code, max_age=str(COOKIE_SECONDS))
         text = self._templates.render(
-            language, template, language_links=language_links(request), **values
+            language,
+            template,
+            language_links=language_links(request),
+            signed_in=bool(request.received_cookies.get(session_cookie(request).encode())),
+            **values,
         )
         headers = {"Cache-Control": "no-store"} if secret else {}
         return self._answers.send(

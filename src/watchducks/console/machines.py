@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from klein import Klein
-from twisted.python.failure import Failure
-
 from watchducks.console.access import bearer_token
 from watchducks.console.answers import Answer, Answers, Refusal
 from watchducks.console.headers import header
 from watchducks.console.http import ConsoleRequest, is_local
 from watchducks.console.interfaces import Readiness, Sites
 from watchducks.console.languages import mark
+from watchducks.console.routing import Routes, router
 from watchducks.exposition import CONTENT_TYPE, Exposition
 from watchducks.model.problems import Problem
 
 PATHS = (b"/healthz", b"/readyz", b"/metrics")
 
 
-class Machines:
+class Machines(Routes):
     """The routes of :data:`PATHS`."""
 
-    app = Klein()
+    app = router()
 
     def __init__(
         self, *, sites: Sites, readiness: Readiness, exposition: Exposition, answers: Answers
     ) -> None:
+        super().__init__(answers)
         self._sites = sites
         self._readiness = readiness
         self._exposition = exposition
-        self._answers = answers
 
     @app.route("/healthz", methods=["GET"])
     async def healthz(self, request: ConsoleRequest) -> bytes:
@@ -57,7 +53,3 @@ class Machines:
         headers = {"Cache-Control": "no-store"}
         answer = Answer(self._exposition.text(), CONTENT_TYPE, headers=headers)
         return self._answers.send(request, answer)
-
-    @app.handle_errors(Exception)
-    def _failed(self, request: Any, failure: Failure) -> bytes:
-        return self._answers.refuse(request, failure.value)

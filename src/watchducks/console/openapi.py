@@ -25,9 +25,7 @@ PROBLEM: Final = record(
 # database that is away.
 _EVERYWHERE: Final = (400, 421, 429, 503)
 
-_PLACES: Final = {
-    "name": "The site's name.",
-}
+_PLACES: Final = {"name": "The site's name.", "number": "The number of a token."}
 
 _DESCRIPTION: Final = (
     "The same data as the console's pages. Times are RFC 3339 in UTC, but for `time` of points,"

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from klein import Field, Klein, RequestComponent, Requirer
+from klein import Field, RequestComponent, Requirer
 from klein.interfaces import ISession
-from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from watchducks.console.access import Access
@@ -35,13 +34,14 @@ from watchducks.console.record_forms import (
     row,
 )
 from watchducks.console.registrations import Registrations
+from watchducks.console.routing import Routes, router
 from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session
 from watchducks.console.zones import Import, Zones
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.presentation import ACCEPTED_TYPES
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.sites import ORIGIN_TLS, Site
+from watchducks.model.sites import ORIGIN_TLS, Site, Visibility
 from watchducks.registry.choices import CHOICES
 from watchducks.registry.registry import RevisionChanged
 from watchducks.stores.interfaces import StoreUnavailable
@@ -53,11 +53,13 @@ def _text() -> Any:
     return Field.text(required=False, default="")
 
 
-class OwnerPages:
-    """One method a route."""
+class OwnerPages(Routes):
+    """One method a route.
 
-    app = Klein()
-    app.url_map.merge_slashes = False
+    :param url: how people reach the console.
+    """
+
+    app = router()
     requirer = Requirer()
 
     def __init__(
@@ -77,7 +79,10 @@ class OwnerPages:
         attempts: RateLimit,
         now: Callable[[], float],
         rules: CutoverRules,
+        url: str,
     ) -> None:
+        super().__init__(answers)
+        self._url = url
         self._sites = sites
         self._access = access
         self._rules = rules
@@ -89,7 +94,6 @@ class OwnerPages:
         self._forms = forms
         self._frame = frame
         self._languages = languages
-        self._answers = answers
         self._attempts = attempts
         self._now = now
 
@@ -312,6 +316,35 @@ class OwnerPages:
         return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes#dnssec")
 
     @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/settings/visibility", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        visibility=_text(),
+    )
+    async def change_visibility(
+        self, request: ConsoleRequest, name: str, session: Session, visibility: str
+    ) -> bytes:
+        """Change who may see the site."""
+        site = await self._changeable(request, name)
+        wanted, by = {"visibility": visibility}, self._access.actor(request)
+        try:
+            await self._registrations.change(site.name, wanted, by=by)
+        except (InvalidFields, StoreUnavailable) as error:
+            problems, refusal = told(error)
+            return await self._settings_page(request, session, site, {}, refusal, problems=problems)
+        return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes#visibility")
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/settings/share", methods=["POST"])),
+        request=RequestComponent(IRequest),
+    )
+    async def renew_share(self, request: ConsoleRequest, name: str) -> bytes:
+        """Give an unlisted site a new link."""
+        site = await self._changeable(request, name)
+        _ = await self._sites.renew_share(site.name, by=self._access.actor(request))
+        return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes#visibility")
+
+    @requirer.require(  # type: ignore[untyped-decorator]
         form_route(app.route("/sites/<name>/settings/check", methods=["POST"])),
         request=RequestComponent(IRequest),
         session=RequestComponent(ISession),
@@ -364,15 +397,18 @@ class OwnerPages:
             kept=argument(request, b"kept") is not None and refusal is None,
             values=values,
             origin_tls=ORIGIN_TLS,
+            share=self._share(site),
             way=shown_way(found, self._rules, language),
             dnssec=dnssec_card(site, language, self._now()),
         )
 
     # --------------------------------------------------------------------------------------------
 
-    @app.handle_errors(Exception)
-    def _failed(self, request: Any, failure: Failure) -> bytes:
-        return self._answers.refuse(request, failure.value)
+    def _share(self, site: Site) -> str:
+        """Return the link of an unlisted site; "" if it needs none."""
+        if site.visibility is not Visibility.UNLISTED:
+            return ""
+        return f"{self._url}/sites/{quote(site.name, safe='')}?share={site.share}"
 
     async def _changeable(self, request: ConsoleRequest, name: str) -> Site:
         """Return the site if who asks may change it.

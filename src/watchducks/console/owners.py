@@ -34,6 +34,11 @@ class Owners:
         if len(self._tokens) > MAX_OWNERS:
             self._tokens.popitem(last=False)
 
+    def forget(self, session: Session) -> None:
+        """Forget all tokens that were shown in this session."""
+        for key in [key for key in self._tokens if key[0] == session.identifier]:
+            del self._tokens[key]
+
     async def unlock(self, session: Session, site_id: int, name: str, token: str) -> bool:
         """Return whether ``token`` is good for the site; if it is, it is remembered."""
         token = token.strip()

@@ -7,9 +7,8 @@ from itertools import groupby
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from klein import Field, Klein, RequestComponent, Requirer
+from klein import Field, RequestComponent, Requirer
 from klein.interfaces import ISession
-from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from watchducks.analytics.periods import DAY
@@ -25,6 +24,7 @@ from watchducks.console.owners import Owners
 from watchducks.console.progress import shown_way
 from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import LABELS, Registrations
+from watchducks.console.routing import Routes, router
 from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session, SignedSessions
 from watchducks.console.views import WORDS, cards
@@ -53,12 +53,10 @@ RANGE_NAMES: Final = {"day": mark("Day"), "week": mark("Week"), "month": mark("M
 _NOTE: Final = "token of "
 
 
-class Pages:
+class Pages(Routes):
     """The console's pages, one method a route."""
 
-    app = Klein()
-    # A path with two slashes is another path; redirecting it would build a link out of it.
-    app.url_map.merge_slashes = False
+    app = router()
     requirer = Requirer()
 
     def __init__(
@@ -81,6 +79,7 @@ class Pages:
         now: Callable[[], float],
         rules: CutoverRules,
     ) -> None:
+        super().__init__(answers)
         self._sites = sites
         self._access = access
         self._rules = rules
@@ -89,7 +88,6 @@ class Pages:
         self._nameservers = tuple(nameservers)
         self._frame = frame
         self._languages = languages
-        self._answers = answers
         self._sessions = sessions
         self._forms = forms
         self._owners = owners
@@ -278,10 +276,6 @@ class Pages:
 
     # --------------------------------------------------------------------------------------------
 
-    @app.handle_errors(Exception)
-    def _failed(self, request: Any, failure: Failure) -> bytes:
-        return self._answers.refuse(request, failure.value)
-
     def _page(
         self,
         request: ConsoleRequest,
@@ -292,7 +286,12 @@ class Pages:
         **values: Any,
     ) -> bytes:
         language = self._languages.of(request)
-        names = {state.value: language.gettext(name) for state, name in STATE_NAMES.items()}
+        names = state_names(language)
         return self._frame.page(
             request, template, status=status, secret=secret, state_names=names, **values
         )
+
+
+def state_names(language: Language) -> Mapping[str, str]:
+    """Return the states of sites in words of ``language``."""
+    return {state.value: language.gettext(name) for state, name in STATE_NAMES.items()}

@@ -38,6 +38,7 @@ class Templates:
             title=title,
             detail=detail,
             status=refusal.status,
+            signed_in=False,
             language_links={code: f"/?lang={code}" for code in NAMES},
         )
 

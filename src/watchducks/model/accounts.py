@@ -82,6 +82,14 @@ class Viewer:
             case Visibility.PRIVATE:
                 return self.owns(site)
 
+    def speaks_for_account(self) -> bool:
+        """Return whether he may see what an account has beside its sites."""
+        return bool(self.email) and self.site_id is None
+
+    def manages_account(self) -> bool:
+        """Return whether he may change that."""
+        return self.write and self.speaks_for_account()
+
     def may_change(self, site: Site) -> bool:
         """Return whether he may change the site."""
         return site.id in self.owned or (self.write and self.owns(site))
