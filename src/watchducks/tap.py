@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from watchducks import settings as settings_module
-from watchducks.background import StartupError
+from watchducks.background import StartupError, Tasks
 from watchducks.instances import NAME
 from watchducks.reactor import install_if_none
 from watchducks.settings import Settings, SettingsError
@@ -48,7 +49,6 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the settings; wrong ones end the program with one line for each wrong key."""
-        path = self["config"]
         if self["instance"] and not NAME.fullmatch(self["instance"]):
             sys.stderr.write(
                 f"watchducks: --instance={self['instance']}: accepted are at most 31 small letters,"
@@ -56,8 +56,7 @@ class Options(usage.Options):
             )
             raise SystemExit(1)
         try:
-            self.document = settings_module.find_document(Path(path) if path else None)
-            self.settings = settings_module.parse(self.document)
+            self.read()
         except SettingsError as error:
             # Not usage.UsageError: twistd would print two screens of its own help before the line.
             for problem in error.problems:
@@ -66,6 +65,16 @@ class Options(usage.Options):
         # twistd has read its own options by now: --reactor has had its say, and nothing of ours has
         # imported the reactor yet.
         install_if_none()
+
+    def read(self) -> None:
+        """Read the configuration, now.
+
+        :raises SettingsError: with one line for each wrong key; what was read before stays.
+        """
+        path = self["config"]
+        document = settings_module.find_document(Path(path) if path else None)
+        self.settings = settings_module.parse(document)
+        self.document = document
 
 
 def makeService(options: Options) -> IService:
@@ -79,7 +88,7 @@ def makeService(options: Options) -> IService:
     appliance = Appliance(
         options.settings, chosen, instance=options["instance"], document=options.document
     )
-    return ApplianceService(appliance, supervisor, chosen)
+    return ApplianceService(appliance, supervisor, options, chosen)
 
 
 class ApplianceService(Service):
@@ -88,10 +97,15 @@ class ApplianceService(Service):
     A start that fails stops the reactor and makes the process end with exit code 1.
     """
 
-    def __init__(self, appliance: Appliance, supervisor: Supervisor, reactor: Reactor) -> None:
+    def __init__(
+        self, appliance: Appliance, supervisor: Supervisor, options: Options, reactor: Reactor
+    ) -> None:
         self.name = "watchducks"
         self._appliance = appliance
         self._supervisor = supervisor
+        self._options = options
+        self._reloads = Tasks(Logger())
+        self._reloading = self._reload_again = False
         self._reactor = reactor
         self._log = Logger()
         self._starting: Deferred[None] | None = None
@@ -108,6 +122,7 @@ class ApplianceService(Service):
     async def _started(self) -> None:
         try:
             await self._appliance.start()
+            signal.signal(signal.SIGHUP, self._hang_up)
             self._supervisor.ready(self._appliance.describe())
         except CancelledError:
             return  # stopped while starting
@@ -116,6 +131,31 @@ class ApplianceService(Service):
         except Exception as error:
             self._log.failure("the start failed")
             self._fail(f"unexpected {type(error).__name__}: {error} (the log has the details)")
+
+    def _hang_up(self, _signal: int, _frame: object) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        """Read the configuration again; once more afterwards, if that is under way."""
+        self._reload_again = self._reloading
+        if not self._reloading:
+            self._reloading = True
+            self._reloads.start(self._reloaded(), "reading the configuration again")
+
+    async def _reloaded(self) -> None:
+        self._supervisor.reloading()
+        before = self._options.settings, self._options.document
+        try:
+            self._options.read()
+            await self._appliance.reload(self._options.settings, self._options.document)
+        except (SettingsError, StartupError) as error:
+            self._options.settings, self._options.document = before
+            self._log.error("the configuration stays as it was: {error}", error=str(error))
+        finally:
+            self._reloading = False
+            self._supervisor.ready(self._appliance.describe())
+        if self._reload_again:
+            self._reload()
 
     def _fail(self, line: str) -> None:
         self._log.critical("cannot start: {line}", line=line)
@@ -133,6 +173,8 @@ class ApplianceService(Service):
     async def _stopped(self) -> None:
         if self._starting is not None and not self._starting.called:
             self._starting.cancel()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        await self._reloads.stop()
         self._supervisor.stopping("letting what is under way end")
         await self._appliance.stop()
         self._supervisor.stop()

@@ -119,6 +119,13 @@ class Twistd(ServerProcess):
             document.setdefault(section, {}).update(values)
         return document
 
+    def change(self, section: str, values: Mapping[str, Any]) -> None:
+        """Give keys other values, from the next :meth:`write_config` on."""
+        self._settings = {
+            **self._settings,
+            section: {**self._settings.get(section, {}), **values},
+        }
+
     def write_config(self) -> Path:
         """Write the configuration file and return its path."""
         lines: list[str] = []

@@ -290,3 +290,58 @@ def test_a_killed_keeper_leaves_the_edges_serving_and_the_next_takes_their_place
     rows = rows_of(clickhouse, running)
     answered = [path for visitor in load for path in visitor.answered]
     assert [path for path in answered if rows[path] != 1] == []
+
+
+def reload(keeper: Keeper, **changes: dict[str, Any]) -> str:
+    """Write a changed configuration, send SIGHUP; return what the log says of it."""
+    log = keeper.twistd.log
+    before = len(log.read_text())
+    for section, values in changes.items():
+        keeper.twistd.change(section, values)
+    keeper.twistd.write_config()
+    os.kill(keeper.twistd.pid, signal.SIGHUP)
+    words = ("the edges are replaced", "the configuration stays as it was")
+    wait_until(lambda: any(w in log.read_text()[before:] for w in words), "the reload", 30)
+    return log.read_text()[before:]
+
+
+@pytest.mark.timeout(180)
+def test_a_rolling_restart_loses_no_request_and_a_bad_configuration_is_refused(
+    keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin
+) -> None:
+    running = keeper()
+    port = running.twistd.ports["http"]
+    running.register(origin)
+    wait_until(lambda: ask(port) == 200, "routes", REACHES_SECONDS)
+    load = [Load(port, f"visitor-{n}") for n in range(3)]
+    for visitor in load:
+        visitor.start()
+    wait_until(lambda: all(len(v.answered) > 20 for v in load), "load", 20)
+
+    before = running.edges()
+    said = reload(running, proxy={"client_requests_per_second": 10_000})
+    assert "changed: proxy.client_requests_per_second" in said
+    wait_until(lambda: not set(before.values()) & set(running.edges().values()), "the old", 20)
+    assert sorted(running.edges()) == list(range(EDGES))
+
+    same = running.edges()
+    said = reload(running, proxy={"client_requests_per_second": -1})
+    assert "proxy.client_requests_per_second = -1: accepted is a number" in said
+    said = reload(running, proxy={"client_requests_per_second": 0}, logs={"flush_rows": 77})
+    assert "these need a restart: logs.flush_rows" in said
+    said = reload(
+        running, logs={"flush_rows": 10_000}, proxy={"http": ["tcp:1:interface=192.0.2.1"]}
+    )
+    assert "the configuration stays as it was" in said
+    assert running.edges() == same
+
+    seen = [len(visitor.answered) for visitor in load]
+    wait_until(
+        lambda: all(len(v.answered) > n + 20 for v, n in zip(load, seen, strict=True)), "load", 20
+    )
+    for visitor in load:
+        visitor.stop()
+    assert [visitor.failed for visitor in load] == [[], [], []]
+    rows = rows_of(clickhouse, running)
+    answered = [path for visitor in load for path in visitor.answered]
+    assert [path for path in answered if rows[path] != 1] == []

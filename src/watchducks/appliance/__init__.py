@@ -23,6 +23,7 @@ from watchducks.appliance.control import Control
 from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.measures import start_measuring
 from watchducks.appliance.metrics import start_the_metrics
+from watchducks.appliance.reload import plan_reload
 from watchducks.appliance.sites import start_the_registry
 from watchducks.background import StartupError
 from watchducks.instances import Doors, control_file
@@ -135,9 +136,28 @@ class Appliance:
                 from watchducks.appliance.reports import start_the_reports
 
                 await start_the_reports(house, counts, health, logs)
-
         if "console" in roles and acme is not None:
             await start_the_keeper(house, registry, feed, cache, acme)
+
+    async def reload(self, settings: Settings, document: Mapping[str, Any]) -> None:
+        """Go on with another configuration, which has been checked: replace the edges, one by one.
+
+        :raises StartupError: it cannot be had without a restart, or not at all; then everything is
+            as it was.
+        """
+        settings = self._doors.in_settings(settings)
+        plan = plan_reload(self._settings, settings)
+        if plan.restart:
+            raise StartupError(f"these need a restart: {', '.join(plan.restart)}")
+        if self._edges is None:
+            self._log.info("nothing has changed in the configuration")
+            return
+        self._log.info(
+            "replacing the edges; changed: {changed}", changed=", ".join(plan.changed) or "nothing"
+        )
+        await self._edges.replace(settings, document)
+        self._settings, self._document = settings, document
+        self._log.info("the edges are replaced")
 
     async def stop(self) -> None:
         """Stop what runs, the last started first; a part that fails does not keep the others."""
