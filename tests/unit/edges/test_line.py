@@ -17,6 +17,10 @@ from watchducks.edges.line import ASK_SECONDS, Line
 from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
 
 
+def hear(line: Line, data: bytes) -> None:
+    line.dataReceived(data)  # type: ignore[no-untyped-call]
+
+
 class Ends:
     """:ivar one, other: what is said on the one is heard on the other, when told to."""
 
@@ -26,8 +30,8 @@ class Ends:
         self.one = Line({}, lambda: self.lost.append("one"), clock=self.clock)
         self.other = Line(handlers, lambda: self.lost.append("other"), clock=self.clock)
         self._transports = StringTransport(), StringTransport()
-        self.one.makeConnection(self._transports[0])
-        self.other.makeConnection(self._transports[1])
+        self.one.makeConnection(self._transports[0])  # type: ignore[no-untyped-call]
+        self.other.makeConnection(self._transports[1])  # type: ignore[no-untyped-call]
 
     def carry(self, piece: int = 1 << 20) -> None:
         """Bring what each said to the other, ``piece`` octets at a time."""
@@ -35,7 +39,7 @@ class Ends:
             data = transport.value()
             transport.clear()
             for at in range(0, len(data), piece):
-                listener.dataReceived(data[at : at + piece])
+                hear(listener, data[at : at + piece])
 
     @property
     def hung_up(self) -> bool:
@@ -48,7 +52,7 @@ def ask(ends: Ends, *what: Any) -> Deferred[Any]:
 
 def result(deferred: Deferred[Any]) -> Any:
     found: list[Any] = []
-    deferred.addBoth(found.append)
+    _ = deferred.addBoth(found.append)
     assert found, "nothing came of it"
     return found[0]
 
@@ -128,11 +132,11 @@ def test_questions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_no_message_ends_the_line(message: bytes) -> None:
     ends = Ends(note=lambda: None)
-    ends.other.dataReceived(len(message).to_bytes(4, "big") + message)
+    hear(ends.other, len(message).to_bytes(4, "big") + message)
     assert ends.hung_up
 
 
 def test_a_message_beyond_the_bound_ends_the_line_before_it_is_read() -> None:
     ends = Ends()
-    ends.other.dataReceived((1 << 31).to_bytes(4, "big"))
+    hear(ends.other, (1 << 31).to_bytes(4, "big"))
     assert ends.hung_up
