@@ -15,7 +15,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from enum import Enum
 from typing import Final, Protocol
 
@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from watchducks.background import Overloaded, Tasks
 from watchducks.model.changes import Changes
 from watchducks.model.cutover import CutoverRules
-from watchducks.model.origins import parse_origin
+from watchducks.model.origins import Origin, parse_origin
 from watchducks.model.routing import Route
 from watchducks.model.sites import Site, SiteChoices
 from watchducks.model.zones import DEFAULT_CONTENTS
@@ -78,10 +78,13 @@ class RouteTable:
         lineage: Callable[[], str],
         max_hosts: int = MAX_HOSTS,
         rules: CutoverRules | None = None,
+        resolved: Callable[[Origin], Origin] = lambda origin: origin,
     ) -> None:
         """:param lineage: names the registry that is followed: another one's routes may lie in the
         same cache, and so may those of a database that was there before.
         :param rules: which sites are carried; ``source`` has the same.
+        :param resolved: gives an origin that is a host name its addresses, as far as they are
+        known. Sites that the feed brings have them already.
         """
         self._log = Logger()
         self._source = source
@@ -90,6 +93,7 @@ class RouteTable:
         self._lineage = lineage
         self._max_hosts = max_hosts
         self._rules = rules or CutoverRules()
+        self._resolved = resolved
         self._routes: OrderedDict[str, Route] = OrderedDict()
         self._misses: OrderedDict[str, float] = OrderedDict()
         self._waiting: dict[str, list[Deferred[Route | None]]] = {}
@@ -155,6 +159,8 @@ class RouteTable:
             if not isinstance(error, StoreUnavailable | StoreRefused | Overloaded):
                 raise
             return
+        if route is not None and route.origin.name:
+            route = replace(route, origin=self._resolved(route.origin))
         self._keep(host, route)
         for deferred in self._finished(host):
             deferred.callback(route)

@@ -149,6 +149,22 @@ async def test_an_owner_changes_his_site(url: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_origin_may_be_a_name_but_none_of_the_site_itself(url: str) -> None:
+    label = "d" * 63
+    longest = f"https://{label}.{label}.{label}.{'d' * 53}.example:65535"
+    async with open_registry(url, reactor) as registry:
+        await registry.register(wanted("ducks"))
+        changed = await registry.update("ducks", SiteChanges(parse_origin(longest)))
+        assert str(changed.origin) == longest
+        assert await registry.site("ducks") == changed
+        for host in changed.hosts:
+            with pytest.raises(InvalidFields) as caught:
+                await registry.update("ducks", SiteChanges(parse_origin(host)))
+            assert caught.value.problems["origin"].code == "own-host"
+        assert await registry.site("ducks") == changed
+
+
+@pytest_twisted.ensureDeferred
 async def test_choices_are_kept_and_told(url: str) -> None:
     pin = "0123456789abcdef" * 4
     async with open_registry(url, reactor) as registry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from watchducks import routes
 from watchducks.background import Overloaded
 from watchducks.model.changes import Changes
 from watchducks.model.cutover import CutoverRules
-from watchducks.model.origins import parse_origin
+from watchducks.model.origins import Address, Origin, parse_origin
 from watchducks.model.routing import Route
 from watchducks.model.sites import Site, SiteChoices, SiteState
 from watchducks.model.zones import ZoneContents
@@ -62,7 +63,11 @@ class Setting:
         self.cache = MemoryCache(clock=self.clock)
         self.source = Source()
         self.lineage = "a"
+        self.found: list[Address] = []
         self.table = self.process(max_hosts)
+
+    def _resolved(self, origin: Origin) -> Origin:
+        return origin.at(self.found) if origin.name else origin
 
     def process(self, max_hosts: int = 100) -> RouteTable:
         return RouteTable(
@@ -71,6 +76,7 @@ class Setting:
             clock=self.clock,
             lineage=lambda: self.lineage,
             max_hosts=max_hosts,
+            resolved=self._resolved,
         )
 
     def look_up(self, host: str) -> Deferred[Route | None]:
@@ -300,3 +306,19 @@ def test_only_sites_that_are_somebodys_come_by_the_feed() -> None:
     assert table.known("ducks.example") is UNKNOWN
     table.apply(changes(4, [owners]))
     assert table.known("ducks.example") == Route.of(owners)
+
+
+def test_an_origin_that_is_a_name_is_shared_as_one_and_found_by_each_process() -> None:
+    setting = Setting()
+    setting.found = [ipaddress.ip_address("203.0.113.1")]
+    waiting = setting.look_up("ducks.example")
+    setting.source.answers[0].callback(site(1, "ducks.example", origin="https://origin.test:8443"))
+    route = result_of(waiting)
+    assert route is not None
+    assert route.origin.addresses == tuple(setting.found)
+    assert setting.table.known("ducks.example") is route
+    setting.found = [ipaddress.ip_address("203.0.113.2")]
+    other = result_of(Deferred.fromCoroutine(setting.process().look_up("ducks.example")))
+    assert other is not None
+    assert len(setting.source.asked) == 1
+    assert (str(other.origin), other.origin.addresses) == (str(route.origin), tuple(setting.found))

@@ -396,3 +396,28 @@ def test_the_systems_resolvers(tmp_path: Any) -> None:
     assert find_resolvers((), tmp_path / "none") == []
     one = (ipaddress.ip_address("::1"), 5353)
     assert [str(server) for server in find_resolvers([one], file)] == ["[::1]:5353"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_less_than_a_name_has_is_not_taken_for_all_of_it(
+    server: AnsweringServer, client: Client
+) -> None:
+    resolver = Resolver([at(server)], client)
+
+    def only(type_: int, *records: str) -> None:
+        server.by_udp = lambda query: [
+            answer(query, *records)
+            if query.question[0].rdtype == type_
+            else answer(query, rcode=dns.rcode.SERVFAIL)
+        ]
+
+    only(A, "@ 50 A 192.0.2.1")
+    assert await resolver.addresses(WWW) == ((ipaddress.ip_address("192.0.2.1"),), 50)
+    for type_, records in (
+        (A, ()),
+        (dns.rdatatype.AAAA, ()),
+        (dns.rdatatype.AAAA, ("@ 50 AAAA ::2",)),
+    ):
+        only(type_, *records)
+        with pytest.raises(LookupFailed, match="SERVFAIL"):
+            await resolver.addresses(WWW)

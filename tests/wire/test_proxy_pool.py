@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import replace
+
 import pytest
 import pytest_twisted
 
@@ -115,3 +118,36 @@ async def test_a_site_that_moves_is_followed_at_once() -> None:
             assert len(second.heads) == 1
         finally:
             await second.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_several_addresses_the_first_that_accepts_is_used() -> None:
+    from tests.wire.proxying import route_to
+
+    async with running() as run:
+        route = route_to(run.origin.port)
+        closed, there = map(ipaddress.ip_address, ("127.0.0.9", "127.0.0.1"))
+        name = replace(route.origin, name="origin.example.net")
+        run.routes.routes[HOST] = replace(route, origin=name.at([closed, there]))
+        visitor = await run.visit(GET)
+        await visitor.until_has(b"hello")
+        # They share what is kept: nobody tries the closed one again.
+        visitor.send(GET)
+        await visitor.until(lambda v: v.data.count(b"hello") == 2)
+        assert len(run.origin.connections) == 1
+
+
+@pytest.mark.parametrize("addresses", [[], ["127.0.0.9", "127.0.0.10"]])
+@pytest_twisted.ensureDeferred
+async def test_an_origin_without_an_address_that_accepts_is_told(addresses: list[str]) -> None:
+    from tests.wire.proxying import route_to
+
+    async with running() as run:
+        route = route_to(run.origin.port)
+        name = replace(route.origin, name="origin.example.net")
+        origin = name.at(map(ipaddress.ip_address, addresses))
+        run.routes.routes[HOST] = replace(route, origin=origin)
+        visitor = await run.visit(GET)
+        await visitor.until_has(b"502 ")
+        reason = "connect-refused" if addresses else "connect-failed"
+        assert [row.reason for row in run.rows] == [reason]

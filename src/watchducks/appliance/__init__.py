@@ -23,6 +23,7 @@ from watchducks.appliance.control import Control
 from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.measures import start_measuring
 from watchducks.appliance.metrics import start_the_metrics
+from watchducks.appliance.names import start_the_names
 from watchducks.appliance.reload import plan_reload
 from watchducks.appliance.sites import start_the_registry
 from watchducks.background import StartupError
@@ -95,6 +96,7 @@ class Appliance:
         cache = open_cache(settings.cache.url, reactor=house.reactor)
         await house.run("the cache", cache)
         registry, feed = await start_the_registry(house, cache)
+        names = await start_the_names(house, feed)
         acme = await start_the_challenges(house, registry, cache)
         answers = None if acme is None else acme.answers
         logs: tuple[Schema, LogStore] | None = None
@@ -120,7 +122,9 @@ class Appliance:
             from watchducks.appliance.keeper import start_the_traffic
 
             assert self._document is not None, "edges are to learn their configuration"
-            self._edges = await start_the_traffic(house, self._document, registry, feed, logs)
+            self._edges = await start_the_traffic(
+                house, self._document, registry, feed, names, logs
+            )
             if acme is not None:
                 tell_edges(acme, self._edges.fleet)
                 if "proxy" in roles:

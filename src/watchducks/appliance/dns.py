@@ -18,7 +18,6 @@ from watchducks.lookups.missing import MissedNames, MissingNames
 from watchducks.lookups.resolver import find_resolvers
 from watchducks.model.challenges import Answers
 from watchducks.model.verdicts import Verdicts
-from watchducks.nameserver.alias import Aliases
 from watchducks.nameserver.cookies import Cookies, kept_secret
 from watchducks.nameserver.counts import Counts
 from watchducks.nameserver.guard import RateLimit
@@ -117,12 +116,10 @@ async def start_the_answers(
     """
     settings = house.settings
     zones = make_the_zones(house)
-    await feed.follow(zones.apply)
+    house.names.tell(zones)
+    await feed.follow(house.names.resolving(zones.apply))
     if answers is not None:
         answers.on_change(zones.answer_challenges)
-    aliases = Aliases(zones, house.lookups().resolver, clock=house.reactor)
-    await feed.follow(aliases.apply)
-    await house.run("the aliases", aliases)
     secret, nsid = cookie_secret(house), settings.nameserver.nsid
     per_second = math.ceil(settings.nameserver.rrl_per_second / processes)
     key_file = KeyFile(house.sealer, pool=await house.pool("keys"), clock=house.reactor)
@@ -178,6 +175,6 @@ async def start_the_notifier(house: House, feed: Feed, health: Health) -> None:
         reactor=house.reactor,
         now=time.time,
     )
-    await feed.follow(notifier.apply)
+    await feed.follow(house.names.resolving(notifier.apply))
     health.on_change(lambda _verdict: notifier.all_changed())
     await house.run("the notifier of secondaries", notifier)

@@ -35,6 +35,8 @@ from watchducks.edges.orphans import Pairs, Waiting
 from watchducks.edges.remote import RemoteCounts, RemoteFeed, RemoteSites, RemoteVerdicts
 from watchducks.instances import control_file
 from watchducks.journal.losses import Losses
+from watchducks.lookups.known_names import KnownNames
+from watchducks.lookups.remembered import read_document
 from watchducks.model.challenges import Answers, Challenge
 from watchducks.nameserver.counts import CountReporter, Counts
 from watchducks.nameserver.misses import Misses
@@ -98,6 +100,7 @@ class EdgeProcess:
         self._feed = RemoteFeed()
         self._verdicts = RemoteVerdicts()
         self._answers = Answers()
+        self._names = KnownNames()
         self._misses = Misses(clock=reactor)
         # Kept by the keeper, who learns of them by the beats: nothing of an edge is on disk.
         self._losses = Losses(Path(os.devnull))
@@ -121,12 +124,15 @@ class EdgeProcess:
             raise StartupError(f"the keeper speaks format {format_}, and this is {FORMAT}")
         self._count = count
         self._house = House(parse(document), self._reactor, instance)
+        self._house.names = self._names
 
     def _told(self, name: str, value: Any) -> None:
         if name == "verdicts":
             self._verdicts.told(value)
         elif name == EDGES_BOARD:
             self._answers.replace(Challenge(*one) for one in value)
+        elif name == "names":
+            self._names.told(read_document(value))
 
     def _sites(self, *said: Any) -> None:
         self._feed.told(*said)
@@ -160,6 +166,7 @@ class EdgeProcess:
         roles = house.settings.node.roles
         sockets = Sockets(by_text(self._pairs), inherited=())
         await start_measuring(house)
+        await self._feed.follow(self._names.apply)
         if "proxy" in roles:
             rows = await start_the_spool(house, self._losses, lambda: self._line.tell("sealed"))
             await start_the_proxy(

@@ -14,6 +14,7 @@ from watchducks.settings import Settings
 
 if TYPE_CHECKING:
     from watchducks.lookups.assembly import Lookups
+    from watchducks.lookups.known_names import KnownNames
 
 # Twisted's reactors provide a dozen interfaces, and no one type names them all.
 Reactor = Any
@@ -40,7 +41,10 @@ class House:
     """The parts that run, in the order in which they started.
 
     :ivar instance: see :mod:`watchducks.instances`; "" for an appliance that is alone.
+    :ivar names: the addresses of host names that sites need; there before any role.
     """
+
+    names: KnownNames
 
     def __init__(self, settings: Settings, reactor: Reactor, instance: str = "") -> None:
         self.settings = settings

@@ -30,6 +30,8 @@ from watchducks.edges.orphans import Orphan, find_orphans
 from watchducks.health.prober import Health
 from watchducks.instances import control_file
 from watchducks.journal.losses import Loss, Losses
+from watchducks.lookups.names import HostNames
+from watchducks.lookups.remembered import document_of
 from watchducks.model.sites import Site
 from watchducks.model.verdicts import Verdicts
 from watchducks.nameserver.counts import Counted, CountSink
@@ -43,6 +45,8 @@ from watchducks.stores.interfaces import LogStore, StoreUnavailable
 MAX_MISSED: Final = 1_000
 # How soon edges hear of a verdict: small beside the interval of probes.
 VERDICT_SECONDS: Final = 0.1
+# And of new addresses, all in one message: small beside the time for which they are held to.
+NAMES_SECONDS: Final = 1.0
 
 
 class MissedNames:
@@ -136,6 +140,31 @@ class VerdictsForEdges:
             self._revision = now.revision
             opinion = Opinion(now.serial, now.ttl_limit, tuple(now.healthy_addresses()))
             self._fleet.post("verdicts", of_opinion(opinion))
+
+
+class NamesForEdges:
+    """Posts what is known of host names to the edges, which look up nothing. A Part."""
+
+    _log = Logger()
+
+    def __init__(self, names: HostNames, fleet: Fleet, *, clock: Any) -> None:
+        self._names = names
+        self._fleet = fleet
+        self._changes = -1
+        self._posts = Repeating(
+            self._post, NAMES_SECONDS, clock=clock, log=self._log, name="posting host names"
+        )
+
+    async def start(self) -> None:
+        self._posts.start()
+
+    async def stop(self) -> None:
+        await self._posts.stop()
+
+    async def _post(self) -> None:
+        if self._names.changes != self._changes:
+            self._changes = self._names.changes
+            self._fleet.post("names", document_of(self._names.remembered()))
 
 
 class Edges:
@@ -252,6 +281,7 @@ async def start_the_traffic(
     document: Mapping[str, Any],
     registry: Registry,
     feed: SiteFeed,
+    names: HostNames,
     logs: tuple[Schema, LogStore] | None,
 ) -> Edges:
     """Start the edges, and what the keeper does for them: shipping, probes, looking up."""
@@ -262,6 +292,8 @@ async def start_the_traffic(
     if "proxy" in roles and logs is not None:
         shipper, losses = await start_the_shipper(house, logs[1], logs[0])
         services.sealed, services.losses = shipper.nudge, losses
+    posts = NamesForEdges(names, edges.fleet, clock=house.reactor)
+    await house.run("the host names for edges", posts)
     health: Health | None = None
     if "nameserver" in roles:
         cookie_secret(house)  # made here, once for all edges

@@ -79,7 +79,7 @@ async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:
     origins = Origins(reactor=house.reactor, accepts=accepts)
     rules = house.settings.cutover_rules
     # What nobody has shown to be his is not asked either: it may be a stranger's.
-    await feed.follow(lambda changes: origins.apply(rules.carried(changes)))
+    await feed.follow(house.names.resolving(lambda changes: origins.apply(rules.carried(changes))))
     await house.run("the probes of origins", origins)
     return origins
 

@@ -55,9 +55,14 @@ async def start_the_proxy(
     settings = house.settings
     rules = settings.cutover_rules
     routes = RouteTable(
-        registry, cache, clock=house.reactor, lineage=lambda: feed.lineage, rules=rules
+        registry,
+        cache,
+        clock=house.reactor,
+        lineage=lambda: feed.lineage,
+        rules=rules,
+        resolved=house.names.resolved,
     )
-    await feed.follow(routes.apply)
+    await feed.follow(house.names.resolving(routes.apply))
     await house.run("the routes", routes)
     certificates = CertificateStore(
         settings.node.data_dir / "certificates",

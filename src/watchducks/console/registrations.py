@@ -24,7 +24,7 @@ LABELS: Final[Mapping[str, tuple[str, str, str, str]]] = {
     "domain": (mark("Domain"), mark("For example example.com."), "text", "url"),
     "origin": (
         mark("Your server's address"),
-        mark("The IP address where the site runs today, such as 203.0.113.7."),
+        mark("Where the site runs today, such as 203.0.113.7 or origin.example.net."),
         "text",
         "off",
     ),

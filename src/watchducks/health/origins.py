@@ -130,17 +130,26 @@ class Origins:
                 continue
             if known is not None:
                 self._forget(known.id)
-            if self._accepts(site.origin):
-                self._zones[site.zone] = site.id
-                self._sites[site.id] = site
+            if site.origin.address is None:
+                # Its name has given no address that may be asked; the site comes again with one.
+                now = self._clock.seconds()
+                self._remember(site)
+                self._reports[site.id] = OriginReport(_no_address(site.origin), now, now)
+            elif self._accepts(site.origin):
+                self._remember(site)
                 self._rounds.add(site.id, site.origin.address, self._clock.seconds())
+
+    def _remember(self, site: Site) -> None:
+        self._zones[site.zone] = site.id
+        self._sites[site.id] = site
 
     def _forget(self, site_id: int | None) -> None:
         site = None if site_id is None else self._sites.pop(site_id, None)
         if site is not None:
             del self._zones[site.zone]
             self._reports.pop(site.id, None)
-            self._rounds.remove(site.id, site.origin.address)
+            if site.origin.address is not None:
+                self._rounds.remove(site.id, site.origin.address)
 
     async def start(self) -> None:
         """Begin with the sites known so far: they wait already."""
@@ -180,3 +189,9 @@ class Origins:
         if before is not None and before.answers == report.answers:
             report = replace(report, since=before.since)
         self._reports[site.id] = report
+
+
+def _no_address(origin: Origin) -> Note:
+    return Note(
+        "origin-name", "{name} has no address that visitors can reach.", {"name": origin.name}
+    )

@@ -93,13 +93,17 @@ class Resolver:
 
         No address and 0 seconds: the name has none, or does not exist.
 
-        :raises LookupFailed: neither kind of address could be looked up.
+        A name whose IPv6 addresses alone could not be looked up has its IPv4 ones: some servers do
+        not answer for AAAA.
+
+        :raises LookupFailed: what was found may be less than there is.
         """
         kinds = (dns.rdatatype.A, dns.rdatatype.AAAA)
         both = await attempt_all([self._addresses(name, kind) for kind in kinds])
         found = [part for part in both if not isinstance(part, LookupFailed)]
-        if not found:
-            raise LookupFailed(str(both[0]))
+        failed = next((part for part in both if isinstance(part, LookupFailed)), None)
+        if failed is not None and (failed is both[0] or not any(found)):
+            raise failed
         records = [record for part in found for record in part][:MAX_ADDRESSES]
         addresses = tuple(
             ipaddress.ip_address(record.rdata.address)

@@ -114,8 +114,8 @@ class _View(NamedTuple):
     zone: Zone
 
 
-class _AliasUnknown(Exception):
-    """The addresses of the name that an ALIAS leads to were never found."""
+class _AddressUnknown(Exception):
+    """The addresses of the name that an ALIAS or an origin is were never found."""
 
 
 _REFUSED: Final = Answer(dns.EREFUSED)
@@ -135,7 +135,7 @@ def answer(zones: ZoneTable, verdicts: Verdicts, question: Question) -> Answer:
     zone, relative = entry
     try:
         return _follow(_View(zones, verdicts, zone), name, relative, type_)
-    except _AliasUnknown:
+    except _AddressUnknown:
         return Answer(dns.ESERVER)
 
 
@@ -190,7 +190,7 @@ def types_at(zones: ZoneTable, verdicts: Verdicts, zone: Zone, node: Node) -> li
 def _may_exist(view: _View, node: Node, type_: int) -> bool:
     try:
         return _rrset(view, node, type_) is not None
-    except _AliasUnknown:
+    except _AddressUnknown:
         return True  # nobody knows, so nobody must believe that there are none
 
 
@@ -215,7 +215,7 @@ def look_up(zones: ZoneTable, zone: Zone, relative: bytes) -> tuple[Node | None,
 def _rrset(view: _View, node: Node, type_: int) -> RRset | None:
     """Return a node's records of a type.
 
-    :raises _AliasUnknown: they are another name's, which was never found.
+    :raises _AddressUnknown: they are another name's, which was never found.
     """
     held = node.get(type_)
     if held is None or isinstance(held, RRset):
@@ -225,7 +225,7 @@ def _rrset(view: _View, node: Node, type_: int) -> RRset | None:
     if isinstance(held, Alias):
         known = view.zones.alias(held.target)
         if known is None:
-            raise _AliasUnknown
+            raise _AddressUnknown
         return _rrset(view, known, type_)
     return view.zones.start_of_authority(view.zone, view.verdicts.serial)
 
@@ -235,8 +235,9 @@ def _proxied(view: _View, type_: int) -> RRset | None:
     proxies = () if view.zone.direct else view.verdicts.healthy_addresses()
     if proxies:
         return _of_family(proxies, type_, ttl)
-    origin = view.zone.origin
-    return None if origin is None else _of_family((origin,), type_, ttl)
+    if view.zone.origin is None:
+        raise _AddressUnknown
+    return _of_family((view.zone.origin, *view.zone.others), type_, ttl)
 
 
 def _proxied_ttl(view: _View) -> int:
@@ -319,7 +320,7 @@ def _addresses_of(view: _View, target: bytes, *, or_glue: bool) -> Iterator[tupl
     for type_ in _IP_VERSIONS:
         try:
             rrset = _rrset(view, node, type_)
-        except _AliasUnknown:
+        except _AddressUnknown:
             return
         if rrset is not None:
             yield target, rrset

@@ -162,7 +162,7 @@ class Transfers:
     def _worked_out(self, owner: bytes, type_: int) -> RRset | None:
         found = answer(self._zones, self._verdicts, Question(owner, type_, numbers.IN))
         if found.rcode != numbers.OK:
-            raise _Refused(numbers.ESERVER, "the addresses of an ALIAS in it are not known yet")
+            raise _Refused(numbers.ESERVER, "the addresses of a host name in it are not known yet")
         return found.answers[0][1] if found.answers else None
 
     def _packed(

@@ -47,6 +47,10 @@ SOA_EXPIRE_SECONDS: Final = 3_600_000
 INFRASTRUCTURE_TTL_SECONDS: Final = 3_600
 # The next challenge for the same name is another one, maybe within a second.
 CHALLENGE_TTL_SECONDS: Final = 1
+# What an answer made of an ALIAS says. The same each time, for each change of an answer makes the
+# name server forget those it has at hand; short, because it comes on top of the time for which the
+# addresses are held to before they are looked up again.
+ALIAS_TTL_SECONDS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,11 @@ class Zone:
 
     :ivar apex: its wire name.
     :ivar revision: the registry's revision in which it last changed; 0 for our own hosts.
-    :ivar origin: where visitors go while no proxy is healthy; None if nothing in it is proxied.
+    :ivar origin: where visitors go while no proxy is healthy; None: nobody knows (yet).
     :ivar nodes: its records. Most zones hold the same ones and share one mapping.
     :ivar signing: how it is signed; up to its ``due``, when the zone is built anew.
     :ivar direct: visitors go to the origin, however well the proxies are.
+    :ivar others: the further addresses of an origin that is a host name.
     """
 
     apex: bytes
@@ -67,6 +72,7 @@ class Zone:
     nodes: Nodes
     signing: Signing = UNSIGNED
     direct: bool = False
+    others: tuple[Address, ...] = ()
 
 
 class ZoneTable:
@@ -129,6 +135,7 @@ class ZoneTable:
         self._below: dict[bytes, set[bytes]] = {}
         self._aliases: dict[bytes, Node] = {}
         self._challenges: dict[bytes, RRset] = {}
+        self._moves: dict[bytes, int] = {}
         # Each of our own hosts is also a zone of its own: we can vouch for that name and for
         # nothing beside it. A registered zone around it takes the host in instead.
         self._host_zones: dict[bytes, Site | Zone] = {
@@ -293,19 +300,20 @@ class ZoneTable:
         else:
             nodes = self._default_nodes
         direct = self._rules.leads_to_origin(site.state)
-        zone = Zone(apex, site.revision, site.origin.address, nodes, direct=direct)
+        origin = site.origin
+        zone = Zone(apex, site.revision, origin.address, nodes, direct=direct, others=origin.others)
         return zone if site.signing is UNSIGNED else self._signed(zone, site.signing)
 
     def _signed(self, zone: Zone, signing: Signing) -> Zone:
         now = signing.at(self._now())
         return replace(zone, nodes=publish(zone.nodes, zone.apex, now), signing=now)
 
-    def learn(self, target: bytes, addresses: Collection[Address], ttl: int) -> None:
-        """Answer those who are an ALIAS of ``target`` with ``addresses``, for ``ttl`` seconds.
+    def learn(self, target: bytes, addresses: Collection[Address]) -> None:
+        """Answer those who are an ALIAS of ``target`` with ``addresses``.
 
         :param target: a lower-case wire name.
         """
-        node = _addresses_node(addresses, ttl)
+        node = _addresses_node(addresses, ALIAS_TTL_SECONDS)
         if self._aliases.get(target) != node:
             self._aliases[target] = node
             self.revision += 1
@@ -319,16 +327,26 @@ class ZoneTable:
         """Return the A and AAAA of the other name ``target``; None: not known yet."""
         return self._aliases.get(target)
 
+    def moved(self, zone: str, times: int) -> None:
+        """Take over how often the answers of ``zone`` changed because the addresses of a host name
+        did (:class:`watchducks.lookups.names.HostNames`); never less than before."""
+        try:
+            self._moves[wire_name(zone)] = times
+        except ValueError:
+            return  # it was never taken in
+        self.revision += 1
+
     def start_of_authority(self, zone: Zone, verdict_serial: int) -> RRset:
         """Return the SOA of ``zone``.
 
-        The serial is the sum of two revisions that never shrink, so it grows with each change of
-        either (RFC 1982 arithmetic covers the wrap). The minimum is the TTL of proxied names: an
-        "AAAA: none" must be forgotten as fast as an address when a failover changes it.
+        The serial is the sum of numbers that never shrink, so it grows with each change: of the
+        site, of a verdict, of addresses (RFC 1982 arithmetic covers the wrap). The minimum is the
+        TTL of proxied names: an "AAAA: none" must be forgotten as fast as an address when a
+        failover changes it.
         """
         numbers = struct.pack(
             "!5L",
-            (zone.revision + verdict_serial) & 0xFFFFFFFF,
+            (zone.revision + verdict_serial + self._moves.get(zone.apex, 0)) & 0xFFFFFFFF,
             SOA_REFRESH_SECONDS,
             SOA_RETRY_SECONDS,
             SOA_EXPIRE_SECONDS,

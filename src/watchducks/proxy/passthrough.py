@@ -9,17 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from watchducks.model.routing import Route
 from watchducks.model.rows import ANSWERED, Row
 from watchducks.proxy.context import ProxyContext
-from watchducks.proxy.errors import Reason
-from watchducks.proxy.pool import connect_failure, origin_endpoint
+from watchducks.proxy.errors import OriginFailure, Reason
+from watchducks.proxy.pool import connect_to_origin
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -149,17 +148,20 @@ class Passthrough(_Side):
     async def _connect(self) -> None:
         context, origin = self._context, self._route.origin
         began = context.clock.seconds()
-        endpoint = origin_endpoint(
-            context.pools.reactor, origin.address, origin.tls_port, context.limits
-        )
         try:
-            await endpoint.connect(Factory.forProtocol(lambda: self._origin))
+            await connect_to_origin(
+                context.pools.reactor,
+                origin.addresses,
+                origin.tls_port,
+                context.limits,
+                lambda: self._origin,
+            )
         except CancelledError:
             self.abort()
             raise
-        except ConnectError as error:
+        except OriginFailure as failure:
             # The origin's TLS cannot be answered for it; the visitor sees what he would see there.
-            self._reason = str(connect_failure(error).reason)
+            self._reason = str(failure.reason)
             self.abort()
             return
         self._origin_us = int((context.clock.seconds() - began) * 1_000_000)

@@ -1,6 +1,7 @@
 """Kept connections to origins, and how many exchanges an origin may have at a time.
 
-One :class:`OriginPool` for each (scheme, address, port, identity). Its rules:
+One :class:`OriginPool` for each (scheme, addresses, port, identity); where an origin has several
+addresses, a connection is made to the first that accepts. Its rules:
 
 * the connection used last is used first, so that the others grow idle and are closed;
 * at most ``origin_exchanges`` exchanges run with one origin, and at most ``origin_connecting`` of
@@ -15,6 +16,7 @@ One :class:`OriginPool` for each (scheme, address, port, identity). Its rules:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -37,7 +39,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 
 from watchducks.model.origins import Address
 from watchducks.model.routing import Route
@@ -62,7 +64,7 @@ class OriginKey(NamedTuple):
     """What two exchanges must have in common to share a connection."""
 
     scheme: Scheme
-    address: Address
+    addresses: tuple[Address, ...]
     port: int
     identity: OriginIdentity
 
@@ -75,7 +77,7 @@ class OriginKey(NamedTuple):
             identity = OriginIdentity(route.domain, choices.origin_tls, choices.origin_pin)
         else:  # there is nothing to verify: all sites of one address share its connections
             identity = _NOBODY
-        return cls(scheme, route.origin.address, port, identity)
+        return cls(scheme, route.origin.addresses, port, identity)
 
 
 @dataclass(slots=True, eq=False)
@@ -88,16 +90,38 @@ class _Waiting:
     turn: Deferred[OriginConnection | None]
 
 
-def origin_endpoint(
-    reactor: ProxyReactor, address: Address, port: int, limits: Limits
-) -> IStreamClientEndpoint:
-    """Return how to connect to ``address``."""
-    kind = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
-    return kind(reactor, str(address), port, timeout=limits.connect_seconds)
+async def connect_to_origin(
+    reactor: ProxyReactor,
+    addresses: Sequence[Address],
+    port: int,
+    limits: Limits,
+    make_protocol: Callable[[], Protocol],
+) -> None:
+    """Connect to the first of ``addresses`` that accepts.
+
+    :param make_protocol: gives what the connection is for.
+    :raises OriginFailure: none does, or its name has none that is known; says what the last did.
+    """
+    failure = OriginFailure(Reason.CONNECT_FAILED)
+    for address in addresses:
+        kind = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
+        endpoint: IStreamClientEndpoint = kind(
+            reactor, str(address), port, timeout=limits.connect_seconds
+        )
+        try:
+            await endpoint.connect(Factory.forProtocol(make_protocol))
+        except ConnectingCancelledError:
+            raise CancelledError from None
+        except ConnectError as error:
+            failure = _connect_failure(error)
+            failure.__cause__ = error
+            continue
+        return
+    raise failure
 
 
-def connect_failure(error: Exception) -> OriginFailure:
-    """Return what a failed connect of an :func:`origin_endpoint` means."""
+def _connect_failure(error: Exception) -> OriginFailure:
+    """Return what a failed connect means."""
     if isinstance(error, Refused):
         return OriginFailure(Reason.CONNECT_REFUSED)
     if isinstance(error, ConnectTimeout | TCPTimedOutError):
@@ -235,13 +259,7 @@ class OriginPool:
         if key.scheme == "https":
             tls = pools.contexts.connection(key, key.identity)
             outer = OriginTransport(pools, tls, connection)
-        endpoint = origin_endpoint(pools.reactor, key.address, key.port, self.limits)
-        try:
-            await endpoint.connect(Factory.forProtocol(lambda: outer))
-        except ConnectingCancelledError:
-            raise CancelledError from None
-        except ConnectError as error:
-            raise connect_failure(error) from error
+        await connect_to_origin(pools.reactor, key.addresses, key.port, self.limits, lambda: outer)
         try:
             # The TLS handshake has as long again as the TCP one.
             await connection.ready.addTimeout(self.limits.connect_seconds, pools.clock)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from twisted.names import dns
 
+from watchducks.model.origins import leads_back
 from watchducks.model.presentation import (
     owner_of,
     owner_text,
@@ -81,6 +82,9 @@ def assemble(
     """
     zone = _Zone(list(candidates), proxied, site, lenient=lenient)
     zone.check()
+    back = leads_back(site.origin, replace(site, contents=ZoneContents(tuple(proxied))).hosts)
+    if back is not None:
+        zone.problems["proxied"] = back
     if zone.problems:
         raise InvalidFields(dict(list(zone.problems.items())[:MAX_PROBLEMS]))
     records = tuple(candidate.record for candidate in zone.candidates)
@@ -147,7 +151,7 @@ class _Zone:
             name = owner_text(owner)
             problem = None
             if owner in self._proxied and type_ in _ADDRESSES:
-                if rdata == self._site.origin.address.packed:
+                if rdata in [address.packed for address in self._site.origin.addresses]:
                     continue  # what the host answered so far, and answers while no proxy works
                 problem = Problem(
                     "made-by-us",

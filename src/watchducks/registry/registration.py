@@ -16,8 +16,9 @@ from watchducks.model.names import (
     normalise_email,
     normalise_name,
     registrable_domain,
+    zone_of,
 )
-from watchducks.model.origins import Address, Origin, check_origin, parse_origin
+from watchducks.model.origins import Address, Origin, check_origin, leads_back, parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import (
     DEFAULT_CHOICES,
@@ -105,6 +106,11 @@ def validate(fields: Mapping[str, object], policy: Policy) -> Registration:
             domain=values["domain"],
             registrable=registrable_domain(values["domain"]),
         )
+    if "origin" in values and "domain" in values:
+        zone = values.get(ZONE, zone_of(values["domain"]))
+        back = leads_back(values["origin"], (values["domain"], zone, f"www.{zone}"))
+        if back is not None:
+            problems["origin"] = back
     if problems:
         raise InvalidFields(_ordered(problems))
     given = {field: values.pop(field) for field in CHOICES if field in values}

@@ -34,8 +34,8 @@ from watchducks.registry.choices import MAX_PARAMETERS_CHARACTERS
 
 # Case folding makes at most three characters of one (U+0390, for instance).
 NAME_KEY_CHARACTERS: Final = 3 * MAX_NAME_CHARACTERS
-# "https://[" 39 characters of IPv6 "]:65535", and some.
-ORIGIN_CHARACTERS: Final = 64
+# "https://" a host name ":65535", and some.
+ORIGIN_CHARACTERS: Final = MAX_DOMAIN_CHARACTERS + 19
 WORD_CHARACTERS: Final = 16
 # SHA-256 in hexadecimal: of a token, which is shown once and kept nowhere, or of an origin's key.
 DIGEST_CHARACTERS: Final = 64

@@ -32,7 +32,7 @@ from watchducks.model.changes import Changes, Head
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.letters import LetterKind, site_letter
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, name_key, zone_of
-from watchducks.model.origins import parse_origin
+from watchducks.model.origins import leads_back, parse_origin
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.signing import Signing
 from watchducks.model.sites import Registration, Site, SiteChoices, SiteState, Visibility
@@ -205,6 +205,9 @@ def update(
     if before is None:
         raise SiteNotFound
     origin = before.origin if changes.origin is None else changes.origin
+    back = leads_back(origin, before.hosts)
+    if back is not None and changes.origin is not None:
+        raise InvalidFields({"origin": back})
     email = before.email if changes.email is None else changes.email
     cohort = before.cohort if changes.cohort is None else changes.cohort
     choices = chosen(before.choices, changes)

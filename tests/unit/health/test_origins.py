@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -199,6 +200,31 @@ def test_a_removed_site_is_asked_no_more() -> None:
     world.run(ROUND_SECONDS * 2)
     assert len(world.asked) == 1
     assert world.origins.report(1) is None
+    world.stop()
+
+
+def test_a_name_without_addresses_is_told_and_asked_once_it_has_some() -> None:
+    world = World()
+    named = replace(site("s1.example", "https://origin.host.net"), id=1)
+    world.start(named)
+    world.run(ROUND_SECONDS)
+    report = world.origins.report(1)
+    assert world.asked == []
+    assert report is not None
+    assert not report.answers
+    assert str(report.failure) == "origin.host.net has no address that visitors can reach."
+    found = [ipaddress.ip_address(f"192.0.2.{last}") for last in (1, 2)]
+    world.origins.apply(changed([replace(named, origin=named.origin.at(found))]))
+    world.run(2)
+    assert world.addresses == ["192.0.2.1"]
+    report = world.origins.report(1)
+    assert report is not None
+    assert report.answers
+    world.origins.apply(changed([named]))
+    world.origins.apply(changed(removed=["s1.example"]))
+    assert world.origins.report(1) is None
+    world.run(ROUND_SECONDS * 2)
+    assert len(world.asked) == 1
     world.stop()
 
 

@@ -8,12 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchducks.model.origins import Origin, OriginScheme, check_origin, parse_origin
+from watchducks.model.origins import (
+    MAX_ORIGIN_ADDRESSES,
+    Origin,
+    OriginScheme,
+    check_origin,
+    leads_back,
+    parse_origin,
+    usable,
+)
 from watchducks.model.problems import Problem
 from watchducks.registry.schema import ORIGIN_CHARACTERS
 
 V4 = ipaddress.ip_address("203.0.113.7")
 V6 = ipaddress.ip_address("2001:db8::7")
+
+
+def named(scheme: OriginScheme, port: int | None) -> Origin:
+    return Origin(scheme, None, port, "origin.example.net")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +45,11 @@ V6 = ipaddress.ip_address("2001:db8::7")
         ("http://[2001:db8::7]:8080", Origin("http", V6, 8080), "http://[2001:db8::7]:8080"),
         ("http://[2001:db8::7]", Origin("http", V6, 80), "http://[2001:db8::7]"),
         ("203.0.113.7:00080", Origin("http", V4, 80), "http://203.0.113.7"),
+        ("Origin.Example.net.", named("same", None), "origin.example.net"),
+        ("origin.example.net:8443", named("https", 8443), "https://origin.example.net:8443"),
+        ("origin.example.net:80", named("http", 80), "http://origin.example.net"),
+        ("https://origin.example.net/", named("https", 443), "https://origin.example.net"),
+        ("http://origin.example.net:3000", named("http", 3000), "http://origin.example.net:3000"),
         ("203.0.113.7:65535", Origin("http", V4, 65535), "http://203.0.113.7:65535"),
     ],
 )
@@ -45,9 +62,23 @@ def test_origins(text: str, origin: Origin, written: str) -> None:
     "text",
     [
         "",
-        "ducks.example",
-        "http://ducks.example",
         "localhost",
+        "http://localhost:8080",
+        "ducks.example:",
+        "ducks.example:0",
+        "ducks.example:80:80",
+        "ducks.example/path",
+        "ducks.example path",
+        "_ducks.example",
+        "-ducks.example",
+        "ducks..example",
+        "https://user:password@ducks.example",
+        "user.name@ducks.example",
+        "[ducks.example]:80",
+        "ducks.example%eth0",
+        "ducks.\uff11",
+        "203.0.113.7\u3002",
+        f"{'d' * 64}.example",
         "203.0.113.7:",
         "203.0.113.7:0",
         "203.0.113.7:65536",
@@ -209,3 +240,36 @@ def test_where_a_request_goes(
     origin = parse_origin(text)
     assert origin.endpoint(visitor) == endpoint  # type: ignore[arg-type]
     assert origin.tls_port == tls_port
+
+
+def test_a_name_has_the_addresses_that_were_looked_up() -> None:
+    origin = parse_origin("https://\ubb3c\uc624\ub9ac.example")
+    assert str(origin) == "https://xn--oy2bp2al4t.example"
+    assert origin.addresses == ()
+    found = origin.at([V4, V6])
+    assert (found.address, found.addresses, str(found)) == (V4, (V4, V6), str(origin))
+    assert len(origin.at([V4] * 9).addresses) == MAX_ORIGIN_ADDRESSES
+    assert found.at([]).addresses == ()
+    assert parse_origin("203.0.113.7").addresses == (V4,)
+
+
+def test_each_address_of_a_name_is_checked() -> None:
+    own, private = map(ipaddress.ip_address, ("198.51.100.1", "10.0.0.1"))
+    found = [private, V4, own, V6]
+    assert usable(found, own_addresses={own}, allow_private=False) == (V4, V6)
+    assert usable(found, own_addresses={own}, allow_private=True) == tuple(found)
+    origin = parse_origin("origin.example.net")
+    check_origin(origin, own_addresses={own}, allow_private=False)
+    check_origin(origin.at([V4]), own_addresses={own}, allow_private=False)
+    for wrong in (own, private):
+        with pytest.raises(Problem):
+            check_origin(origin.at([V4, wrong]), own_addresses={own}, allow_private=False)
+
+
+def test_a_name_of_the_site_itself_leads_back_to_us() -> None:
+    hosts = ("ducks.example", "www.ducks.example")
+    problem = leads_back(parse_origin("https://WWW.ducks.example"), hosts)
+    assert problem is not None
+    assert problem.code == "own-host"
+    assert leads_back(parse_origin("origin.ducks.example"), hosts) is None
+    assert leads_back(parse_origin("203.0.113.7"), hosts) is None

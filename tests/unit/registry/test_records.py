@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.unit.registry.examples import example_site
+from watchducks.model.origins import parse_origin
 from watchducks.model.presentation import owner_text, type_text
 from watchducks.model.problems import InvalidFields
 from watchducks.model.zones import (
@@ -266,3 +269,21 @@ def test_an_import_replaces_what_it_brings() -> None:
     added, removed = difference(before, after)
     assert [owner_text(record.owner) for record in added] == ["@", "a", "b", "e"]
     assert [owner_text(record.owner) for record in removed] == ["@", "a", "b"]
+
+
+def test_the_origins_name_is_not_proxied() -> None:
+    behind = replace(SITE, origin=parse_origin("https://origin.ducks.example"))
+    hosts = {"records": [], "proxied": ["@", "origin"]}
+    with pytest.raises(InvalidFields) as caught:
+        validate_contents(hosts, behind)
+    assert {field: problem.code for field, problem in caught.value.problems.items()} == {
+        "proxied": "own-host"
+    }
+    assert validate_contents({**hosts, "proxied": ["@", "www"]}, behind).notes == ()
+
+
+def test_the_addresses_of_the_origins_name_are_expected_at_a_proxied_host() -> None:
+    found = [ipaddress.ip_address(f"203.0.113.{last}") for last in (1, 2)]
+    behind = replace(SITE, origin=parse_origin("origin.ducks.example").at(found))
+    lines = [item(f"@ 300 A {address}") for address in found]
+    assert validate_contents({"records": lines}, behind).notes == ()

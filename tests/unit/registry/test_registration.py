@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +25,7 @@ from watchducks.registry.registration import (
     validate_field,
 )
 
-OWN = parse_origin("198.51.100.1").address
+OWN = ipaddress.ip_address("198.51.100.1")
 POLICY = Policy(own_addresses={OWN}, allow_private_origins=False)
 CLOSED = Policy(own_addresses={OWN}, allow_private_origins=True)
 GOOD = {
@@ -105,10 +106,19 @@ def test_unknown_fields_are_told_but_not_without_end() -> None:
 
 @pytest.mark.parametrize(
     ("origin", "code"),
-    [("10.0.0.1", "reserved-address"), ("198.51.100.1", "own-address"), ("a.example", "origin")],
+    [("10.0.0.1", "reserved-address"), ("198.51.100.1", "own-address"), ("a b", "origin")],
 )
 def test_origins_are_checked(origin: str, code: str) -> None:
     assert problems({**GOOD, "origin": origin}) == {"origin": code}
+
+
+@pytest.mark.parametrize("origin", ["www.ducks.example", "https://Ducks.example:8443"])
+def test_a_site_is_not_behind_itself(origin: str) -> None:
+    assert problems({**GOOD, "origin": origin}) == {"origin": "own-host"}
+    inner = {**GOOD, "domain": "shop.ducks.example", "zone": "ducks.example"}
+    assert problems({**inner, "origin": origin}) == {"origin": "own-host"}
+    assert problems({**inner, "origin": "shop.ducks.example"}) == {"origin": "own-host"}
+    assert validate({**GOOD, "origin": "origin.ducks.example"}, POLICY).origin.name
 
 
 def test_a_closed_network_has_its_own_rules() -> None:

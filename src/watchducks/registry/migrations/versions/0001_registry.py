@@ -51,7 +51,8 @@ def upgrade() -> None:
         sa.Column("name_key", sa.String(189), nullable=False),
         sa.Column("domain", sa.String(253), nullable=False),
         sa.Column("zone", sa.String(253), nullable=False),
-        sa.Column("origin", sa.String(64), nullable=False),
+        # SQLite ignores the length, and could not change it later (0011).
+        sa.Column("origin", sa.String(64).with_variant(sa.String(272), "sqlite"), nullable=False),
         sa.Column(
             "owner_id", _ID, sa.ForeignKey("owners.id", name="fk_sites_owner"), nullable=False
         ),
