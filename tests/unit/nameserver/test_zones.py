@@ -115,8 +115,8 @@ def test_a_hundred_thousand_zones_are_affordable() -> None:
         octets = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    # 100,000 zones within 54 MB, the address and name that each has of its own included.
-    assert octets / 10_000 < 540, f"{octets / 10_000:.0f} octets a zone"
+    # 100,000 zones within 56 MB, the address and name that each has of its own included.
+    assert octets / 10_000 < 560, f"{octets / 10_000:.0f} octets a zone"
 
 
 def test_a_hundred_thousand_zones_that_were_asked_for_are_affordable() -> None:
