@@ -8,8 +8,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from tests.unit.console.driver import Driver, Reply
+from tests.unit.console.driver import GOOD, Driver, Reply
 from watchducks.console.account_pages import LINKS_BURST, MAILS_BURST
+from watchducks.console.registrations import ADDRESS_BURST
 from watchducks.model.accounts import Actor
 
 OWNER = "owner@ducks.example"
@@ -229,3 +230,17 @@ def test_an_outage_is_told(browser: Browser) -> None:
     browser.driver.sites.away = True
     assert browser.driver.get("/account").status == 503
     assert browser.driver.get("/sign-in").status == 200
+
+
+def test_registrations_are_limited_by_network_and_by_address(browser: Browser) -> None:
+    statuses = []
+    for number in range(ADDRESS_BURST + 1):
+        fields = {**GOOD, "name": f"site{number}", "domain": f"site{number}.example"}
+        statuses.append(browser.driver.api("POST", "/api/v1/sites", fields).status)
+    assert statuses == [201] * ADDRESS_BURST + [429]
+    page = browser.send(
+        "/register", "/register", **{**GOOD, "name": "last", "domain": "last.example"}
+    )
+    assert page.status == 429
+    other = {**GOOD, "name": "other", "domain": "other.example", "email": "other@ducks.example"}
+    assert browser.driver.api("POST", "/api/v1/sites", other).status == 201

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from watchducks.appliance.house import House
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from watchducks.appliance.house import House, Reactor
+from watchducks.appliance.measures import of_the_courier
+from watchducks.appliance.sites import open_registry
 from watchducks.background import Threads
 from watchducks.mail.assembly import open_transport
 from watchducks.mail.composing import Composer, Sender
 from watchducks.mail.courier import Courier, Opens
+from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.registry import Registry
 from watchducks.registry.sealing import Sealer
+from watchducks.settings import Settings
 
 
 async def start_the_mail(house: House, registry: Registry) -> Mailbag:
@@ -34,6 +41,7 @@ async def start_the_mail(house: House, registry: Registry) -> Mailbag:
     # A registration posts its letter with the site, in one transaction.
     registry.on_write(lambda _: courier.nudge())
     await house.run("the courier", courier)
+    house.measure(lambda: of_the_courier(courier))
     return mailbag
 
 
@@ -44,3 +52,17 @@ def _opener(sealer: Sealer, threads: Threads) -> Opens:
         return sealer.unseal(sealed, context)
 
     return unsealed
+
+
+@asynccontextmanager
+async def open_mailbag(settings: Settings, reactor: Reactor) -> AsyncIterator[Mailbag]:
+    """Give the letters, for a command. :raises StartupError: the registry cannot be opened."""
+    async with open_registry(settings, reactor) as registry:
+        yield Mailbag(registry, clock=reactor)
+
+
+@asynccontextmanager
+async def open_accounts(settings: Settings, reactor: Reactor) -> AsyncIterator[AccountBook]:
+    """Give the accounts, for a command. :raises StartupError: the registry cannot be opened."""
+    async with open_registry(settings, reactor) as registry:
+        yield AccountBook(registry, seal=Sealer(settings.key_file).seal, clock=reactor)

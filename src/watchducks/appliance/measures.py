@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from watchducks.journal.losses import Losses
     from watchducks.journal.shipper import Shipper
     from watchducks.journal.spool import Spool
+    from watchducks.mail.courier import Courier
     from watchducks.nameserver.responder import Responder
     from watchducks.routes import RouteTable
 
@@ -73,6 +74,20 @@ def of_the_shipper(shipper: Shipper, losses: Losses) -> Iterator[Sample]:
         "watchducks_segments_rejected_total",
         "Segments that the log store refused, kept for a person to look at.",
         shipper.rejected,
+    )
+
+
+def of_the_courier(courier: Courier) -> Iterator[Sample]:
+    yield counter("watchducks_letters_sent_total", "Letters that were sent.", courier.sent)
+    yield counter(
+        "watchducks_letters_failed_total",
+        "Tries to send a letter that failed; most are repeated.",
+        courier.failures,
+    )
+    yield counter(
+        "watchducks_letters_given_up_total",
+        "Letters that will not be tried again.",
+        courier.given_up,
     )
 
 

@@ -14,6 +14,7 @@ from watchducks.cli import api, local
 from watchducks.cli.common import CommandError, Parents, lines
 from watchducks.demo.command import DemoError, say
 from watchducks.demo.command import run as run_demo
+from watchducks.model.accounts import Actor
 
 if TYPE_CHECKING:
     from watchducks.cli.common import Commands
@@ -56,7 +57,7 @@ async def _token(reactor: Any, options: argparse.Namespace) -> int:
     from watchducks.appliance.sites import open_registry  # noqa: PLC0415 -- only this command needs it
 
     async with open_registry(settings_module.find(options.config), reactor) as registry:
-        say(await registry.create_admin_token())
+        say(await registry.create_admin_token(by=Actor("command line")))
     return 0
 
 

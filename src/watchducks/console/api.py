@@ -95,7 +95,10 @@ class Api:
     async def register(self, request: ConsoleRequest) -> bytes:
         """Register a site: 201 with its owner's token, which is shown once."""
         fields = read_json_object(request)
-        site, token = await self._registrations.register(fields, by=self._access.actor(request))
+        limited = not (await self._access.viewer(request)).admin
+        site, token = await self._registrations.register(
+            fields, by=self._access.actor(request), limited=limited
+        )
         location = f"/api/v1/sites/{quote(site.name, safe='')}"
         document = {**self._owners_document(request, site), "token": token}
         return self._answers.json(

@@ -123,7 +123,7 @@ class Console:
         templates = Templates(languages, bundle.url)
         answers = Answers(languages, templates.refusal)
         policy = Policy(settings.own_addresses, settings.security.allow_private_origins)
-        registrations = Registrations(sites, policy)
+        registrations = Registrations(sites, policy, reactor)
         figures = Figures(analytics, clock=reactor)
         zones = Zones(sites, threads)
         reports = ScanReports(

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
+
+from watchducks.console.answers import Refusal
 from watchducks.console.interfaces import Sites
 from watchducks.console.languages import mark
+from watchducks.console.rates import RateLimit
 from watchducks.model.accounts import Actor
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
@@ -42,6 +46,15 @@ LABELS: Final[Mapping[str, tuple[str, str, str, str]]] = {
     ),
 }
 
+# Sites that one network registers: a class at its first lesson; beyond, a site a minute.
+NETWORK_PER_SECOND: Final = 1 / 60
+NETWORK_BURST: Final = 40
+# Sites with one e-mail address. Each sends it a letter, whoever it belongs to.
+ADDRESS_PER_SECOND: Final = 1 / 600
+ADDRESS_BURST: Final = 20
+# This very host, and a local socket.
+_HERE: Final = frozenset({"127.0.0.0/24", "::/48", ""})
+
 
 class Registrations:
     """Registers sites and checks single fields.
@@ -49,19 +62,36 @@ class Registrations:
     :param policy: what the sysadmin's configuration says about origins.
     """
 
-    def __init__(self, sites: Sites, policy: Policy) -> None:
+    def __init__(self, sites: Sites, policy: Policy, clock: IReactorTime) -> None:
         self._sites = sites
         self._policy = policy
+        self._networks = RateLimit(NETWORK_PER_SECOND, NETWORK_BURST, clock)
+        self._addresses = RateLimit(ADDRESS_PER_SECOND, ADDRESS_BURST, clock)
 
     async def register(
-        self, fields: Mapping[str, object], *, by: Actor, language: str = ""
+        self,
+        fields: Mapping[str, object],
+        *,
+        by: Actor,
+        language: str = "",
+        limited: bool = True,
     ) -> tuple[Site, str]:
         """Register what ``fields`` ask for; return the site and its owner's token.
 
+        :param by: who asks, and from which network.
+        :param limited: of each network and address only so many sites are taken at once, but for
+            this host; False: it is an admin who asks.
         :param language: what its owner reads; "": not known.
+        :raises Refusal: 429, there were too many.
         :raises InvalidFields: with every problem, or because a name is taken.
         """
         wanted = replace(validate(fields, self._policy), language=language)
+        if limited:
+            here = by.network in _HERE
+            known = here or self._networks.allows(by.network)
+            if not (known and self._addresses.allows(wanted.email.lower())):
+                problem = Problem("too-many", mark("Too many requests; try again in a minute."))
+                raise Refusal(429, problem, headers={"Retry-After": "60"})
         return await self._sites.register(wanted, by=by)
 
     async def change(self, name: str, fields: Mapping[str, object], *, by: Actor) -> Site:

@@ -454,13 +454,16 @@ class Registry:
         site = await self.site(site_name)
         return site is not None and viewer.may_change(site)
 
-    async def create_admin_token(self) -> str:
+    async def create_admin_token(self, *, by: Actor = APPLIANCE) -> str:
         """Return a new token that is good for every site; it is shown once and kept nowhere."""
         token = new_token()
         now = int(self._clock.seconds())
-        await self._write(
-            lambda connection: statements.add_admin_token(connection, digest_of(token), now)
-        )
+
+        def write(connection: Connection) -> None:
+            statements.add_admin_token(connection, digest_of(token), now)
+            audit.keep(connection, by, Act.TOKEN_MADE, now, details={"kind": "admin"})
+
+        await self._write(write)
         return token
 
     # --- for the others of this package ---------------------------------------------------------
