@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -298,17 +299,21 @@ class Fleet:
             edge.line.tell("end")
 
     def _kill(self, edge: Edge, why: str) -> None:
+        line = edge.line
+        if line is None or line.lost:
+            return  # it is dead already
         self._log.error(
-            "edge {number} (process {pid}) {why}: killed", number=edge.number, pid=edge.pid, why=why
+            "edge {number} (process {pid}) {why}: killed",
+            number=edge.number,
+            pid=edge.pid,
+            why=why,
         )
+        if not edge.pid:
+            line.close()  # it has not said yet who it is, and ends without us
+            return
         # While its line is open it lives, and its process id is nobody else's.
-        if edge.pid and edge.line is not None and not edge.line.lost:
-            try:
-                os.kill(edge.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-        elif edge.line is not None:
-            edge.line.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(edge.pid, signal.SIGKILL)
 
     async def _look(self) -> None:
         now = self._reactor.seconds()
