@@ -18,6 +18,7 @@ from watchducks.analytics.schema import Schema
 from watchducks.background import ThreadPool
 from watchducks.journal.losses import Losses
 from watchducks.journal.shipper import TABLE, Shipper
+from watchducks.journal.sources import Knowledge
 from watchducks.stores.logs import THREADS, open_log_store
 
 # How often it is looked whether all is there: small beside what is measured.
@@ -57,6 +58,7 @@ async def _ship(reactor: Any, url: str, data_dir: str, rows: str) -> None:
         store,
         schema,
         Losses(directory / "journal" / "lost-rows.json"),
+        Knowledge(),
         pool=journal,
         clock=reactor,
         now=time.time,

@@ -152,6 +152,9 @@ class RegistrySettings:
 class LogsSettings:
     """:ivar url: "" stands for chDB in the data directory, and is filled in by :func:`parse`.
     :ivar raw_days: how long rows of single requests are kept; what was counted of them stays.
+    :ivar country_file: in MaxMind's format: which country an address is in; None: nobody knows.
+    :ivar data_centre_file: networks, one a line, from which no person comes.
+    :ivar async_insert: the server collects inserts of several shippers into one part.
     """
 
     url: str = _secret(_LOGS_URL, "")
@@ -161,6 +164,9 @@ class LogsSettings:
     spool_bytes: int = _key(accept.whole(64 * 1024**2, 1024**4), default=1024**3)
     # A month's charts need a month; of ten years nobody filters by single requests.
     raw_days: int = _key(accept.whole(1, 3650), default=30)
+    country_file: Path | None = _key(accept.path_or_default, default=None)
+    data_centre_file: Path | None = _key(accept.path_or_default, default=None)
+    async_insert: bool = _key(accept.flag, default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,14 @@ from watchducks.background import ThreadPool
 from watchducks.journal.encoder import Encoder
 from watchducks.journal.enrich import days_of, enrich
 from watchducks.journal.records import FILE_HEADER, decode
+from watchducks.journal.sources import Knowledge
 from watchducks.model.rows import Row
 from watchducks.stores.interfaces import LogStore
 from watchducks.stores.logs import THREADS, open_log_store
 
 KINDS = ["chdb", "clickhouse"]
+# Made once: it takes 0.1 s.
+KNOWLEDGE = Knowledge()
 
 
 def log_store_url(kind: str, request: pytest.FixtureRequest) -> str:
@@ -72,5 +75,5 @@ async def insert(store: LogStore, rows: Sequence[Row]) -> None:
     """Insert rows as the shipper does."""
     segment = decode(FILE_HEADER + Encoder().encode(rows).content)
     keys = {day: bytes([day % 256]) * 32 for day in days_of(segment)}
-    for batch in enrich(segment, "node-1-1", keys):
+    for batch in enrich(segment, "node-1-1", keys, KNOWLEDGE):
         await store.insert_block("requests", batch.block, batch.token)

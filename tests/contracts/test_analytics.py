@@ -154,7 +154,7 @@ async def test_visitors_are_never_summed(url: str, tmp_path: Path) -> None:
         row(START, client="192.0.2.1"),
         row(START + HOUR, client="192.0.2.1"),
         row(START + HOUR, client="192.0.2.2"),
-        row(START + HOUR, client="192.0.2.2", user_agent="another"),
+        row(START + HOUR, client="192.0.2.2", user_agent="Mozilla/5.0 (another)"),
         row(START + HOUR, client="192.0.2.9", kind="connection"),
         row(START + HOUR, client="192.0.2.1", site_id=2),
         row(START - 1, client="192.0.2.1"),

@@ -16,7 +16,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from tests.contracts.log_stores import KINDS, log_store, log_store_url, row
+from tests.contracts.log_stores import KINDS, KNOWLEDGE, log_store, log_store_url, row
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
 from watchducks.analytics.schema import Schema
@@ -82,6 +82,7 @@ async def running(url: str, directory: Path, flush_rows: int = 10_000) -> AsyncI
             store,
             schema,
             losses,
+            KNOWLEDGE,
             pool=pool,
             clock=CLOCK,
             now=time.time,

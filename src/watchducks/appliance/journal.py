@@ -8,32 +8,50 @@ from collections.abc import Callable
 from watchducks.analytics.schema import Schema
 from watchducks.appliance.house import House
 from watchducks.appliance.measures import of_the_shipper, of_the_spool
+from watchducks.journal.choices import OwnersChoices
 from watchducks.journal.losses import Losses
+from watchducks.journal.places import Places
 from watchducks.journal.shipper import Shipper
+from watchducks.journal.sources import Knowledge
 from watchducks.journal.spool import Spool
+from watchducks.journal.verification import CrawlerChecks
+from watchducks.lookups.reverse import ReverseLookUps
 from watchducks.model.rows import RowSink
+from watchducks.registry.feed import SiteFeed
 from watchducks.stores.interfaces import LogStore
 
 
-async def start_the_journal(house: House, store: LogStore, schema: Schema) -> RowSink:
+async def start_the_journal(
+    house: House, store: LogStore, schema: Schema, feed: SiteFeed
+) -> RowSink:
     """Start the spool and its shipper; returns where rows of requests go."""
-    shipper, losses = await start_the_shipper(house, store, schema)
+    shipper, losses = await start_the_shipper(house, store, schema, feed)
     return await start_the_spool(house, losses, shipper.nudge)
 
 
 async def start_the_shipper(
-    house: House, store: LogStore, schema: Schema
+    house: House, store: LogStore, schema: Schema, feed: SiteFeed
 ) -> tuple[Shipper, Losses]:
     """Start what takes every spool of this host to the log store."""
     settings = house.settings
     data_dir = settings.node.data_dir
     losses = Losses(data_dir / "journal" / "lost-rows.json")
+    choices = OwnersChoices()
+    await feed.follow(choices.apply)
+    checks = CrawlerChecks(ReverseLookUps(house.lookups().resolver), clock=house.reactor)
+    await house.run("the checks of crawlers", checks)
+    knowledge = Knowledge(
+        places=Places(settings.logs.country_file, settings.logs.data_centre_file),
+        choices=choices.of,
+        verdicts=checks,
+    )
     shipper = Shipper(
         data_dir / "spool",
         data_dir / "journal",
         store,
         schema,
         losses,
+        knowledge,
         pool=await house.pool("journal"),
         clock=house.reactor,
         now=time.time,

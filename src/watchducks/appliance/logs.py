@@ -18,7 +18,10 @@ async def start_the_log_store(house: House, *, required: bool = True) -> tuple[S
     :raises StartupError: it cannot be opened.
     """
     pool = await house.pool("logs", THREADS)
-    store = open_log_store(house.settings.logs.url, pool=pool, reactor=house.reactor)
+    logs = house.settings.logs
+    store = open_log_store(
+        logs.url, pool=pool, reactor=house.reactor, async_insert=logs.async_insert
+    )
     directory = house.settings.node.data_dir / "journal"
     schema = Schema(
         store,

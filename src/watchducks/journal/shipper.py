@@ -28,6 +28,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from watchducks.background import Repeating, StartupError, Threads
+from watchducks.journal.assets import AssetWatch
 from watchducks.journal.bound import SpoolBound
 from watchducks.journal.enrich import Batch, days_of, enrich
 from watchducks.journal.losses import Losses
@@ -38,6 +39,7 @@ from watchducks.journal.segments import (
     mark_shipping,
     put_aside,
 )
+from watchducks.journal.sources import Knowledge
 from watchducks.journal.visitors import VisitorKeys, day_of
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
@@ -104,6 +106,7 @@ class Shipper:
         store: LogStore,
         tables: Tables,
         losses: Losses,
+        knowledge: Knowledge,
         *,
         pool: Threads,
         clock: IReactorTime,
@@ -114,6 +117,7 @@ class Shipper:
         """:param state_directory: ``data_dir/journal``, for the visitor keys.
 
         :param losses: where rows of dropped segments are counted; loaded and saved here.
+        :param knowledge: what rows are enriched with; used by the pool's thread alone.
         :param pool: one thread, named ``journal``; started before, and stopped after this part.
         :param now: POSIX seconds.
         :param spool_bytes: the bound of the spool's size on disk; beyond it the oldest segments go.
@@ -127,6 +131,8 @@ class Shipper:
         self._store = store
         self._tables = tables
         self._losses = losses
+        self._knowledge = knowledge
+        self._watch = AssetWatch()
         self._pool = pool
         self._clock = clock
         self._now = now
@@ -397,7 +403,9 @@ class Shipper:
 
     def _prepare(self, segment: Segment) -> _Loaded:
         decoded = decode(segment.path.read_bytes())
-        batches = enrich(decoded, segment.name, self._keys.keys_of(days_of(decoded)))
+        self._knowledge.places.refresh(self._clock.seconds())
+        keys = self._keys.keys_of(days_of(decoded))
+        batches = enrich(decoded, segment.name, keys, self._knowledge, self._watch)
         return _Loaded(segment, batches, decoded.lost_bytes)
 
     def _destroy_keys(self) -> None:

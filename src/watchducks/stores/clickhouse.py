@@ -50,6 +50,8 @@ _STOP_POLL_SECONDS = 0.05
 # From this version on LowCardinality needs no permission, and tokens are known.
 _LOW_CARDINALITY_IS_STABLE = (19, 1)
 _HAS_DEDUPLICATION_TOKEN = (22, 3)
+# Before, only inserts whose data stand in the statement are collected, and ours do not.
+_HAS_ASYNC_INSERT = (23, 5)
 
 # Faults of the data or the statement that the driver itself finds.
 _REFUSED_BY_DRIVER = (LogicalError, TooLargeStringSize, TypeMismatchError, UnknownTypeError)
@@ -69,12 +71,15 @@ class ClickHouseStore:
         *,
         clock: IReactorTime,
         silence_seconds: float = SILENCE_SECONDS,
+        async_insert: bool = False,
     ) -> None:
         """:param url: ``clickhouse://user:password@host:port/database``.
 
         :param pool: the caller's; it runs from before start() until after stop().
         :raises StartupError: the URL is wrong. The message never holds the password.
         :param silence_seconds: how long a server may say nothing before it counts as gone.
+        :param async_insert: the server collects inserts and writes them together, where it knows
+            how; it acknowledges each when it is written.
         """
         parts = urlsplit(url)
         try:
@@ -92,6 +97,7 @@ class ClickHouseStore:
         self._pool = pool
         self._clock = clock
         self._silence_seconds = silence_seconds
+        self._async_insert = async_insert
         self._stopped = False
         self._calls = 0
         self._idle: list[Client] = []
@@ -167,6 +173,8 @@ class ClickHouseStore:
         settings = self._settings()
         if self.version >= _HAS_DEDUPLICATION_TOKEN:
             settings["insert_deduplication_token"] = token
+        if self._async_insert and self.version >= _HAS_ASYNC_INSERT:
+            settings |= {"async_insert": 1, "wait_for_async_insert": 1}
         await self._run(
             lambda client: client.execute(
                 f"INSERT INTO {table} ({', '.join(columns)}) VALUES",

@@ -21,12 +21,16 @@ THREADS = 4
 _NO_TABLE_OF_DATES: Final = "CLICKHOUSE_DRIVER_LASY_DATE_LUT"
 
 
-def open_log_store(url: str, *, pool: ThreadPool, reactor: Reactor) -> LogStore:
+def open_log_store(
+    url: str, *, pool: ThreadPool, reactor: Reactor, async_insert: bool = False
+) -> LogStore:
     """Return the store for ``logs.url``, not yet started.
 
     :param url: ``chdb:///directory`` or ``clickhouse://user:password@host:9000/database``.
     :param pool: :data:`THREADS` threads; it runs from before the store's start until after its
         stop.
+    :param async_insert: see :class:`watchducks.stores.clickhouse.ClickHouseStore`; chDB has one
+        writer, so that there is nothing to collect.
     :raises StartupError: the URL is neither; the message never holds it, for the password's sake.
     """
     parts = urlsplit(url)
@@ -39,7 +43,7 @@ def open_log_store(url: str, *, pool: ThreadPool, reactor: Reactor) -> LogStore:
         os.environ.setdefault(_NO_TABLE_OF_DATES, "1")
         from watchducks.stores.clickhouse import ClickHouseStore  # noqa: PLC0415
 
-        return ClickHouseStore(url, pool, clock=reactor)
+        return ClickHouseStore(url, pool, clock=reactor, async_insert=async_insert)
     raise StartupError(
         "logs.url: expected chdb:///directory or clickhouse://user:password@host:9000/database"
     )

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from watchducks.journal.encoder import Encoder
 from watchducks.journal.records import FILE_HEADER, ROW, decode
+from watchducks.journal.sources import Knowledge
 from watchducks.model.rows import Row
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Made once: it takes 0.1 s.
+KNOWLEDGE = Knowledge()
 
 U63 = st.integers(0, 2**63 - 1)
 # Whatever a visitor sends, lone surrogates (bytes that are no UTF-8) included.

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from tests.unit.journal.samples import AtOnce, file_of, row
+from tests.unit.journal.samples import KNOWLEDGE, AtOnce, file_of, row
 from watchducks.background import StartupError
 from watchducks.journal.bound import BOUND_EVERY_SECONDS
 from watchducks.journal.encoder import Encoder
@@ -81,6 +81,7 @@ class World:
             self.store,
             self.tables,
             losses,
+            KNOWLEDGE,
             pool=AtOnce(),
             clock=self.clock,
             now=self.now,

@@ -1,0 +1,138 @@
+"""What is known of those who ask: browser, system, device; whether a person; from where.
+
+Worked out once a source, of which a segment has far fewer than rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final, NamedTuple, Protocol
+
+from watchducks.journal.agents import UNKNOWN, Agent, Agents
+from watchducks.journal.bots import (
+    A_PERSON,
+    DATA_CENTRE,
+    FALSE,
+    HEADLESS,
+    NO_ASSETS,
+    PERSON,
+    VERIFIED,
+    Address,
+    Bots,
+    Claim,
+    Crawler,
+)
+from watchducks.journal.channels import Channels
+from watchducks.journal.places import Places, read_address, truncated
+from watchducks.journal.records import Source
+from watchducks.journal.visitors import NO_VISITOR, visitor_id
+from watchducks.model.sites import DEFAULT_CHOICES, SiteChoices
+
+VISITOR: Final = Struct("<Q")
+NOBODY: Final = VISITOR.pack(NO_VISITOR)
+# Of them it is known that they are what they say, or that a browser is all they have.
+_WITH_AGENT: Final = frozenset({PERSON, HEADLESS})
+
+
+class About(NamedTuple):
+    """What is known of a source.
+
+    :ivar visitor: the visitor's id, packed.
+    """
+
+    visitor: bytes
+    browser: str = ""
+    browser_version: str = ""
+    system: str = ""
+    device: str = ""
+    bot: str = ""
+    bot_reason: str = ""
+    country: str = ""
+    network: str = ""
+
+    @property
+    def is_person(self) -> bool:
+        """Whether nothing says that it is a bot."""
+        return self.bot_reason == PERSON
+
+    def without_id(self) -> About:
+        """Return the same of a visitor who is not to be recognised."""
+        return self._replace(visitor=NOBODY, network="")
+
+    def without_assets(self) -> About:
+        """Return the same of one who loads no parts of pages."""
+        return self._replace(bot_reason=NO_ASSETS) if self.is_person else self
+
+
+class Verdicts(Protocol):
+    """Who crawlers are: :class:`watchducks.journal.verification.CrawlerChecks`."""
+
+    def verdict(self, crawler: Crawler, address: Address) -> bool | None:
+        """Return whether an address is one of the crawler's; None: not known, or not yet."""
+
+
+class NoVerdicts:
+    """Where nobody can be asked."""
+
+    def verdict(self, crawler: Crawler, address: Address) -> None:
+        """Return that it is not known."""
+
+
+class Knowledge:
+    """What enrichment knows: everything that is asked about a source. For one thread at a time.
+
+    Making one takes 0.1 s, most of it for ``agents``.
+    """
+
+    def __init__(
+        self,
+        *,
+        places: Places | None = None,
+        choices: Callable[[int], SiteChoices] = lambda _: DEFAULT_CHOICES,
+        verdicts: Verdicts | None = None,
+    ) -> None:
+        """:param choices: of a site's owner, by the site's number."""
+        self.choices = choices
+        self.channels = Channels()
+        self.places = places or Places()
+        self._agents = Agents()
+        self._bots = Bots()
+        self._verdicts = verdicts or NoVerdicts()
+
+    def about(self, source: Source, key: bytes | None) -> About:
+        """Return what is known of a source.
+
+        :param key: of visitor ids, that day's; None: it is gone.
+        """
+        address = read_address(source.client)
+        country, in_data_centre = ("", False) if address is None else self.places.of(address)
+        network = ""
+        if address is not None and self.choices(source.site_id).keep_networks:
+            network = truncated(address)
+        if source.kind != "request":
+            # A connection shows too little of its maker.
+            return About(NOBODY, country=country, network=network)
+        claim = self._bots.claim(source.user_agent)
+        if claim.crawler is not None and address is not None:
+            claim = self._checked(claim, claim.crawler, address)
+        elif claim is A_PERSON and in_data_centre:
+            claim = Claim("", DATA_CENTRE)
+        agent: Agent = UNKNOWN
+        if claim.reason in _WITH_AGENT or claim.reason == DATA_CENTRE:
+            agent = self._agents.of(source.user_agent)
+        visitor = NOBODY
+        if key is not None:
+            visitor = VISITOR.pack(
+                visitor_id(key, source.site_id, source.client, source.user_agent)
+            )
+        return About(visitor, *agent, claim.bot, claim.reason, country, network)
+
+    def _checked(self, claim: Claim, crawler: Crawler, address: Address) -> Claim:
+        """Return what is left of a crawler's claim where it comes from."""
+        if crawler.publishes(address):
+            return claim._replace(reason=VERIFIED)
+        verdict = self._verdicts.verdict(crawler, address) if crawler.domains else None
+        if verdict is None:
+            return claim
+        return claim._replace(reason=VERIFIED if verdict else FALSE)
