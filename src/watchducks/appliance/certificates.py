@@ -13,6 +13,7 @@ from watchducks.certificates.files import CertificateFiles
 from watchducks.edges.fleet import Fleet
 from watchducks.model.challenges import Answers
 from watchducks.registry.feed import SiteFeed
+from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.registry import Registry
 from watchducks.registry.vault import Vault
 from watchducks.settings import AuthoritySettings
@@ -96,7 +97,9 @@ async def start_the_keeper(
     from watchducks.certificates.acme.libraries import AccountKey, Responder
     from watchducks.certificates.acme.opening import Connections
     from watchducks.certificates.authorities import Place, account_name
+    from watchducks.certificates.expiry import ExpiryNotices
     from watchducks.certificates.keeper import Keeper
+    from watchducks.certificates.measures import samples
 
     settings = house.settings.certificates
 
@@ -130,3 +133,13 @@ async def start_the_keeper(
     )
     await feed.follow(keeper.apply)
     await house.run("the keeper of certificates", keeper)
+    house.measure(lambda: samples(keeper))
+    notices = ExpiryNotices(
+        keeper.holdings,
+        keeper.groups,
+        registry,
+        Mailbag(registry, clock=house.reactor),
+        clock=house.reactor,
+        now=time.time,
+    )
+    await house.run("the notices of certificates that end", notices)

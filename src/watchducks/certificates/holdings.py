@@ -80,6 +80,10 @@ class Holdings:
         """Yield all as they are now, by bundle."""
         yield from list(self._found.items())
 
+    def all(self) -> list[Certificate]:
+        """Return all as they are now."""
+        return list(self._found.values())
+
     def learn(self, bundle: str, window: Window | None, asked_again: float) -> None:
         """Take over when an authority wants a certificate renewed; None: it has no opinion."""
         one = self._found[bundle]

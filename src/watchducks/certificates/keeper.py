@@ -118,6 +118,11 @@ class Keeper:
             self._agenda.put(group, 0.0)
         self._nudge()
 
+    @property
+    def orders_under_way(self) -> int:
+        """How many orders are under way."""
+        return len(self._under_way)
+
     async def start(self) -> None:
         """Begin."""
         self._turns.start()

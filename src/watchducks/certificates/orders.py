@@ -64,6 +64,7 @@ class Orders:
     :param now: gives POSIX seconds.
 
     :ivar placed: orders so far; likewise ``done`` and ``failures``.
+    :ivar failed_at: when the last attempt failed, POSIX seconds; 0: none did.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Orders:
         self._issued = issued
         self._now = now
         self.placed = self.done = self.failures = 0
+        self.failed_at = 0.0
 
     async def carry_out(self, issue: Issue, place: OpenPlace) -> None:
         """Have a certificate made, or remember why it could not be.
@@ -122,6 +124,7 @@ class Orders:
             else:
                 await self._refused(issue, place, error, REFUSED_SECONDS)
         self.failures += 1
+        self.failed_at = self._now()
 
     # --- the way of an order --------------------------------------------------------------------
 

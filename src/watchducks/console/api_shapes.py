@@ -71,6 +71,16 @@ ONE_SITE: Final = joined(
                     "moved": nullable(MOMENT),
                     "looked": nullable(MOMENT),
                     "next_look": MOMENT,
+                    "certificate": record(
+                        {
+                            "ordered": nullable(MOMENT),
+                            "issued": nullable(MOMENT),
+                            "expires": nullable(MOMENT),
+                            "failed": nullable(MOMENT),
+                            "next_attempt": nullable(MOMENT),
+                            "reason": nullable(REASON),
+                        }
+                    ),
                 }
             ),
         }

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from watchducks.console.figures import rfc3339
 from watchducks.console.languages import Language, mark
+from watchducks.model.certificates import CertificateProgress, note_of
 from watchducks.model.cutover import CutoverRules, SiteCutover
 from watchducks.model.problems import Problem
 from watchducks.model.scans import Note
@@ -41,12 +42,17 @@ class Way:
     :ivar fingerprint: says whether two of them are the same, also to the script.
     :ivar complete: there is nothing left to wait for.
     :ivar looked: when its delegation was last looked at, POSIX seconds; 0: not yet.
+    :ivar expires: when the certificate ends, and ``retry``: when the next attempt to have a new one
+        is made, because of ``trouble``; 0 and "": not.
     """
 
     steps: Sequence[ShownStep]
     fingerprint: str
     complete: bool
     looked: int
+    expires: int
+    retry: int
+    trouble: str
 
 
 def progress_document(
@@ -70,12 +76,27 @@ def progress_document(
         "moved": rfc3339(progress.moved) if progress.moved else None,
         "looked": rfc3339(progress.looked) if progress.looked else None,
         "next_look": rfc3339(progress.due),
+        "certificate": _certificate(progress.certificate, language),
     }
+
+
+def _certificate(found: CertificateProgress, language: Language) -> Mapping[str, Any]:
+    """Return what became of a site's certificate; ``reason``: why the last attempt failed."""
+    times = {
+        "ordered": found.ordered,
+        "issued": found.issued,
+        "expires": found.expires,
+        "failed": found.failed,
+        "next_attempt": found.retry,
+    }
+    shown = {name: rfc3339(time) if time else None for name, time in times.items()}
+    return {**shown, "reason": _reason(note_of(found), language)}
 
 
 def shown_way(found: SiteCutover, rules: CutoverRules, language: Language) -> Way:
     """Return a site's way for the pages."""
-    way = steps(found, rules)
+    way, certificate = steps(found, rules), found.progress.certificate
+    trouble = note_of(certificate)
     return Way(
         [
             ShownStep(
@@ -92,6 +113,9 @@ def shown_way(found: SiteCutover, rules: CutoverRules, language: Language) -> Wa
         ),
         complete=all(step.state is StepState.DONE for step in way),
         looked=found.progress.looked,
+        expires=certificate.expires,
+        retry=certificate.retry,
+        trouble="" if trouble is None else told(trouble, language),
     )
 
 

@@ -1,0 +1,93 @@
+"""Owners are told when a certificate was not renewed in time: 14, 7 and 1 days before it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from watchducks.background import Repeating
+from watchducks.certificates.groups import Groups
+from watchducks.certificates.holdings import Holdings
+from watchducks.certificates.plan import Held
+from watchducks.model.certificates import note_of
+from watchducks.model.cutover import SiteCutover
+from watchducks.model.letters import LetterKind, Post, site_letter
+from watchducks.model.sites import Site
+from watchducks.stores.interfaces import StoreUnavailable
+
+LOOK_SECONDS: Final = 3600.0
+NOTICE_DAYS: Final = (1, 7, 14)
+DAY_SECONDS: Final = 86_400.0
+# A renewal that began late, or had to wait for an authority, is nobody's worry yet: certificates of
+# six days begin to be renewed two days before they end.
+OVERDUE_SECONDS: Final = DAY_SECONDS / 2
+
+
+class ProgressReader(Protocol):
+    """Where it is kept how far sites are: :class:`watchducks.registry.registry.Registry`."""
+
+    async def cutover(self, site_id: int) -> SiteCutover | None:
+        """Return how far a site is. May raise StoreUnavailable."""
+
+
+def notice(held: Held, now: float) -> int | None:
+    """Return how many days before the end its owners have to be told now; None: not at all."""
+    if now < held.due + OVERDUE_SECONDS or now >= held.not_after:
+        return None
+    left = (held.not_after - now) / DAY_SECONDS
+    return next((days for days in NOTICE_DAYS if left <= days), None)
+
+
+class ExpiryNotices:
+    """A Part.
+
+    :param now: gives POSIX seconds.
+    """
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        groups: Groups,
+        progress: ProgressReader,
+        post: Post,
+        *,
+        clock: IReactorTime,
+        now: Callable[[], float],
+    ) -> None:
+        self._holdings = holdings
+        self._groups = groups
+        self._progress = progress
+        self._post = post
+        self._now = now
+        self._looks = Repeating(
+            self._look, LOOK_SECONDS, clock=clock, log=Logger(), name="telling of expiring ones"
+        )
+
+    async def start(self) -> None:
+        """Begin."""
+        self._looks.start()
+
+    async def stop(self) -> None:
+        """End."""
+        await self._looks.stop()
+
+    async def _look(self) -> None:
+        now = self._now()
+        try:
+            for one in self._holdings.all():
+                days = notice(one.held, now)
+                for site in () if days is None else self._groups.sites_of(one.held.names):
+                    await self._tell(site, int(one.held.not_after), f"{one.held.not_after}:{days}")
+        except StoreUnavailable:  # the feed of the registry says so already
+            return
+
+    async def _tell(self, site: Site, expires: int, topic: str) -> None:
+        found = await self._progress.cutover(site.id)
+        note = None if found is None else note_of(found.progress.certificate)
+        reason = "it could not be renewed yet" if note is None else str(note)
+        facts = {"expires": expires, "reason": reason}
+        # Whose letters of today are used up is told with the next notice.
+        await self._post.post(site_letter(LetterKind.CERTIFICATE, site, facts, topic=topic))
