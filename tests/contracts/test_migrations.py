@@ -131,7 +131,7 @@ def back_to_0001(connection: Connection) -> None:
         connection.execute(text(f"DROP TABLE {table}"))
     for column in (
         *("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"),
-        *("contents", "signing"),
+        *("contents", "signing", "drill_until"),
         *("keep_networks", "query_parameters", "honour_gpc", "ranked"),
     ):
         connection.execute(text(f"ALTER TABLE sites DROP COLUMN {column}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from twisted.names import dns
 from tests.contracts.stores_under_test import open_registry
 from tests.servers.mariadb import MariaDB
 from watchducks.model.changes import Changes
+from watchducks.model.cutover import DRILL_SECONDS
 from watchducks.model.names import name_key
 from watchducks.model.origins import parse_origin
 from watchducks.model.problems import InvalidFields
@@ -222,6 +224,20 @@ async def test_contents_are_kept_and_told(url: str) -> None:
         with pytest.raises(SiteNotFound):
             await registry.keep_contents("geese", contents)
         assert await registry.revision() == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_drill_begins_ends_and_is_told(url: str) -> None:
+    async with open_registry(url, reactor) as registry:
+        site, _ = await registry.register(wanted("ducks"))
+        begun = await registry.update("ducks", SiteChanges(drill=True))
+        left = begun.drill_until - time.time()
+        assert DRILL_SECONDS - 30 < left <= DRILL_SECONDS
+        assert (await registry.changes_since(1)).sites == (begun,)
+        ended = await registry.update("ducks", SiteChanges(drill=False))
+        assert ended == replace(site, revision=3)
+        (entry, *_) = await registry.trail(site.id)
+        assert "drill_until" in entry.details
 
 
 @pytest_twisted.ensureDeferred

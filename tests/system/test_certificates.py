@@ -10,8 +10,8 @@ import pytest
 
 from tests.servers.pebble import Pebble
 from tests.servers.waiting import wait_until
-from tests.system.appliance import Twistd, api, curl_through
-from tests.system.origin import Origin
+from tests.system.appliance import Twistd, api, curl_through, dig
+from tests.system.origin import ADDRESS, Origin
 
 # What an owner may wait from the moment on in which the authority can see that the name is ours.
 CERTIFIED_SECONDS = 10.0
@@ -100,3 +100,20 @@ def test_an_order_survives_a_kill(
     pebble.resume()
     app.start()
     wait_until(lambda: trusts(app, root, "ducks.example"), "a certificate", 30)
+
+
+@pytest.mark.timeout(60)
+def test_a_drill_leads_to_the_origin_and_ends(
+    twistd: Callable[..., Twistd], origin: Origin
+) -> None:
+    app = twistd()
+    app.start()
+    token = register(app, "ducks", origin)
+    port = app.ports["dns"]
+    wait_until(lambda: dig(port, "ducks.example") == ["127.0.0.1"], "the proxy", 20)
+    url = f"{app.console}/api/v1/sites/ducks"
+    code, site = api("PATCH", url, {"drill": "on"}, token)
+    assert (code, bool(site["drill_until"])) == (200, True)
+    wait_until(lambda: dig(port, "ducks.example") == [ADDRESS], "the origin", 10)
+    api("PATCH", url, {"drill": "off"}, token)
+    wait_until(lambda: dig(port, "ducks.example") == ["127.0.0.1"], "the proxy", 10)

@@ -58,6 +58,7 @@ def test_registering(driver: Driver) -> None:
         "dnssec": False,
         "visibility": "public",
         "share": "",
+        "drill_until": None,
         "nameservers": NAMESERVERS,
         "origin_health": None,
         "email": "owner@ducks.example",

@@ -234,6 +234,18 @@ def test_wrong_settings_are_said_beside_their_fields(owner: Owner) -> None:
     assert "needs a pin" in reply.text
 
 
+def test_a_drill_is_begun_and_ended(owner: Owner) -> None:
+    driver = owner.driver
+    driver.sites.now = driver.clock.seconds()
+    reply = owner.send(f"{SETTINGS}/drill", drill="on")
+    assert (reply.status, reply.headers["location"]) == (303, f"{SETTINGS}?kept=yes#drill")
+    assert driver.api("GET", "/api/v1/sites/ducks").json["drill_until"]
+    assert "A drill is under way" in driver.get(SETTINGS).text
+    owner.send(f"{SETTINGS}/drill", drill="off")
+    assert driver.api("GET", "/api/v1/sites/ducks").json["drill_until"] is None
+    assert "A drill is under way" not in driver.get(SETTINGS).text
+
+
 def test_dnssec_is_switched_on_and_its_key_changed_and_off_again(owner: Owner) -> None:
     """The way through all phases, as an owner goes it on the page."""
     driver = owner.driver

@@ -20,6 +20,7 @@ from watchducks.model.challenges import Answers
 from watchducks.model.verdicts import Verdicts
 from watchducks.nameserver.cookies import Cookies, kept_secret
 from watchducks.nameserver.counts import Counts
+from watchducks.nameserver.drills import Drills
 from watchducks.nameserver.guard import RateLimit
 from watchducks.nameserver.identity import Identity
 from watchducks.nameserver.listener import TCP_IDLE_SECONDS, NameServer
@@ -120,6 +121,7 @@ async def start_the_answers(
     await feed.follow(house.names.resolving(zones.apply))
     if answers is not None:
         answers.on_change(zones.answer_challenges)
+    await house.run("the end of drills", Drills(zones, clock=house.reactor))
     secret, nsid = cookie_secret(house), settings.nameserver.nsid
     per_second = math.ceil(settings.nameserver.rrl_per_second / processes)
     key_file = KeyFile(house.sealer, pool=await house.pool("keys"), clock=house.reactor)

@@ -19,6 +19,7 @@ from watchducks.model.letters import Post
 from watchducks.model.origins import Origin, check_origin
 from watchducks.model.problems import Problem
 from watchducks.registry.accountbook import AccountBook
+from watchducks.registry.drills import DrillEnds
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
@@ -31,6 +32,9 @@ async def start_for_owners(
     """Start the console, what looks at owners' domains and what looks at their origins."""
     mailbag = await start_the_mail(house, registry)
     scans, parents = await _start_the_lookups(house, registry, feed, mailbag)
+    drills = DrillEnds(registry, clock=house.reactor)
+    await feed.follow(drills.apply)
+    await house.run("the end of drills in the registry", drills)
     origins = await _start_the_origin_probes(house, feed)
     answers = KeptAnswers(cache, house.settings.logs.url, clock=house.reactor)
     await house.run("the kept answers", answers)

@@ -38,7 +38,7 @@ def add(commands: Commands, parents: Parents) -> None:
         " redirect_to_https (true, false); hsts_seconds (0: no Strict-Transport-Security);"
         " keep_networks (of visitors: /24, /48), honour_gpc (GPC and DNT visitors without id),"
         " ranked (true, false); query_parameters (names to keep, 'page q'); dnssec"
-        " (on, off: sign the zone).",
+        " (on, off: sign the zone); drill (on: DNS answers with the origin for five minutes; off).",
     )
     change.add_argument("name")
     change.add_argument("values", nargs="+", type=_assignment, metavar="KEY=VALUE")

@@ -318,6 +318,7 @@ class Api:
             **asdict(site.choices),
             "dnssec": site.signing.wanted,
             "visibility": site.visibility.value,
+            "drill_until": rfc3339(site.drill_until) if site.drill_until else None,
             "nameservers": self._nameservers,
             "origin_health": origin_document(
                 self._origins.report(site.id), self._languages.of(request)

@@ -43,6 +43,7 @@ SITE: Final = joined(
             "created": MOMENT,
             "dnssec": FLAG,
             "visibility": one_of(*(word.value for word in Visibility)),
+            "drill_until": nullable(MOMENT),
             "nameservers": listing(TEXT),
             "origin_health": nullable(_HEALTH),
         },
@@ -117,6 +118,7 @@ CHANGE: Final = record(
         "cohort": TEXT,
         "visibility": one_of(*(word.value for word in Visibility)),
         **_CHOICES,
+        "drill": _YES_OR_NO,
     },
 )
 

@@ -43,6 +43,7 @@ from watchducks.model.presentation import ACCEPTED_TYPES
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import ORIGIN_TLS, Site, Visibility
 from watchducks.registry.choices import CHOICES
+from watchducks.registry.registration import SiteChanges
 from watchducks.registry.registry import RevisionChanged
 from watchducks.stores.interfaces import StoreUnavailable
 
@@ -298,6 +299,18 @@ class OwnerPages(Routes):
         return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes")
 
     @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/sites/<name>/settings/drill", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        drill=_text(),
+    )
+    async def drill(self, request: ConsoleRequest, name: str, drill: str) -> bytes:
+        """Begin or end a drill."""
+        site = await self._changeable(request, name)
+        changes = SiteChanges(drill=drill == "on")
+        await self._sites.update(site.name, changes, by=self._access.actor(request))
+        return self._frame.redirect(request, f"{_address(site, 'settings')}?kept=yes#drill")
+
+    @requirer.require(  # type: ignore[untyped-decorator]
         form_route(app.route("/sites/<name>/settings/dnssec", methods=["POST"])),
         request=RequestComponent(IRequest),
         session=RequestComponent(ISession),
@@ -400,6 +413,7 @@ class OwnerPages(Routes):
             share=self._share(site),
             way=shown_way(found, self._rules, language),
             dnssec=dnssec_card(site, language, self._now()),
+            drill_until=site.drill_until if site.drill_until > self._now() else 0,
         )
 
     # --------------------------------------------------------------------------------------------

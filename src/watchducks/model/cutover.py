@@ -56,6 +56,9 @@ NOTICE_SECONDS: Final = 7 * 86_400
 # Foreign name servers that an owner is shown; more tell him no more.
 MAX_SHOWN_SERVERS: Final = 5
 
+# Long enough to see one's own server in every resolver, short enough for a coffee.
+DRILL_SECONDS: Final = 300
+
 # The host name in a zone whose TXT record shows whose registration it is.
 CHALLENGE_LABEL: Final = "_watchducks-challenge"
 

@@ -149,6 +149,8 @@ class Site:
     :ivar visibility: who may see it. Answers of the registry have it; what follows the
         registry's revision does not need it, and its sites look public.
     :ivar share: the secret of an unlisted site's link; empty: it has none.
+    :ivar drill_until: until then, POSIX seconds, DNS answers with the origin, because the owner
+        tries a failover out; 0: he does not.
     :ivar contender: another site holds the zone, or did when this one was registered; the registry
         tells nobody of a contender but those who ask for it by name.
     """
@@ -169,6 +171,7 @@ class Site:
     contender: bool = False
     visibility: Visibility = Visibility.PUBLIC
     share: str = field(default="", repr=False)
+    drill_until: int = 0
 
     @property
     def hosts(self) -> tuple[str, ...]:

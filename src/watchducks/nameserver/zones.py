@@ -136,6 +136,7 @@ class ZoneTable:
         self._aliases: dict[bytes, Node] = {}
         self._challenges: dict[bytes, RRset] = {}
         self._moves: dict[bytes, int] = {}
+        self._drills: dict[bytes, Site] = {}
         # Each of our own hosts is also a zone of its own: we can vouch for that name and for
         # nothing beside it. A registered zone around it takes the host in instead.
         self._host_zones: dict[bytes, Site | Zone] = {
@@ -163,6 +164,9 @@ class ZoneTable:
                 self._unclaimed[apex] = site
                 continue
             self._unclaimed.pop(apex, None)
+            self._drills.pop(apex, None)
+            if site.drill_until > self._now():
+                self._drills[apex] = site
             if apex not in self._zones:
                 for above in _names_above(apex):
                     self._below.setdefault(above, set()).add(apex)
@@ -176,6 +180,7 @@ class ZoneTable:
         except ValueError:
             return  # it was never taken in
         self._unclaimed.pop(apex, None)
+        self._drills.pop(apex, None)
         if self._zones.pop(apex, None) is None:
             return
         for above in _names_above(apex):
@@ -219,6 +224,15 @@ class ZoneTable:
         if above is None:
             return found
         return above[0], name[: len(name) - len(above[0].apex)]
+
+    def end_drills(self) -> None:
+        """Answer again as ever for sites whose drill is over."""
+        now = self._now()
+        over = [apex for apex, site in self._drills.items() if site.drill_until <= now]
+        for apex in over:
+            self._zones[apex] = self._drills.pop(apex)  # built anew when it is asked for
+        if over:
+            self.revision += 1
 
     def answer_challenges(self, texts: Mapping[str, Sequence[str]]) -> None:
         """Answer certificate authorities, who ask for TXT of ``_acme-challenge`` below a name.
@@ -299,7 +313,7 @@ class ZoneTable:
             nodes = build_nodes(site.contents, self._apex, hosts)
         else:
             nodes = self._default_nodes
-        direct = self._rules.leads_to_origin(site.state)
+        direct = self._rules.leads_to_origin(site.state) or site.drill_until > self._now()
         origin = site.origin
         zone = Zone(apex, site.revision, origin.address, nodes, direct=direct, others=origin.others)
         return zone if site.signing is UNSIGNED else self._signed(zone, site.signing)

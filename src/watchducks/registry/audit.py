@@ -88,7 +88,7 @@ def difference(before: Site, after: Site) -> dict[str, list[str]]:
         {name: str(getattr(site, name)) for name in _FIELDS}
         | {name: str(value) for name, value in asdict(site.choices).items()}
         | {"dnssec": str(site.signing.wanted), "proxied": " ".join(site.contents.proxied)}
-        | {"records": str(len(site.contents.records))}
+        | {"records": str(len(site.contents.records)), "drill_until": str(site.drill_until)}
         for site in (before, after)
     ]
     return {

@@ -37,7 +37,9 @@ DNSSEC: Final = "dnssec"
 ZONE: Final = "zone"
 # Who may see the site.
 VISIBILITY: Final = "visibility"
-CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES, DNSSEC, VISIBILITY)
+# Has DNS answer with the origin for some minutes (model.cutover.DRILL_SECONDS), or ends that.
+DRILL: Final = "drill"
+CHANGEABLE: Final = ("origin", "email", "cohort", *CHOICES, DNSSEC, VISIBILITY, DRILL)
 OPTIONAL: Final = frozenset({"cohort"})
 DEFAULT_COHORT: Final = "default"
 
@@ -78,6 +80,7 @@ class SiteChanges:
     ranked: bool | None = None
     dnssec: bool | None = None
     visibility: Visibility | None = None
+    drill: bool | None = None
 
 
 def chosen(before: SiteChoices, changes: SiteChanges) -> SiteChoices:
@@ -197,7 +200,7 @@ def _validated(
 def _validated_value(field: str, value: object, policy: Policy) -> object:
     if field == ZONE:
         return validate_field("domain", value, policy)
-    if field == DNSSEC:
+    if field in (DNSSEC, DRILL):
         return yes_or_no(value)
     if field == VISIBILITY:
         return _visibility(value)

@@ -140,7 +140,9 @@ class Registry:
             name,
             Act.CHANGED,
             by,
-            lambda connection, key: statements.update(connection, key, changes, self._keys),
+            lambda connection, key: statements.update(
+                connection, key, changes, self._keys, int(self._clock.seconds())
+            ),
         )
 
     async def keep_contents(

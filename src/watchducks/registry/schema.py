@@ -129,6 +129,8 @@ sites = Table(
     # Who may see it: model.sites.Visibility, and the secret of an unlisted site's link.
     Column("visibility", String(WORD_CHARACTERS), nullable=False, server_default="public"),
     Column("share", String(SECRET_CHARACTERS), nullable=False, server_default=""),
+    # POSIX seconds; 0: there is no drill.
+    Column("drill_until", BigInteger, nullable=False, server_default="0"),
     # model.signing.Signing, packed; NULL: not signed. Private keys in it are sealed.
     Column("signing", LargeBinary),
     UniqueConstraint("name_key", name="uq_sites_name_key"),

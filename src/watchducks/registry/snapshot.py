@@ -129,6 +129,7 @@ def item_of(site: Site) -> dict[str, str | int]:
         **{name: getattr(site.choices, name) for name in _CHOICES},
         "contents": b64encode(site.contents.pack()).decode(),
         "signing": b64encode(site.signing.pack()).decode(),
+        "drill_until": site.drill_until,
     }
 
 
@@ -154,4 +155,5 @@ def site_of(item: dict[str, Any]) -> Site:
         choices=choices,
         contents=ZoneContents.unpack(b64decode(item.get("contents", ""))),
         signing=Signing.unpack(b64decode(item.get("signing", ""))),
+        drill_until=item.get("drill_until", 0),
     )

@@ -86,6 +86,7 @@ _SITE = select(
     sites.c.signing,
     sites.c.visibility,
     sites.c.share,
+    sites.c.drill_until,
 ).join_from(sites, owners)
 
 
@@ -116,6 +117,7 @@ def _site(row: Row[*tuple[Any, ...]]) -> Site:
         contender=CONTENDER in row.zone,
         visibility=Visibility(row.visibility),
         share=row.share,
+        drill_until=row.drill_until,
     )
 
 
@@ -192,7 +194,7 @@ def register(
 
 
 def update(
-    connection: Connection, key: str, changes: SiteChanges, keys: ZoneKeys
+    connection: Connection, key: str, changes: SiteChanges, keys: ZoneKeys, now: int
 ) -> tuple[Site, bool]:
     """Change a site; returns it, and whether anything is different.
 
@@ -218,6 +220,9 @@ def update(
     share = before.share
     if visibility is Visibility.UNLISTED and not share:
         share = secrets.token_urlsafe(SHARE_BYTES)
+    drill_until = before.drill_until
+    if changes.drill is not None:
+        drill_until = now + cutover.DRILL_SECONDS if changes.drill else 0
     after = replace(
         before,
         origin=origin,
@@ -227,6 +232,7 @@ def update(
         signing=signing,
         visibility=visibility,
         share=share,
+        drill_until=drill_until,
     )
     if after == before:
         return before, False
@@ -242,6 +248,7 @@ def update(
             signing=signing.pack() or None,
             visibility=visibility.value,
             share=share,
+            drill_until=drill_until,
             **asdict(choices),
         )
     )

@@ -38,7 +38,7 @@ from watchducks.model.accounts import (
     Token,
     Viewer,
 )
-from watchducks.model.cutover import Progress, SiteCutover, after_click, begun
+from watchducks.model.cutover import DRILL_SECONDS, Progress, SiteCutover, after_click, begun
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.scans import KeptScan
@@ -150,6 +150,10 @@ class FakeSites:
             changed = replace(changed, signing=self.keys.switched(site, on=changes.dnssec))
         if changes.visibility is not None:
             changed = replace(changed, visibility=changes.visibility, share=f"share-{site.id}")
+        if changes.drill is not None:
+            changed = replace(
+                changed, drill_until=int(self.now) + DRILL_SECONDS if changes.drill else 0
+            )
         self.by_key[name_key(name)] = changed
         self._keep(Act.CHANGED, by, changed)
         return changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 from twisted.names import dns as types
@@ -155,3 +156,30 @@ def test_alike_zones_share_their_nodes() -> None:
     assert one is not None
     assert two is not None
     assert one[0].nodes is two[0].nodes
+
+
+def test_a_drill_leads_to_the_origin_and_ends_by_the_clock() -> None:
+    now = 100.0
+    drilled = replace(site("example.com"), drill_until=200)
+    table = zone_table(drilled, site("example.net"), now=lambda: now)
+
+    def direct(name: bytes = b"\x07example\x03com\0") -> bool:
+        found = table.find(name)
+        assert found is not None
+        return found[0].direct
+
+    assert direct()
+    assert not direct(b"\x07example\x03net\0")
+    revision = table.revision
+    table.end_drills()
+    assert table.revision == revision
+    now = 200.0
+    table.end_drills()
+    assert table.revision == revision + 1  # what was answered is forgotten
+    assert not direct()
+    table.apply(changed([replace(drilled, drill_until=500)]))
+    assert direct()
+    table.apply(changed([replace(drilled, drill_until=0)]))
+    assert not direct()
+    table.apply(changed([drilled]))  # from before a restart
+    assert not direct()
