@@ -18,6 +18,7 @@ from watchducks.lookups.parents import Parents
 from watchducks.model.letters import Post
 from watchducks.model.origins import Origin, check_origin
 from watchducks.model.problems import Problem
+from watchducks.notices.crier import Crier
 from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.drills import DrillEnds
 from watchducks.registry.feed import SiteFeed
@@ -39,6 +40,8 @@ async def start_for_owners(
     answers = KeptAnswers(cache, house.settings.logs.url, clock=house.reactor)
     await house.run("the kept answers", answers)
     analytics = CachedAnalytics(Analytics(store, clock=house.reactor), answers)
+    crier = Crier(registry, analytics, mailbag, clock=house.reactor)
+    await house.run("what owners are told", crier)
     book = AccountBook(registry, seal=house.sealer.seal, clock=house.reactor, posted=mailbag.nudge)
     await _start_the_console(house, registry, book, analytics, scans, parents, origins)
 
