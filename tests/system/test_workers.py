@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,7 +165,10 @@ def rows_of(clickhouse: ClickHouse, keeper: Keeper) -> Counter[str]:
 def test_what_is_new_reaches_every_edge_and_every_row_is_counted_once(
     keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin, tmp_path: Path
 ) -> None:
-    running = keeper()
+    health = ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=health.serve_forever, daemon=True).start()
+    targets = [f"http://127.0.0.1:{health.server_port}/"]
+    running = keeper(nameserver={"health": {"targets": targets, "interval": 0.2, "down_after": 2}})
     port, https = running.twistd.ports["http"], running.twistd.ports["https"]
     assert sorted(running.edges()) == list(range(EDGES))
 
@@ -179,6 +183,18 @@ def test_what_is_new_reaches_every_edge_and_every_row_is_counted_once(
         ),
         "zones",
         REACHES_SECONDS,
+    )
+
+    # A verdict.
+    health.shutdown()
+    health.server_close()
+    wait_until(
+        lambda: all(
+            dig(running.twistd.ports["dns"], HOST, "A", way) == ["127.0.0.2"]
+            for way in ("+tcp", *["+notcp"] * 6)
+        ),
+        "a verdict",
+        REACHES_SECONDS + 2 * 0.2,
     )
 
     # A certificate.
@@ -214,6 +230,18 @@ def test_what_is_new_reaches_every_edge_and_every_row_is_counted_once(
         wait_until(
             lambda: {ask(port, "/x") for _ in range(20)} == {404}, "removal", REACHES_SECONDS
         )
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Says that the proxy is well, until its server is gone."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- its name upstream
+        """Say nothing."""
 
 
 class TlsClient:
