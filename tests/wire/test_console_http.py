@@ -36,6 +36,7 @@ from watchducks.console.http import (
     MAX_LARGE_BODIES,
     MAX_RECORDS_BYTES,
 )
+from watchducks.stores.memory import MemoryCache
 
 GET = b"GET %b HTTP/1.1\r\nHost: console.example\r\n%b\r\n"
 
@@ -288,6 +289,7 @@ def make_console(*endpoints: str) -> Console:
         scans=FakeScans(),
         origins=FakeOrigins(),
         threads=FakeThreads(),
+        cache=MemoryCache(cast(Any, reactor)),
         reactor=reactor,
     )
 

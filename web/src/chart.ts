@@ -44,7 +44,6 @@ export class Chart {
     readonly container: HTMLElement,
     readonly drawing: Drawing,
   ) {
-    container.hidden = false;
     const columns = [[], ...drawing.series.map(() => [])] as uPlot.AlignedData;
     this.#plot = new uPlot(this.#options(), columns, container);
     new ResizeObserver(() => this.#resize()).observe(container);

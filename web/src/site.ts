@@ -1,7 +1,9 @@
 // The site page: draws the charts and keeps every number fresh while the page is looked at.
 import { Chart, type Drawing, type Gap, type Values } from "./chart";
 import * as format from "./format";
+import { replaceParts } from "./parts";
 import { followProgress } from "./progress";
+import { watchLive } from "./live";
 
 // A row can be queried some five seconds after its request; asking every second shows it within six.
 const DAY_REFRESH_MS = 1000;
@@ -13,6 +15,8 @@ const REST_REFRESH_MS = 3000;
 const FIRST_RETRY_MS = 2000;
 const LONGEST_RETRY_MS = 30_000;
 const TIMEOUT_MS = 10_000;
+// Lists and tiles are written by the server: they are asked for when there was traffic.
+const LISTS_REFRESH_MS = 10_000;
 
 type Point = Record<string, number | null>;
 interface Figures {
@@ -101,7 +105,10 @@ class Card {
     this.#kind = kind;
     this.#url = section.dataset["url"] ?? "";
     const container = section.querySelector<HTMLElement>(".chart");
-    if (container) this.#chart = new Chart(container, kind);
+    if (container) {
+      container.replaceChildren(); // the drawing for who has no script
+      this.#chart = new Chart(container, kind);
+    }
   }
 
   async refresh(): Promise<Figures> {
@@ -179,7 +186,9 @@ function tell(stale: boolean): void {
 async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<never> {
   let seen = "";
   let drawn = "";
+  let listed = "";
   let restAt = -Infinity;
+  let listsAt = performance.now();
   let retry = FIRST_RETRY_MS;
   for (;;) {
     await visible();
@@ -190,6 +199,11 @@ async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<ne
         await Promise.all(rest.map((card) => card.refresh()));
         drawn = seen;
         restAt = performance.now();
+      }
+      if (seen !== listed && performance.now() - listsAt >= LISTS_REFRESH_MS) {
+        listsAt = performance.now();
+        await replaceParts(location.href, ["#tiles", "#lists"]);
+        listed = seen;
       }
       tell(false);
       retry = FIRST_RETRY_MS;
@@ -216,4 +230,17 @@ if (charts) {
   }
 }
 
+// A tab of a list is a link; here it changes the lists alone.
+document.addEventListener("click", (event) => {
+  const link = (event.target as HTMLElement).closest<HTMLAnchorElement>("#lists .tabs a");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const address = link.href.split("#")[0] ?? link.href;
+  replaceParts(address, ["#lists"]).then(
+    () => history.replaceState(null, "", address),
+    () => location.assign(link.href),
+  );
+});
+
 void followProgress();
+watchLive(document.querySelector<HTMLElement>("#visits"));

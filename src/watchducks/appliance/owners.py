@@ -43,7 +43,7 @@ async def start_for_owners(
     crier = Crier(registry, analytics, mailbag, clock=house.reactor)
     await house.run("what owners are told", crier)
     book = AccountBook(registry, seal=house.sealer.seal, clock=house.reactor, posted=mailbag.nudge)
-    await _start_the_console(house, registry, book, analytics, scans, parents, origins)
+    await _start_the_console(house, registry, book, analytics, cache, scans, parents, origins)
 
 
 async def _start_the_lookups(
@@ -96,6 +96,7 @@ async def _start_the_console(
     registry: Registry,
     book: AccountBook,
     analytics: CachedAnalytics,
+    cache: Cache,
     scans: ScanKeeper,
     parents: Parents,
     origins: Origins,
@@ -114,5 +115,6 @@ async def _start_the_console(
         reactor=house.reactor,
         parents=parents,
         exposition=Exposition(house.samples),
+        cache=cache,
     )
     await house.run("the console", console)

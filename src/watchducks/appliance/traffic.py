@@ -13,6 +13,7 @@ from watchducks.model.challenges import Answers
 from watchducks.model.changes import Apply
 from watchducks.model.rows import RowSink
 from watchducks.proxy.accept import ALPN
+from watchducks.proxy.live import LiveTap
 from watchducks.proxy.measures import Measures
 from watchducks.proxy.service import Proxy
 from watchducks.proxy.sightings import Sightings, Steps
@@ -73,7 +74,9 @@ async def start_the_proxy(
         scan_seconds=scan_seconds,
     )
     await house.run("the certificates", certificates)
-    measures = Measures(rows)
+    tap = LiveTap(rows, cache, clock=house.reactor)
+    await house.run("what is told of live requests", tap)
+    measures = Measures(tap)
     await feed.follow(measures.apply)
     sightings = Sightings(measures, registry, certificates, rules=rules, clock=house.reactor)
     await feed.follow(sightings.apply)

@@ -23,10 +23,10 @@ from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import Accounts, Sites
 from watchducks.console.languages import Languages, mark
 from watchducks.console.owners import Owners
-from watchducks.console.pages import state_names
 from watchducks.console.rates import RateLimit
 from watchducks.console.routing import Routes, router
 from watchducks.console.sessions import Session, SignedSessions
+from watchducks.console.states import state_names
 from watchducks.console.trails import shown_entries
 from watchducks.model.accounts import SESSION_SECONDS, Scope, Viewer, token_label, token_scope
 from watchducks.model.names import normalise_email

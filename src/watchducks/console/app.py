@@ -19,9 +19,12 @@ from watchducks.console.account_pages import AccountPages
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.api_accounts import AccountApi
+from watchducks.console.api_cohorts import CohortApi
 from watchducks.console.api_figures import FigureApi
 from watchducks.console.api_routes import ApiRoutes
 from watchducks.console.assets import PREFIX, Assets, Bundle
+from watchducks.console.boards import PATHS as BOARD_PATHS
+from watchducks.console.boards import Boards
 from watchducks.console.dnssec import Dnssec
 from watchducks.console.figures import Figures
 from watchducks.console.forms import Forms
@@ -36,6 +39,7 @@ from watchducks.console.interfaces import (
     Sites,
 )
 from watchducks.console.languages import Languages
+from watchducks.console.live import LiveApi
 from watchducks.console.machines import PATHS as MACHINE_PATHS
 from watchducks.console.machines import Machines
 from watchducks.console.owner_pages import OwnerPages
@@ -45,13 +49,17 @@ from watchducks.console.rates import RateLimit
 from watchducks.console.registrations import Registrations
 from watchducks.console.rendering import Templates
 from watchducks.console.scans import ScanReports
+from watchducks.console.service import PATHS as SERVICE_PATHS
+from watchducks.console.service import Service
 from watchducks.console.sessions import SignedSessions
+from watchducks.console.site_page import SitePage
 from watchducks.console.zones import Zones
 from watchducks.exposition import Exposition
 from watchducks.registry.parents import Parents
 from watchducks.registry.registration import Policy
 from watchducks.settings import Settings
 from watchducks.sockets import Sockets
+from watchducks.stores.interfaces import Cache
 
 # Browsers open six connections each; this serves a hundred people at once and leaves the process
 # most of the usual 1024 file descriptors, which the proxy on the same reactor needs.
@@ -96,6 +104,7 @@ class Console:
     :param accounts: who may sign in, and who is.
     :param scans: what zones held before they were ours.
     :param origins: whether the sites' origins answer.
+    :param cache: where proxies tell what happens at this moment.
     :param threads: for reading and printing the records of zones.
     :param exposition: answers ``/metrics``; None: with what the process uses alone.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
@@ -112,6 +121,7 @@ class Console:
         scans: Scans,
         origins: OriginHealth,
         threads: Threads,
+        cache: Cache,
         reactor: Any,
         parents: Parents | None = None,
         exposition: Exposition | None = None,
@@ -149,7 +159,7 @@ class Console:
             sites=sites,
             access=access,
             registrations=registrations,
-            figures=figures,
+            site_page=SitePage(figures, analytics),
             nameservers=settings.nameserver.names,
             frame=frame,
             languages=languages,
@@ -212,17 +222,41 @@ class Console:
             exposition=exposition or Exposition(tuple),
             answers=answers,
         )
-        figure_api = FigureApi(access=access, figures=figures, answers=answers)
-        api_routes = ApiRoutes(
-            [api, figure_api, account_api], answers, settings.console.url, clock=reactor
-        )
+        self._live = LiveApi(access, analytics, cache, clock=reactor)
+        answering = [
+            api,
+            FigureApi(access, figures, analytics, answers),
+            CohortApi(access, sites, figures, analytics, answers),
+            self._live,
+            account_api,
+        ]
+        api_routes = ApiRoutes(answering, answers, settings.console.url, clock=reactor)
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
-        self._pages, self._owner_pages = pages, owner_pages
-        self._machines, self._account_pages = machines, account_pages
+        boards = Boards(
+            access=access,
+            sites=sites,
+            figures=figures,
+            analytics=analytics,
+            frame=frame,
+            languages=languages,
+            answers=answers,
+        )
+        service = Service(
+            readiness=readiness,
+            figures=figures,
+            analytics=analytics,
+            frame=frame,
+            languages=languages,
+            answers=answers,
+        )
+        self._pages, self._owner_pages, self._boards = pages, owner_pages, boards
+        self._service, self._account_pages = service, account_pages
+        self._machines = machines
         assets = Assets(bundle, answers)
         page_routes, machine_routes = pages.app.resource(), machines.app.resource()
+        service_routes = service.app.resource()
         account_routes = account_pages.app.resource()
-        owner_routes = owner_pages.app.resource()
+        owner_routes, board_routes = owner_pages.app.resource(), boards.app.resource()
 
         def choose(path: bytes) -> IResource:
             if path.startswith(PREFIX.encode("ascii")):
@@ -233,6 +267,10 @@ class Console:
                 return machine_routes
             if _ACCOUNT_PATH.fullmatch(path):
                 return account_routes
+            if path in SERVICE_PATHS:
+                return service_routes
+            if path in BOARD_PATHS:
+                return board_routes
             return owner_routes if _OWNER_PATH.fullmatch(path) else page_routes
 
         self.site = ConsoleSite(
@@ -259,6 +297,7 @@ class Console:
 
     async def stop(self) -> None:
         """Accept nothing more, let answers under way finish, close what is left open."""
+        self._live.stop()
         ports, self._ports = self._ports, []
         for port in ports:
             stopped = port.stopListening()

@@ -9,13 +9,19 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 
+from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period, period
-from watchducks.analytics.results import Failover, Latency, PathTraffic, Status, Traffic, Visitors
+from watchducks.analytics.results import (
+    Dns,
+    Failover,
+    Latency,
+    Status,
+    Traffic,
+    Visitors,
+)
 from watchducks.console.interfaces import SiteFigures
 
 DEFAULT_RANGE: Final = "day"
-# What a site page shows of its paths; the API has the rest.
-PAGE_PATHS: Final = 8
 # The most that analytics lists.
 MOST_PATHS: Final = 100
 # The kinds of figures that the API knows, by the last part of their address.
@@ -31,7 +37,6 @@ class SitePage:
     status: Status
     visitors: Visitors
     failovers: Sequence[Failover]
-    paths: Sequence[PathTraffic]
 
 
 class Figures:
@@ -56,41 +61,46 @@ class Figures:
         """Return the period asked for. :raises InvalidFields: there is no such one."""
         return period(range_ or DEFAULT_RANGE, self._clock.seconds(), from_, to, zone)
 
-    async def requests_by_site(self, site_ids: Sequence[int]) -> dict[int, int]:
-        """Return site id -> requests of the last day; silent sites are left out."""
-        return await self._analytics.requests_by_site(site_ids, self.period("day"))
-
-    async def site_page(self, site_id: int, chosen: Period) -> SitePage:
+    async def site_page(self, site_id: int, chosen: Period, filters: Filters = NONE) -> SitePage:
         """Return what a site's page shows."""
         # One after the other: the log store's threads are few, and the proxy's rows go first.
         return SitePage(
-            await self._analytics.traffic(site_id, chosen),
-            await self._analytics.latency(site_id, chosen),
-            await self._analytics.status(site_id, chosen),
-            await self._analytics.visitors(site_id, chosen),
+            await self._analytics.traffic(site_id, chosen, filters),
+            await self._analytics.latency(site_id, chosen, filters),
+            await self._analytics.status(site_id, chosen, filters),
+            await self._analytics.visitors(site_id, chosen, filters),
             await self._analytics.failovers(chosen),
-            await self._analytics.paths(site_id, chosen, PAGE_PATHS),
         )
+
+    async def dns(self, zone: str, chosen: Period) -> Dns:
+        """Return the DNS questions about a zone."""
+        return await self._analytics.dns(zone, chosen)
+
+    async def visitors(self, site_id: int, chosen: Period) -> Visitors:
+        """Return different visitors over time."""
+        return await self._analytics.visitors(site_id, chosen)
 
     async def dns_document(self, zone: str, chosen: Period) -> dict[str, Any]:
         """Return the JSON document of the DNS questions about a zone."""
         dns = asdict(await self._analytics.dns(zone, chosen))
-        return {**self._head(chosen), **dns}
+        return {**self.head(chosen), **dns}
 
-    async def document(self, kind: str, site_id: int, chosen: Period) -> dict[str, Any]:
+    async def document(
+        self, kind: str, site_id: int, chosen: Period, filters: Filters = NONE
+    ) -> dict[str, Any]:
         """Return the JSON document of one kind of figures, one of :data:`KINDS`.
 
         ``time`` of a point is the beginning of its bucket in POSIX seconds.
         """
-        head = self._head(chosen)
+        head = self.head(chosen)
         if kind == "paths":
-            paths = await self._analytics.paths(site_id, chosen, MOST_PATHS)
+            paths = await self._analytics.paths(site_id, chosen, MOST_PATHS, filters)
             return {**head, "paths": [asdict(path) for path in paths]}
         if kind == "referrers":
-            hosts = await self._analytics.referrers(site_id, chosen, MOST_PATHS)
+            hosts = await self._analytics.referrers(site_id, chosen, MOST_PATHS, filters)
             return {**head, "referrers": [asdict(host) for host in hosts]}
         if kind == "traffic":
-            totals = asdict(await self._analytics.traffic(site_id, chosen))
+            totals = asdict(await self._analytics.traffic(site_id, chosen, filters))
             failovers = [asdict(each) for each in await self._analytics.failovers(chosen)]
             return {
                 **head,
@@ -99,12 +109,12 @@ class Figures:
                 "failovers": failovers,
             }
         if kind == "latency":
-            return {**head, **asdict(await self._analytics.latency(site_id, chosen))}
+            return {**head, **asdict(await self._analytics.latency(site_id, chosen, filters))}
         if kind == "status":
-            status = asdict(await self._analytics.status(site_id, chosen))
+            status = asdict(await self._analytics.status(site_id, chosen, filters))
             codes = {str(code["status"]): code["count"] for code in status.pop("codes")}
             return {**head, **status, "codes": codes}
-        visitors = await self._analytics.visitors(site_id, chosen)
+        visitors = await self._analytics.visitors(site_id, chosen, filters)
         return {
             **head,
             "points": [asdict(point) for point in visitors.points],
@@ -113,7 +123,8 @@ class Figures:
             "total_change": visitors.visitors_change,
         }
 
-    def _head(self, chosen: Period) -> dict[str, Any]:
+    def head(self, chosen: Period) -> dict[str, Any]:
+        """Return what every document of figures begins with."""
         return {
             "from": rfc3339(chosen.start),
             "to": rfc3339(chosen.end),

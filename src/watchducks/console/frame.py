@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from watchducks.console.access import session_cookie
@@ -12,6 +12,9 @@ from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.languages import COOKIE, COOKIE_SECONDS, NAMES, Languages
 from watchducks.console.rendering import Templates
 from watchducks.model.problems import InvalidFields, Problem
+
+# Of this one view of a page.
+_NOT_KEPT: Final = (b"lang", b"registered", b"share")
 
 
 class Frame:
@@ -75,7 +78,7 @@ def language_links(request: ConsoleRequest) -> Mapping[str, str]:
     kept = {
         name.decode("utf-8"): values[-1].decode("utf-8")
         for name, values in request.args.items()
-        if name == b"range"
+        if name not in _NOT_KEPT
     }
     path = request.path.decode("ascii", "replace")
     return {code: f"{path}?{urlencode({**kept, 'lang': code})}" for code in NAMES}

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from watchducks.analytics.cohorts import RankedBy
+from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period
 from watchducks.analytics.results import (
+    Annotation,
     Dns,
+    FacetRow,
     Failover,
     Latency,
+    Live,
+    Overview,
     PathTraffic,
+    Ranking,
     ReferrerTraffic,
+    SiteSeries,
+    SiteTotals,
     Status,
     Traffic,
     Visitors,
@@ -173,31 +182,71 @@ class SiteFigures(Protocol):
     def is_stale(self) -> bool:
         """Whether the log store is away, and figures are the last ones."""
 
-    async def traffic(self, site_id: int, period: Period) -> Traffic:
+    async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
         """Return requests over time."""
 
     async def failovers(self, period: Period) -> tuple[Failover, ...]:
         """Return when visitors were led to the origins, and so not observed."""
 
-    async def latency(self, site_id: int, period: Period) -> Latency:
+    async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
+        """Return what happened to a site, or to all."""
+
+    async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
         """Return response times over time."""
 
-    async def status(self, site_id: int, period: Period) -> Status:
+    async def status(self, site_id: int, period: Period, filters: Filters = NONE) -> Status:
         """Return answers by class over time."""
 
-    async def visitors(self, site_id: int, period: Period) -> Visitors:
+    async def visitors(self, site_id: int, period: Period, filters: Filters = NONE) -> Visitors:
         """Return different visitors over time."""
 
-    async def paths(self, site_id: int, period: Period, limit: int = 10) -> tuple[PathTraffic, ...]:
-        """Return the paths with the most requests."""
+    async def facet(
+        self,
+        site_id: int,
+        period: Period,
+        facet: str,
+        *,
+        order: str = "requests",
+        limit: int = 100,
+        filters: Filters = NONE,
+    ) -> tuple[FacetRow, ...]:
+        """Return the values of a dimension, the first in this order first."""
+
+    async def paths(
+        self,
+        site_id: int,
+        period: Period,
+        limit: int = 10,
+        filters: Filters = NONE,
+        order: str = "requests",
+    ) -> tuple[PathTraffic, ...]:
+        """Return paths, the first in this order first."""
 
     async def referrers(
-        self, site_id: int, period: Period, limit: int = 10
+        self, site_id: int, period: Period, limit: int = 10, filters: Filters = NONE
     ) -> tuple[ReferrerTraffic, ...]:
         """Return the hosts whose pages led here."""
 
     async def dns(self, zone: str, period: Period) -> Dns:
         """Return the DNS questions about a zone."""
 
-    async def requests_by_site(self, site_ids: Sequence[int], period: Period) -> dict[int, int]:
-        """Return site id -> requests; silent sites are left out."""
+    async def live(self, site_id: int) -> Live:
+        """Return who was there within the last minutes."""
+
+    async def totals(
+        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+    ) -> dict[int, SiteTotals]:
+        """Return site id -> its figures; silent sites are left out."""
+
+    async def overview(
+        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+    ) -> Overview:
+        """Return the figures of sites as a whole, the busiest and the quickest of them."""
+
+    async def ranking(self, site_ids: Sequence[int], period: Period, by: RankedBy) -> Ranking:
+        """Return sites in their order."""
+
+    async def compare(
+        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+    ) -> tuple[SiteSeries, ...]:
+        """Return some sites' requests over time."""

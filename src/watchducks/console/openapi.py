@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 from watchducks import __version__
+from watchducks.analytics.rollups import FACETS
 from watchducks.console.endpoints import Endpoint, Token
-from watchducks.console.shapes import TEXT, WHOLE, record, table
+from watchducks.console.ranks import METRICS
+from watchducks.console.shapes import TEXT, WHOLE, Schema, one_of, record, table
 
 PATH: Final = "/api/openapi.json"
 
@@ -25,7 +27,12 @@ PROBLEM: Final = record(
 # database that is away.
 _EVERYWHERE: Final = (400, 421, 429, 503)
 
-_PLACES: Final = {"name": "The site's name.", "number": "The number of a token."}
+_PLACES: Final[Mapping[str, tuple[str, Schema]]] = {
+    "name": ("The site's name.", {"type": "string", "minLength": 1}),
+    "dimension": ("What requests are told apart by.", one_of(*FACETS)),
+    "number": ("The number of a token.", {"type": "string", "minLength": 1}),
+    "metric": ("What sites are ranked by.", one_of(*METRICS)),
+}
 
 _DESCRIPTION: Final = (
     "The same data as the console's pages. Times are RFC 3339 in UTC, but for `time` of points,"
@@ -66,8 +73,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
                     "name": place,
                     "in": "path",
                     "required": True,
-                    "description": _PLACES[place],
-                    "schema": {"type": "string", "minLength": 1},
+                    "description": _PLACES[place][0],
+                    "schema": _PLACES[place][1],
                 }
                 for place in endpoint.places
             ),

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from klein import Field, RequestComponent, Requirer
 from klein.interfaces import ISession
 from twisted.web.iweb import IRequest
 
-from watchducks.analytics.periods import DAY
 from watchducks.console.access import Access
 from watchducks.console.answers import Answers, Refusal, no_site
-from watchducks.console.figures import DEFAULT_RANGE, Figures
+from watchducks.console.asked import Asked
 from watchducks.console.forms import Forms, csrf_field, form_route
 from watchducks.console.frame import Frame, told, visitor
+from watchducks.console.guides import GUIDES
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Sites
 from watchducks.console.languages import Language, Languages, mark
@@ -27,27 +26,15 @@ from watchducks.console.registrations import LABELS, Registrations
 from watchducks.console.routing import Routes, router
 from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session, SignedSessions
-from watchducks.console.views import WORDS, cards
+from watchducks.console.site_page import PARAMETERS, SitePage
+from watchducks.console.states import state_names
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.sites import Site, SiteState
-from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
+from watchducks.model.sites import Site
+from watchducks.stores.interfaces import StoreUnavailable
 
-# Sites on one overview page: what a person scrolls through.
-PAGE_SITES: Final = 60
 # Cohorts offered while one types; more are no help.
 OFFERED_COHORTS: Final = 50
-
-STATE_NAMES: Final = {
-    SiteState.REGISTERED: mark("registered"),
-    SiteState.DELEGATED: mark("delegated"),
-    SiteState.CERTIFIED: mark("certified"),
-    SiteState.ACTIVE: mark("active"),
-    SiteState.FAILOVER: mark("failover"),
-    SiteState.MOVED: mark("moved"),
-}
-
-RANGE_NAMES: Final = {"day": mark("Day"), "week": mark("Week"), "month": mark("Month")}
 
 # What a note in the session is called that carries a site's token to the next page.
 _NOTE: Final = "token of "
@@ -65,7 +52,7 @@ class Pages(Routes):
         sites: Sites,
         access: Access,
         registrations: Registrations,
-        figures: Figures,
+        site_page: SitePage,
         nameservers: Sequence[str],
         frame: Frame,
         languages: Languages,
@@ -84,7 +71,7 @@ class Pages(Routes):
         self._access = access
         self._rules = rules
         self._registrations = registrations
-        self._figures = figures
+        self._site_page = site_page
         self._nameservers = tuple(nameservers)
         self._frame = frame
         self._languages = languages
@@ -95,42 +82,6 @@ class Pages(Routes):
         self._origins = origins
         self._scans = scans
         self._now = now
-
-    # --- overview -------------------------------------------------------------------------------
-
-    @app.route("/", methods=["GET"])
-    async def overview(self, request: ConsoleRequest) -> bytes:
-        """List the sites by cohort, with their requests of the last day."""
-        after = argument(request, b"after")
-        viewer = await self._access.viewer(request)
-        sites = await self._sites.sites(after=after, limit=PAGE_SITES, viewer=viewer)
-        counts = dict(await self._sites.cohorts(viewer=viewer))
-        requests = await self._requests(sites)
-        by_cohort = sorted(sites, key=lambda site: site.cohort)
-        next_page = None
-        if len(sites) == PAGE_SITES:
-            next_page = "/?" + urlencode({"after": sites[-1].name})
-        return self._page(
-            request,
-            "overview.html",
-            page="overview",
-            cohorts=[
-                (cohort, counts.get(cohort, 0), list(members))
-                for cohort, members in groupby(by_cohort, key=lambda site: site.cohort)
-            ],
-            site_count=sum(counts.values()),
-            requests=requests,
-            total_requests=None if requests is None else sum(requests.values()),
-            unavailable=requests is None,
-            next_page=next_page,
-        )
-
-    async def _requests(self, sites: Sequence[Site]) -> Mapping[int, int] | None:
-        """Return site id -> requests of the last day; None while the log store is away."""
-        try:
-            return await self._figures.requests_by_site([site.id for site in sites])
-        except (StoreUnavailable, StoreRefused):
-            return None
 
     # --- registration ---------------------------------------------------------------------------
 
@@ -226,13 +177,10 @@ class Pages(Routes):
         """Show a site's figures; after its registration, the way to the first visitor, too."""
         site = await self._access.seen(request, name)
         self._access.keep_share(request, site)
-        chosen = self._figures.period(argument(request, b"range"))
-        try:
-            figures = await self._figures.site_page(site.id, chosen)
-        except (StoreUnavailable, StoreRefused):
-            figures = None  # the page says so, and how to get here is worth showing all the same
-        token = await self._token_note(request, site)
+        asked = Asked.of(request, PARAMETERS)
         language = self._languages.of(request)
+        shown = await self._site_page.values(site, asked, language)
+        token = await self._token_note(request, site)
         found = await self._sites.cutover(site.id)
         if found is None:
             raise no_site(name)  # it has left meanwhile
@@ -246,16 +194,10 @@ class Pages(Routes):
             blocked=await self._blocked(language, site),
             way=shown_way(found, self._rules, language),
             nameservers=self._nameservers,
+            guides=GUIDES,
             registered=argument(request, b"registered") is not None,
             token=token,
-            cards=cards(language, figures) if figures else [],
-            figures=figures,
-            silent=figures is not None
-            and not (figures.traffic.requests or figures.traffic.connections),
-            words={key: language.gettext(word) for key, word in WORDS.items()},
-            ranges={name: language.gettext(word) for name, word in RANGE_NAMES.items()},
-            chosen_range=argument(request, b"range") or DEFAULT_RANGE,
-            daily=chosen.bucket >= DAY,
+            **shown,
         )
 
     async def _blocked(self, language: Language, site: Site) -> str:
@@ -285,13 +227,7 @@ class Pages(Routes):
         secret: bool = False,
         **values: Any,
     ) -> bytes:
-        language = self._languages.of(request)
-        names = state_names(language)
+        names = state_names(self._languages.of(request))
         return self._frame.page(
             request, template, status=status, secret=secret, state_names=names, **values
         )
-
-
-def state_names(language: Language) -> Mapping[str, str]:
-    """Return the states of sites in words of ``language``."""
-    return {state.value: language.gettext(name) for state, name in STATE_NAMES.items()}

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from watchducks.console.answers import Refusal
+from watchducks.console.drawing import bar
 from watchducks.console.health import said
 from watchducks.console.languages import NAMES, Language, Languages
 from watchducks.model.names import display_domain
@@ -56,7 +57,11 @@ def _environment(language: Language, asset_url: Callable[[str], str | None]) -> 
     install: Any = environment
     install.install_gettext_translations(language.translations, newstyle=True)
     environment.globals.update(
-        language=language, languages=NAMES, asset_url=asset_url, display_domain=display_domain
+        language=language,
+        languages=NAMES,
+        asset_url=asset_url,
+        display_domain=display_domain,
+        bar=bar,
     )
     environment.filters.update(
         number=language.number,

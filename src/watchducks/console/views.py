@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from watchducks.analytics.results import Latency, Status, Traffic, Visitors
+from markupsafe import Markup
+
+from watchducks.analytics.results import Failover, Latency, Status, Traffic, Visitors
+from watchducks.console.drawing import lines
 from watchducks.console.figures import SitePage
 from watchducks.console.languages import Language, mark
 
@@ -48,6 +51,7 @@ class Card:
 
     :ivar main: the number that is written large; its label is the card's title.
     :ivar rows: (time, cells) of the table that stands in for the chart, the newest first.
+    :ivar drawing: the chart as it is seen without script, and until it has run.
     """
 
     kind: str
@@ -56,19 +60,20 @@ class Card:
     facts: Sequence[Fact]
     headings: Sequence[str]
     rows: Sequence[tuple[int, Sequence[str]]]
+    drawing: Markup
 
 
 def cards(language: Language, figures: SitePage) -> list[Card]:
     """Return the cards of a site's page in their order."""
     return [
-        _traffic(language, figures.traffic),
+        _traffic(language, figures.traffic, figures.failovers),
         _latency(language, figures.latency),
         _status(language, figures.status),
         _visitors(language, figures.visitors),
     ]
 
 
-def _traffic(language: Language, traffic: Traffic) -> Card:
+def _traffic(language: Language, traffic: Traffic, failovers: Sequence[Failover]) -> Card:
     word = language.gettext
     facts = [
         Fact(
@@ -93,6 +98,12 @@ def _traffic(language: Language, traffic: Traffic) -> Card:
             (point.time, [language.number(point.requests), language.size(point.response_bytes)])
             for point in reversed(traffic.points)
         ],
+        lines(
+            [point.time for point in traffic.points],
+            [[point.requests for point in traffic.points]],
+            [(failover.began, failover.ended) for failover in failovers],
+            filled=True,
+        ),
     )
 
 
@@ -129,6 +140,13 @@ def _latency(language: Language, latency: Latency) -> Card:
             )
             for point in reversed(latency.points)
         ],
+        lines(
+            [point.time for point in latency.points],
+            [
+                [getattr(point, name) for point in latency.points]
+                for name in ("p50_ms", "p95_ms", "origin_mean_ms", "own_mean_ms")
+            ],
+        ),
     )
 
 
@@ -150,6 +168,11 @@ def _status(language: Language, status: Status) -> Card:
             (point.time, [language.number(getattr(point, name)) for name in names])
             for point in reversed(status.points)
         ],
+        lines(
+            [point.time for point in status.points],
+            [[getattr(point, name) for point in status.points] for name in names],
+            stacked=True,
+        ),
     )
 
 
@@ -168,6 +191,11 @@ def _visitors(language: Language, visitors: Visitors) -> Card:
         ],
         [word(mark("Visitors"))],
         [(point.time, [language.number(point.visitors)]) for point in reversed(visitors.points)],
+        lines(
+            [point.time for point in visitors.points],
+            [[point.visitors for point in visitors.points]],
+            filled=True,
+        ),
     )
 
 

@@ -28,6 +28,7 @@ from tests.unit.console.fakes import (
 from watchducks.console.app import Console
 from watchducks.registry.registration import Policy, validate
 from watchducks.settings import parse
+from watchducks.stores.memory import MemoryCache
 
 NAMESERVERS = ["ns1.watchducks.example", "ns2.watchducks.example"]
 GOOD = {
@@ -106,6 +107,7 @@ class Driver:
         self.parents = FakeParents()
         self.scans = FakeScans()
         self.origins = FakeOrigins()
+        self.cache = MemoryCache(self.clock)
         self.console = Console(
             settings(**console),
             self.sites,
@@ -117,6 +119,7 @@ class Driver:
             threads=FakeThreads(),
             reactor=self.clock,
             parents=self.parents,
+            cache=self.cache,
         )
         self.cookies: dict[str, str] = {}
         self.address = "192.0.2.1"

@@ -9,17 +9,27 @@ from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from watchducks.analytics.cohorts import RankedBy
+from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period
 from watchducks.analytics.results import (
+    Annotation,
     Dns,
     DnsNetwork,
     DnsPoint,
+    FacetRow,
     Failover,
     Latency,
     LatencyPoint,
+    Live,
+    Overview,
     PathLatency,
     PathTraffic,
+    RankedSite,
+    Ranking,
     ReferrerTraffic,
+    SiteSeries,
+    SiteTotals,
     Status,
     StatusCount,
     StatusPoint,
@@ -346,11 +356,28 @@ class FakeAccounts:
         return bool(found)
 
 
+SHARES: Mapping[str, Sequence[tuple[str, int]]] = {
+    "path": (("/", 380), ("/ducks/<mallard>", 210), ("/about", 120), ("/search", 31)),
+    "entry": (("/", 160), ("/ducks/<mallard>", 44)),
+    "referrer": (("news.example", 120), ("search.example", 90), ("pond.example", 12)),
+    "channel": (("direct", 300), ("search", 210), ("social", 90), ("ai", 30)),
+    "utm_campaign": (("spring", 40),),
+    "country": (("KR", 400), ("JP", 120), ("US", 90), ("DE", 14)),
+    "browser": (("Chrome", 410), ("Safari", 180), ("Firefox", 60)),
+    "system": (("Windows", 300), ("Android", 220), ("iOS", 110)),
+    "device": (("desktop", 390), ("mobile", 240), ("tablet", 20)),
+    "bot": (("Googlebot", 44), ("GPTBot", 20)),
+    "bot_reason": (("verified-crawler", 44), ("declared-ai-crawler", 20), ("tool", 9)),
+    "status": (("200", 700), ("404", 41), ("500", 3)),
+}
+
+
 class FakeAnalytics:
     """Measurements that follow the hours of a day, or nothing at all.
 
     :ivar scale: requests at the busiest hour; 0: a silent site.
     :ivar away: every call fails as if the log store were down.
+    :ivar asked: the filters of each question.
     """
 
     def __init__(self, scale: int = 0) -> None:
@@ -358,6 +385,8 @@ class FakeAnalytics:
         self.away = False
         self.is_stale = False
         self.outages: tuple[Failover, ...] = ()
+        self.annotated: tuple[Annotation, ...] = ()
+        self.asked: list[Filters] = []
 
     def _level(self, time: int) -> float:
         if self.away:
@@ -368,7 +397,8 @@ class FakeAnalytics:
     def _requests(self, period: Period) -> list[int]:
         return [round(self.scale * self._level(t) * period.bucket / 3600) for t in period.times]
 
-    async def traffic(self, site_id: int, period: Period) -> Traffic:
+    async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
+        self.asked.append(filters)
         points = tuple(
             TrafficPoint(time, n, n // 50, n * 210, n * 14_300)
             for time, n in zip(period.times, self._requests(period), strict=True)
@@ -387,7 +417,9 @@ class FakeAnalytics:
     async def failovers(self, period: Period) -> tuple[Failover, ...]:
         return self.outages
 
-    async def latency(self, site_id: int, period: Period) -> Latency:
+    async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
+        self.asked.append(filters)
+
         def point(time: int, count: int) -> LatencyPoint:
             if not count:
                 return LatencyPoint(time, 0, *[None] * 7)
@@ -411,7 +443,8 @@ class FakeAnalytics:
             -0.06,
         )
 
-    async def status(self, site_id: int, period: Period) -> Status:
+    async def status(self, site_id: int, period: Period, filters: Filters = NONE) -> Status:
+        self.asked.append(filters)
         points = tuple(
             StatusPoint(time, 0, n - n // 9 - n // 30 - n // 300, n // 9, n // 30, n // 300, 0)
             for time, n in zip(period.times, self._requests(period), strict=True)
@@ -426,7 +459,8 @@ class FakeAnalytics:
             None,
         )
 
-    async def visitors(self, site_id: int, period: Period) -> Visitors:
+    async def visitors(self, site_id: int, period: Period, filters: Filters = NONE) -> Visitors:
+        self.asked.append(filters)
         counts = [round(n / 11) for n in self._requests(period)]
         return Visitors(
             tuple(VisitorsPoint(t, n) for t, n in zip(period.times, counts, strict=True)),
@@ -435,7 +469,14 @@ class FakeAnalytics:
             -0.06 if sum(counts) else None,
         )
 
-    async def paths(self, site_id: int, period: Period, limit: int = 10) -> tuple[PathTraffic, ...]:
+    async def paths(
+        self,
+        site_id: int,
+        period: Period,
+        limit: int = 10,
+        filters: Filters = NONE,
+        order: str = "requests",
+    ) -> tuple[PathTraffic, ...]:
         if not sum(self._requests(period)):
             return ()
         everything = (
@@ -447,7 +488,7 @@ class FakeAnalytics:
         return everything[:limit]
 
     async def referrers(
-        self, site_id: int, period: Period, limit: int = 10
+        self, site_id: int, period: Period, limit: int = 10, filters: Filters = NONE
     ) -> tuple[ReferrerTraffic, ...]:
         return (ReferrerTraffic("news.example", 120, 80),)[:limit] if self.scale else ()
 
@@ -461,9 +502,93 @@ class FakeAnalytics:
         networks = (DnsNetwork("192.0.2.0/24", total),)
         return Dns(points, total, {"A": total}, {"NOERROR": total}, networks)
 
-    async def requests_by_site(self, site_ids: Sequence[int], period: Period) -> dict[int, int]:
+    async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
+        return self.annotated
+
+    async def live(self, site_id: int) -> Live:
+        self._level(0)
+        return Live(300, self.scale, self.scale // 2, self.scale // 10, self.scale // 9)
+
+    async def facet(
+        self,
+        site_id: int,
+        period: Period,
+        facet: str,
+        *,
+        order: str = "requests",
+        limit: int = 100,
+        filters: Filters = NONE,
+    ) -> tuple[FacetRow, ...]:
+        self.asked.append(filters)
+        self._level(0)
+        if not self.scale:
+            return ()
+        rows = [
+            FacetRow(value, n, n, n // 2, n // 3, n // 90, n * 9000, 60.0 + place * 40)
+            for place, (value, n) in enumerate(SHARES[facet])
+        ]
+        return tuple(rows[::-1] if order == "slowness" else rows)[:limit]
+
+    async def totals(
+        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+    ) -> dict[int, SiteTotals]:
+        self.asked.append(filters)
         total = sum(self._requests(period))
-        return {site_id: total // site_id for site_id in site_ids} if total else {}
+        return {
+            site: SiteTotals(
+                total // site,
+                total // site // 11,
+                total // site * 14_300,
+                1 - 0.004 * site,
+                62.0 + 9 * site,
+                48.0 + 7 * site,
+                210.0 + 40 * site,
+                520.0,
+            )
+            for site in site_ids
+            if total
+        }
+
+    async def overview(
+        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+    ) -> Overview:
+        totals = await self.totals(site_ids, period)
+        requests = sum(each.requests for each in totals.values())
+        whole = SiteTotals(requests, requests // 11, requests * 14_300, 0.987, 70, 52, 240, 600)
+        before = replace(whole, requests=round(requests / 1.12), p50_ms=54.0)
+        if not requests:
+            whole = before = SiteTotals.nothing()
+        return Overview(
+            len(site_ids),
+            whole,
+            before,
+            0.12 if requests else None,
+            await self.compare(list(totals)[:5], period),
+            (await self.ranking(list(totals)[:5], period, "response-time")).sites,
+        )
+
+    async def ranking(self, site_ids: Sequence[int], period: Period, by: RankedBy) -> Ranking:
+        totals = await self.totals(site_ids, period)
+        ranked = [RankedSite(n, site, totals[site]) for n, site in enumerate(totals, 1)]
+        if len(ranked) > 5:
+            ranked[-1] = replace(ranked[-1], rank=None)
+        return Ranking(by, 100, tuple(ranked))
+
+    async def compare(
+        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+    ) -> tuple[SiteSeries, ...]:
+        totals = await self.totals(site_ids, period)
+        return tuple(
+            SiteSeries(
+                site,
+                totals[site],
+                tuple(
+                    (time, n // site)
+                    for time, n in zip(period.times, self._requests(period), strict=True)
+                ),
+            )
+            for site in totals
+        )
 
 
 class FakeScans:

@@ -1,0 +1,146 @@
+"""The page of one site: everything that was measured of it over a period, perhaps filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from watchducks.analytics.filters import Filters, read_filters
+from watchducks.analytics.periods import CUSTOM, DAY, Period
+from watchducks.analytics.results import Dns, SiteTotals
+from watchducks.console.asked import Asked
+from watchducks.console.boards import range_links
+from watchducks.console.calendar import calendar
+from watchducks.console.drawing import lines
+from watchducks.console.figures import DEFAULT_RANGE, Figures
+from watchducks.console.interfaces import SiteFigures
+from watchducks.console.languages import Language
+from watchducks.console.lists import CARDS, DIMENSIONS, chips, list_cards
+from watchducks.console.tiles import tiles
+from watchducks.console.views import WORDS, cards
+from watchducks.model.problems import InvalidFields, Problem
+from watchducks.model.sites import Site
+from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
+
+# What of the address is the reader's choice.
+PARAMETERS: Final = ("range", "from", "to", *DIMENSIONS, *CARDS)
+_PERIOD: Final = ("range", "from", "to")
+# Types and response codes of DNS that are told apart on the page.
+_DNS_KINDS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DnsCard:
+    """DNS questions about the site's zone."""
+
+    questions: int
+    types: Sequence[tuple[str, int]]
+    rcodes: Sequence[tuple[str, int]]
+    drawing: Markup
+
+
+class SitePage:
+    """Puts together what the page shows of a site's figures."""
+
+    def __init__(self, figures: Figures, analytics: SiteFigures) -> None:
+        self._figures = figures
+        self._analytics = analytics
+
+    def period(self, asked: Asked) -> Period:
+        """Return the period that the address names; days stand for their beginning and end (UTC).
+
+        :raises InvalidFields: there is no such one.
+        """
+        if asked.get("range") != CUSTOM:
+            return self._figures.period(asked.get("range"))
+        first, last = _moment(asked, "from"), _moment(asked, "to", days=1)
+        return self._figures.period(CUSTOM, first, last)
+
+    async def values(self, site: Site, asked: Asked, language: Language) -> dict[str, Any]:
+        """Return what the template needs. :raises InvalidFields: the address is wrong."""
+        chosen = self.period(asked)
+        filters = read_filters(
+            None, {name: asked.all(name) for name in DIMENSIONS if asked.all(name)}
+        )
+        head = {
+            "ranges": range_links(asked, language),
+            "chosen_range": asked.get("range") or DEFAULT_RANGE,
+            "custom": asked.get("range") == CUSTOM,
+            "kept": [pair for pair in asked.parameters if pair[0] not in _PERIOD],
+            "first_day": _day(chosen.start),
+            "last_day": _day(chosen.end - 1),
+            "daily": chosen.bucket >= DAY,
+            "words": {key: language.gettext(word) for key, word in WORDS.items()},
+            "chips": chips(asked, language),
+            "question": _question(asked, chosen),
+        }
+        try:
+            return {**head, **await self._measured(site, chosen, filters, asked, language)}
+        except (StoreUnavailable, StoreRefused):
+            # The page says so, and how to get here is worth showing all the same.
+            return {**head, "figures": None, "silent": False}
+
+    async def _measured(
+        self, site: Site, chosen: Period, filters: Filters, asked: Asked, language: Language
+    ) -> dict[str, Any]:
+        figures = await self._figures.site_page(site.id, chosen, filters)
+        nothing = SiteTotals.nothing()
+        now = await self._analytics.totals([site.id], chosen, filters)
+        before = await self._analytics.totals([site.id], chosen.before, filters)
+        month = await self._figures.visitors(site.id, self._figures.period("month"))
+        return {
+            "figures": figures,
+            "cards": cards(language, figures),
+            "silent": not (figures.traffic.requests or figures.traffic.connections),
+            "tiles": tiles(language, now.get(site.id, nothing), before.get(site.id, nothing)),
+            "lists": await list_cards(self._analytics, site.id, chosen, filters, asked, language),
+            "calendar": calendar(month.points),
+            "dns": _dns(await self._figures.dns(site.zone, chosen), chosen),
+        }
+
+
+def _dns(found: Dns, chosen: Period) -> DnsCard | None:
+    if not found.questions:
+        return None
+    return DnsCard(
+        found.questions,
+        list(found.types.items())[:_DNS_KINDS],
+        list(found.rcodes.items())[:_DNS_KINDS],
+        lines(chosen.times, [[point.questions for point in found.points]], filled=True),
+    )
+
+
+def _question(asked: Asked, chosen: Period) -> str:
+    """Return the query with which the API shows the same."""
+    pairs = [pair for pair in asked.parameters if pair[0] in DIMENSIONS]
+    if asked.get("range") == CUSTOM:
+        period = [("range", CUSTOM), ("from", _iso(chosen.start)), ("to", _iso(chosen.end))]
+    else:
+        period = [("range", asked.get("range") or DEFAULT_RANGE)]
+    return urlencode([*period, *pairs])
+
+
+def _iso(posix_seconds: int) -> str:
+    return datetime.fromtimestamp(posix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _day(posix_seconds: int) -> str:
+    return datetime.fromtimestamp(posix_seconds, UTC).date().isoformat()
+
+
+def _moment(asked: Asked, name: str, *, days: int = 0) -> str | None:
+    """Return a time as the API takes it. :param days: added to what is a day alone."""
+    text = asked.get(name)
+    if text is None or len(text) != len("2026-11-22"):
+        return text
+    try:
+        day = date.fromisoformat(text) + timedelta(days=days)
+    except (ValueError, OverflowError):
+        problem = Problem("not-a-day", "{value} is not a day, such as 2026-11-22", value=text)
+        raise InvalidFields({name: problem}) from None
+    return f"{day.isoformat()}T00:00:00Z"

@@ -1,0 +1,154 @@
+"""Pages about many sites, and the page of one with its lists and filters."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+import pytest_twisted
+
+from tests.unit.console.driver import Driver
+from watchducks.analytics.filters import Filters
+from watchducks.analytics.results import Failover
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver()
+
+
+async def fill(driver: Driver, count: int = 3) -> None:
+    for number in range(count):
+        cohort = "first" if number % 2 == 0 else "second"
+        await driver.add(name=f"site{number}", domain=f"s{number}.example", cohort=cohort)
+    driver.analytics.scale = 1000
+
+
+def links(text: str) -> list[str]:
+    return [html.unescape(link) for link in re.findall(r'href="([^"]+)"', text)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_overview_sums_up_and_can_be_narrowed_to_a_cohort(driver: Driver) -> None:
+    await fill(driver)
+    page = driver.get("/").text
+    assert 'data-tile="sites">3<' in page
+    assert "+12%" in page
+    assert page.count('class="line s') >= 3, "the busiest sites are drawn"
+    assert "/?cohort=second" in links(page)
+    narrow = driver.get("/?cohort=second&range=week").text
+    assert 'data-tile="sites">1<' in narrow
+    assert "site1" in narrow
+    assert "site0" not in narrow
+    assert driver.get("/?range=century").status == 422
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_ranking_gives_medals_and_says_who_has_no_place(driver: Driver) -> None:
+    await fill(driver, 6)
+    page = driver.get("/ranking?by=response-time").text
+    assert [int(n) for n in re.findall(r"medal-(\d)", page)] == [1, 2, 3]
+    names = re.findall(r'href="/sites/(site\d)"', page)
+    assert names == ["site0", "site1", "site2", "site3", "site4"]
+    assert "1 sites have too few requests" in page
+    assert re.search(r'class="current"[^>]*>Response time', page)
+    for wrong in ("/ranking?by=nonsense", "/ranking/", "/ranking/x"):
+        assert driver.get(wrong).status == 404
+    driver.analytics.away = True
+    page = driver.get("/ranking").text
+    assert "The log store does not answer" in page
+
+
+@pytest_twisted.ensureDeferred
+async def test_sites_side_by_side(driver: Driver) -> None:
+    await fill(driver)
+    page = driver.get("/compare?site=site0&site=SITE1&site=nobody&range=week").text
+    assert page.count('<th scope="col"><span class="swatch') == 2
+    assert "There is no site nobody." in page
+    assert page.count('class="best"') >= 4
+    # Each can be taken away again, and what else was chosen stays.
+    assert "/compare?range=week&site=SITE1&site=nobody" in links(page)
+    many = "&".join(f"site=site{n}" for n in range(3)) + "&site=x" * 20
+    assert driver.get(f"/compare?{many}").status == 200
+    assert "site0" in driver.get("/compare").text, "sites are offered"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_site_has_lists_whose_lines_are_filters(driver: Driver) -> None:
+    await driver.add()
+    driver.analytics.scale = 100
+    page = driver.get("/sites/ducks?range=week").text
+    assert "South Korea" in page
+    assert "/sites/ducks?range=week&country=KR" in links(page)
+    assert "대한민국" in driver.get("/sites/ducks", **{"Accept-Language": "ko"}).text
+    driver.analytics.asked.clear()
+    narrow = driver.get("/sites/ducks?range=week&country=KR&path=/a%26b&path=/c").text
+    wanted = Filters("all", (("country", ("KR",)), ("path", ("/a&b", "/c"))))
+    assert set(driver.analytics.asked) == {wanted, Filters()}, "the calendar has no filter"
+    assert driver.analytics.asked.count(Filters()) == 1
+    assert narrow.count('class="chips"') == 1
+    assert "/sites/ducks?range=week&path=/a%26b&path=/c" in [
+        link.replace("%2F", "/") for link in links(narrow)
+    ]
+    # The script asks the API the same question.
+    asked = re.search(r'data-url="(/api/v1/sites/ducks/traffic\?[^"]+)"', narrow)
+    assert asked
+    driver.analytics.asked.clear()
+    assert driver.api("GET", html.unescape(asked[1])).status == 200
+    assert set(driver.analytics.asked) == {wanted}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_tabs_of_a_list_are_in_the_address(driver: Driver) -> None:
+    await driver.add()
+    driver.analytics.scale = 100
+    page = driver.get("/sites/ducks?clients=devices&country=KR").text
+    assert "Desktop" in page
+    assert "Chrome" not in page
+    assert "/sites/ducks?clients=browsers&country=KR#clients" in [
+        "?".join(
+            [link.split("?")[0], "&".join(sorted(link.split("#")[0].split("?")[1].split("&")))]
+        )
+        + "#clients"
+        for link in links(page)
+        if link.endswith("#clients")
+    ]
+    assert "Chrome" in driver.get("/sites/ducks?clients=nonsense").text
+
+
+@pytest_twisted.ensureDeferred
+async def test_any_period_by_its_days(driver: Driver) -> None:
+    await driver.add()
+    driver.analytics.scale = 100
+    page = driver.get("/sites/ducks?range=custom&from=2026-11-01&to=2026-11-03").text
+    assert "from=2026-11-01T00%3A00%3A00Z&amp;to=2026-11-04T00%3A00%3A00Z" in page
+    assert 'name="from" value="2026-11-01"' in page
+    assert 'name="to" value="2026-11-03"' in page
+    for wrong in ("from=2026-13-01&to=2026-11-03", "from=x&to=y", "from=2026-11-03"):
+        assert driver.get(f"/sites/ducks?range=custom&{wrong}").status == 422
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_not_observed_is_shaded(driver: Driver) -> None:
+    await driver.add()
+    driver.analytics.scale = 100
+    assert 'class="gap"' not in driver.get("/sites/ducks").text
+    now = int(driver.clock.seconds())
+    driver.analytics.outages = (Failover(now - 7200, now - 3600), Failover(now - 60, None))
+    assert driver.get("/sites/ducks").text.count('class="gap"') == 2
+
+
+def test_the_state_of_the_service_is_for_everybody(driver: Driver) -> None:
+    page = driver.get("/status").text
+    assert "Everything works." in page
+    assert "Never in the last 30 days." in page
+    driver.readiness.parts = {"registry": True, "logs": False}
+    assert "Something does not work." in driver.get("/status").text
+    driver.readiness.parts = {"registry": True}
+    driver.analytics.outages = (Failover(1_795_299_000, None),)
+    page = driver.get("/status").text
+    assert "led straight to the origins: sites work" in page
+    assert "lasts" in page
+    driver.analytics.away = True
+    assert driver.get("/status").status == 200
