@@ -7,7 +7,7 @@ imported when the role is wanted, so that a host that only carries traffic loads
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -84,6 +84,7 @@ class Appliance:
             now=time.time(),
         )
         await self._house.run("the control socket", control)
+        _load(roles, edges=settings.has_edges)
         await self._start_the_roles()
         garbage.settle()
         self._house.check("started", lambda: True)
@@ -176,3 +177,23 @@ class Appliance:
     def checks(self) -> Mapping[str, bool]:
         """Return part -> whether it can work now, for /readyz."""
         return self._house.checks()
+
+
+def _load(roles: Sequence[str], *, edges: bool) -> None:
+    """Import what the roles need, before anything listens.
+
+    That takes a second or two, in which the reactor does nothing else: who was accepted on a socket
+    that another instance shares would wait so long.
+    """
+    import watchducks.appliance.logs
+
+    if edges:
+        import watchducks.appliance.keeper
+    if "proxy" in roles:
+        import watchducks.appliance.journal
+        import watchducks.appliance.traffic
+    if "nameserver" in roles:
+        import watchducks.appliance.dns
+        import watchducks.appliance.reports
+    if "console" in roles:
+        import watchducks.appliance.owners  # noqa: F401

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,7 +109,17 @@ class Control:
             for sample in self._house.samples()
             if sample.kind is not Kind.HISTOGRAM  # a hundred numbers that only a program reads
         }
-        return {**self._constant, "checks": dict(self._house.checks()), "measures": measures}
+        process = {
+            "descriptors": sum(1 for _ in Path("/proc/self/fd").iterdir()),
+            "threads": threading.active_count(),
+            "timers": len(self._house.reactor.getDelayedCalls()),
+        }
+        return {
+            **self._constant,
+            "process": process,
+            "checks": dict(self._house.checks()),
+            "measures": measures,
+        }
 
 
 def _series(sample: Sample) -> str:

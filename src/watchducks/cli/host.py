@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from watchducks import preflight
+from watchducks import preflight, preflight_host
 from watchducks import settings as settings_module
 from watchducks.cli import api, local
 from watchducks.cli.common import CommandError, Parents, lines
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def add(commands: Commands, parents: Parents) -> None:
     check = commands.add_parser(
-        "check", parents=[parents.configured], help="tell whether the configuration is right"
+        "check",
+        parents=[parents.configured],
+        help="tell what is wrong with the configuration, or with this host for it",
     )
     check.set_defaults(at_once=_check)
     token = commands.add_parser(
@@ -49,6 +51,8 @@ def _check(options: argparse.Namespace) -> int:
         sys.stderr.write(f"watchducks: {problem}\n")
     if problems:
         return 1
+    for hint in preflight_host.hints(settings):
+        say(f"To look at: {hint}.")
     say(f"The configuration is right: node {settings.node.name}, {', '.join(settings.node.roles)}.")
     return 0
 
@@ -91,6 +95,8 @@ def _is_well(told: dict[str, Any]) -> bool:
 def _instance(told: dict[str, Any]) -> str:
     """Return what an instance says of itself as people read it."""
     shown = {key: value for key, value in told.items() if key not in ("checks", "measures")}
+    process = told.get("process", {})
+    shown["process"] = [f"{count} {what}" for what, count in process.items()]
     shown["doors"] = [f"{kind} {port}" for kind, port in told.get("doors", {}).items()]
     checks = {name: "yes" if works else "NO" for name, works in told.get("checks", {}).items()}
     measures = {name: _number(value) for name, value in told.get("measures", {}).items()}

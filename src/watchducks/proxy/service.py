@@ -164,7 +164,8 @@ class Proxy:
         context = self._context
         context.draining = True
         endpoints = (*self._settings.http, *self._settings.https)
-        context.successor = all(self._sockets.has(endpoint) for endpoint in endpoints)
+        # Any: doors that are one instance's own (watchducks.instances) are nobody's to inherit.
+        context.successor = any(self._sockets.has(endpoint) for endpoint in endpoints)
         ports, self._ports = self._ports, []
         for port in ports:
             await port.stopListening()  # type: ignore[misc]

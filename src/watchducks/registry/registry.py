@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection
@@ -35,6 +35,7 @@ from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import Record, ZoneContents
 from watchducks.registry import accounts, audit, cutovers, scans, statements
+from watchducks.registry.dump import dump, load
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges
@@ -105,6 +106,17 @@ class Registry:
     async def stop(self) -> None:
         """Close the connections."""
         await self._store.stop()
+
+    async def dump(self) -> list[str]:
+        """Return all it holds, of one moment; see :mod:`watchducks.registry.dump`."""
+        return await self._read(lambda connection: list(dump(connection)))
+
+    async def load(self, lines: Sequence[str]) -> int:
+        """Fill it, which is empty, with what :meth:`dump` returned; return how many rows it has.
+
+        :raises DumpError: it is not empty, or the lines are of another schema.
+        """
+        return await self._write(lambda connection: load(connection, lines))
 
     # --- sites ----------------------------------------------------------------------------------
 

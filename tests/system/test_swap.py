@@ -1,0 +1,129 @@
+"""A real systemd: swaps that no visitor notices, and what happens when things go wrong.
+
+The full measure, ten swaps and 100,000 requests, is ``python -m bench.swaps``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.servers.container import build_package
+from tests.servers.waiting import wait_until
+from tests.system.host import PACKAGE, Host, Visitors
+
+# Building and installing the package, and swaps that wait for slow downloads.
+pytestmark = pytest.mark.timeout(240)
+
+SWAPS = 2
+REQUESTS = 8_000
+SITE_PACKAGES = PACKAGE / "lib/python3.11/site-packages/watchducks"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    directory = tmp_path_factory.mktemp("swap")
+    made = Host(directory / "container", build_package(directory))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def test_nobody_notices_a_swap(host: Host) -> None:
+    with Visitors(host.container) as visitors:
+        colours = [host.running()]
+        for _ in range(SWAPS):
+            host.swap()
+            colours.append(host.running())
+        visitors.wait_for(REQUESTS)
+    found = visitors.found
+    assert colours == ["blue", "green", "blue"]
+    assert not found["failed"], json.dumps(found)
+    assert sum(found["done"].values()) >= REQUESTS, found
+    assert found["done"].keys() >= {"fresh", "kept", "tls", "http2", "websocket", "download"}
+    assert found["done"].keys() >= {"dns-udp", "dns-tcp", "resumed"}
+    # The last rows are a second old; the embedded log store was the old colour's until it ended.
+    wait_until(lambda: host.rows() >= found["rows"], "all rows", 60, every=1)
+    assert host.rows() == found["rows"]
+
+
+def test_a_broken_version_changes_nothing(host: Host) -> None:
+    colour, version = host.running(), host.status()[host.running()]["pid"]
+    broken = host.container.root / SITE_PACKAGES / "appliance/__init__.py"
+    good = broken.read_text()
+    broken.unlink()  # as dpkg and pip do: what runs keeps its own
+    broken.write_text("raise RuntimeError('this version is broken')\n")
+    try:
+        found = host.container.execute("watchducks-swap", seconds=120)
+    finally:
+        broken.unlink()
+        broken.write_text(good)
+    assert found.returncode == 1
+    assert "this version is broken" in found.stdout
+    assert host.status()[colour]["pid"] == version
+    assert host.running() == colour
+    host.swap()
+
+
+def test_a_colour_that_is_killed_is_back(host: Host) -> None:
+    colour = host.running()
+
+    def is_another(pid: int) -> bool:
+        told = host.status().get(colour)
+        return told is not None and told["pid"] != pid and told["checks"]["started"]
+
+    with Visitors(host.container, "--only", "dns-tcp", "fresh") as visitors:
+        for _ in range(2):
+            pid = host.status()[colour]["pid"]
+            host.container.must("systemctl", "kill", "--signal=KILL", f"watchducks@{colour}")
+            wait_until(
+                partial(is_another, pid),
+                "the colour to be back",
+                30,
+            )
+    # What was under way is lost with the process, and nothing else: no connection is refused.
+    assert sum(visitors.found["failed"].values()) <= 2 * 4, visitors.found
+    assert not any("Refused" in error for error in visitors.found["errors"])
+
+
+def test_a_restart_refuses_nobody(host: Host) -> None:
+    with Visitors(host.container, "--only", "fresh", "tls") as visitors:
+        host.container.must("systemctl", "restart", "watchducks.service")
+    assert not visitors.found["failed"], f"{visitors.found}\n{host.container.journal()}"
+
+
+def test_the_colour_that_ran_is_back_after_a_reboot(host: Host) -> None:
+    colour = host.running()
+    host.container.reboot()
+    host.restart_origin()
+    wait_until(lambda: host.status().get(colour), "the colour that was enabled", 60)
+    with Visitors(host.container, "--only", "fresh", "dns-udp") as visitors:
+        visitors.wait_for(50)
+    assert not visitors.found["failed"], visitors.found
+
+
+def test_it_is_hardened(host: Host) -> None:
+    said = host.container.must("systemd-analyze", "security", f"watchducks@{host.running()}")
+    level = re.search(r"Overall exposure level.*?: ([0-9.]+)", said)
+    assert level is not None
+    assert float(level[1]) <= 2.0
+    pid = host.status()[host.running()]["pid"]
+    inside = host.container.must("cat", f"/proc/{pid}/status")
+    assert re.search(r"^CapEff:\s+0+$", inside, re.MULTILINE)
+    assert re.search(r"^Uid:\s+(?!0\b)\d+", inside, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s+1$", inside, re.MULTILINE)
+
+
+def test_the_package_leaves_nothing(host: Host) -> None:
+    host.container.must("dpkg", "--purge", "watchducks", seconds=120)
+    root = host.container.root
+    for path in ("opt/watchducks", "etc/watchducks", "var/lib/watchducks", "usr/bin/watchducks"):
+        assert not (root / path).exists()
+    units = host.container.must("systemctl", "list-units", "--all", "watchducks*", "--plain")
+    assert "0 loaded units listed" in units
