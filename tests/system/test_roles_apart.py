@@ -102,7 +102,8 @@ def test_rows_of_one_process_are_charts_in_the_other(
     url = f"http://www.ducks.example:{proxy.ports['http']}"
     wait_until(lambda: "origin" in curl_through(proxy.proxy, f"{url}/").stdout, "the site", 5)
     for _ in range(4):
-        curl_through(proxy.proxy, f"{url}/missing")
+        # A browser by its word: curl is no visitor.
+        curl_through(proxy.proxy, f"{url}/missing", "--user-agent", "Mozilla/5.0")
 
     def counted(metric: str) -> Any:
         code, body = api("GET", f"{rest.console}/api/v1/sites/ducks/{metric}?range=day")

@@ -109,7 +109,7 @@ class Appliance:
                 from watchducks.appliance.journal import start_the_journal
                 from watchducks.appliance.traffic import start_the_proxy
 
-                rows = await start_the_journal(house, log_store, schema, feed)
+                rows = await start_the_journal(house, log_store, schema, feed, registry)
                 held = await start_the_proxy(house, rows, registry, feed, cache, answers=answers)
                 if acme is not None:
                     await start_the_files(house, cache, acme, held.nudge)

@@ -18,19 +18,21 @@ from watchducks.journal.verification import CrawlerChecks
 from watchducks.lookups.reverse import ReverseLookUps
 from watchducks.model.rows import RowSink
 from watchducks.registry.feed import SiteFeed
+from watchducks.registry.registry import Registry
+from watchducks.registry.visitor_keys import SharedVisitorKeys
 from watchducks.stores.interfaces import LogStore
 
 
 async def start_the_journal(
-    house: House, store: LogStore, schema: Schema, feed: SiteFeed
+    house: House, store: LogStore, schema: Schema, feed: SiteFeed, registry: Registry
 ) -> RowSink:
     """Start the spool and its shipper; returns where rows of requests go."""
-    shipper, losses = await start_the_shipper(house, store, schema, feed)
+    shipper, losses = await start_the_shipper(house, store, schema, feed, registry)
     return await start_the_spool(house, losses, shipper.nudge)
 
 
 async def start_the_shipper(
-    house: House, store: LogStore, schema: Schema, feed: SiteFeed
+    house: House, store: LogStore, schema: Schema, feed: SiteFeed, registry: Registry
 ) -> tuple[Shipper, Losses]:
     """Start what takes every spool of this host to the log store."""
     settings = house.settings
@@ -45,6 +47,14 @@ async def start_the_shipper(
         choices=choices.of,
         verdicts=checks,
     )
+    shared_keys = SharedVisitorKeys(
+        registry,
+        house.sealer,
+        # Elsewhere it has to be a copy of the console host's.
+        makes_key_file="console" in settings.node.roles
+        or settings.registry.url.startswith("sqlite:"),
+        now=time.time,
+    )
     shipper = Shipper(
         data_dir / "spool",
         data_dir / "journal",
@@ -52,6 +62,7 @@ async def start_the_shipper(
         schema,
         losses,
         knowledge,
+        shared_keys,
         pool=await house.pool("journal"),
         clock=house.reactor,
         now=time.time,

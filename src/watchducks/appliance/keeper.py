@@ -290,7 +290,7 @@ async def start_the_traffic(
     services = EdgeServices(registry, missed)
     edges = Edges(house, document, feed, services)
     if "proxy" in roles and logs is not None:
-        shipper, losses = await start_the_shipper(house, logs[1], logs[0], feed)
+        shipper, losses = await start_the_shipper(house, logs[1], logs[0], feed, registry)
         services.sealed, services.losses = shipper.nudge, losses
     posts = NamesForEdges(names, edges.fleet, clock=house.reactor)
     await house.run("the host names for edges", posts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from watchducks import __version__
 from watchducks.appliance.house import House
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from watchducks.mail.courier import Courier
     from watchducks.nameserver.responder import Responder
     from watchducks.routes import RouteTable
+
+# Series of one metric: whoever lost less is in the sum.
+MAX_LOSING_SITES: Final = 50
 
 
 async def start_measuring(house: House) -> None:
@@ -64,6 +67,15 @@ def of_the_shipper(shipper: Shipper, losses: Losses) -> Iterator[Sample]:
         "Rows that were given up, since the node's first start.",
         losses.rows,
     )
+    # The sites that lost most: on a host with 100,000 a full disk would make as many series.
+    worst = sorted(losses.by_site().items(), key=lambda item: -item[1].rows)[:MAX_LOSING_SITES]
+    for site, loss in worst:
+        yield counter(
+            "watchducks_site_rows_lost_total",
+            "Rows of a site that were given up, since the node's first start.",
+            loss.rows,
+            site=str(site),
+        )
     yield gauge("watchducks_spool_bytes", "Size of the spool on disk.", shipper.spooled_bytes)
     yield gauge(
         "watchducks_shipper_lag_seconds",

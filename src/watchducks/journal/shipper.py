@@ -28,6 +28,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from watchducks.background import Repeating, StartupError, Threads
+from watchducks.journal.agreement import KeyAgreement, SharedKeys
 from watchducks.journal.assets import AssetWatch
 from watchducks.journal.bound import SpoolBound
 from watchducks.journal.enrich import Batch, days_of, enrich
@@ -107,6 +108,7 @@ class Shipper:
         tables: Tables,
         losses: Losses,
         knowledge: Knowledge,
+        shared_keys: SharedKeys | None = None,
         *,
         pool: Threads,
         clock: IReactorTime,
@@ -118,6 +120,7 @@ class Shipper:
 
         :param losses: where rows of dropped segments are counted; loaded and saved here.
         :param knowledge: what rows are enriched with; used by the pool's thread alone.
+        :param shared_keys: None: there is no other host.
         :param pool: one thread, named ``journal``; started before, and stopped after this part.
         :param now: POSIX seconds.
         :param spool_bytes: the bound of the spool's size on disk; beyond it the oldest segments go.
@@ -133,6 +136,7 @@ class Shipper:
         self._losses = losses
         self._knowledge = knowledge
         self._watch = AssetWatch()
+        self._agreement = KeyAgreement(self._keys, shared_keys, pool=pool, clock=clock, now=now)
         self._pool = pool
         self._clock = clock
         self._now = now
@@ -245,6 +249,7 @@ class Shipper:
             if not self._is_ours():
                 return
             await self._bound.keep(shipping=not self._down)
+            await self._agreement.settle()
             if waits and self._clock.seconds() < self._not_before:
                 return
             if self._tables.ready:

@@ -47,7 +47,8 @@ class VisitorKeys:
     Blocks; to be used by one thread at a time.
 
     The file also says through which day keys were destroyed: a late row of such a day must get no
-    new key, or its visitor would count twice.
+    new key, or its visitor would count twice. And it says for which days the key is settled with
+    the other hosts; a key that was used before stays, for the same reason.
     """
 
     _log = Logger()
@@ -55,6 +56,7 @@ class VisitorKeys:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._keys: dict[int, bytes] = {}
+        self._agreed: set[int] = set()
         self._destroyed_through = -1
         self._saved = True
 
@@ -67,12 +69,14 @@ class VisitorKeys:
             state = json.loads(self._path.read_bytes())
             keys = {int(day): bytes.fromhex(key) for day, key in state["keys"].items()}
             destroyed_through = int(state["destroyed_through"])
+            agreed = {int(day) for day in state.get("agreed", ())}
         except FileNotFoundError:
             return True
         except (ValueError, KeyError, TypeError, AttributeError):
             return False
         self._keys = {day: key for day, key in keys.items() if len(key) == KEY_BYTES}
         self._destroyed_through = destroyed_through
+        self._agreed = agreed & self._keys.keys()
         return True
 
     def keys_of(self, days: Iterable[int]) -> Mapping[int, bytes]:
@@ -88,10 +92,28 @@ class VisitorKeys:
         self._save()
         return self._keys
 
+    def proposals(self, days: Iterable[int]) -> dict[int, bytes]:
+        """Return for each day that is not settled with the other hosts the key to propose."""
+        return {
+            day: self._keys.get(day) or secrets.token_bytes(KEY_BYTES)
+            for day in days
+            if day not in self._agreed and day > self._destroyed_through
+        }
+
+    def settle(self, day: int, key: bytes) -> bool:
+        """Take over the key that all hosts agreed on; False: this host has used another one, and
+        goes on with it until the day is over."""
+        known = self._keys.setdefault(day, key)
+        self._agreed.add(day)
+        self._saved = False
+        self._save()
+        return known == key
+
     def destroy_before(self, day: int) -> None:
         """Destroy the keys of all days before ``day``."""
         if day - 1 > self._destroyed_through:
             self._keys = {d: key for d, key in self._keys.items() if d >= day}
+            self._agreed &= self._keys.keys()
             self._destroyed_through = day - 1
             self._saved = False
         self._save()
@@ -102,6 +124,7 @@ class VisitorKeys:
             return
         content = json.dumps(
             {
+                "agreed": sorted(self._agreed),
                 "destroyed_through": self._destroyed_through,
                 "keys": {str(day): key.hex() for day, key in self._keys.items()},
             }

@@ -19,6 +19,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from tests.unit.journal.samples import KNOWLEDGE, AtOnce, file_of, row
 from watchducks.background import StartupError
+from watchducks.journal.agreement import EVERY_SECONDS, WAIT_SECONDS, SharedKeys
 from watchducks.journal.bound import BOUND_EVERY_SECONDS
 from watchducks.journal.encoder import Encoder
 from watchducks.journal.losses import Losses
@@ -61,7 +62,15 @@ class FakeTables:
 class World:
     """A spool and a shipper as one process has them; may crash and come again."""
 
-    def __init__(self, directory: Path, spool_bytes: int = 1024**3, *, waits: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        spool_bytes: int = 1024**3,
+        *,
+        waits: bool = False,
+        shared: SharedKeys | None = None,
+    ) -> None:
+        self.shared = shared
         self.directory = directory
         self.clock = Clock()
         self.store = FakeLogStore()
@@ -82,6 +91,7 @@ class World:
             self.tables,
             losses,
             KNOWLEDGE,
+            self.shared,
             pool=AtOnce(),
             clock=self.clock,
             now=self.now,
@@ -311,6 +321,97 @@ def test_yesterdays_visitor_key_is_destroyed(world: World) -> None:
     world.pass_time(1)
     assert world.store.rows[0]["visitor"] != 0
     assert '"keys": {}' in keys.read_text() != first
+
+
+class Agreeing:
+    """The other hosts, as a test has them.
+
+    :ivar keys: day -> what they agreed on.
+    """
+
+    def __init__(self) -> None:
+        self.keys: dict[int, bytes] = {}
+        self.available = True
+        self.asked = 0
+
+    async def agree(self, day: int, proposal: bytes) -> bytes:
+        self.asked += 1
+        if not self.available:
+            raise StoreUnavailable("the registry is away")
+        return self.keys.setdefault(day, proposal)
+
+
+def visitors(world: World) -> list[object]:
+    return [one["visitor"] for one in world.store.rows]
+
+
+def test_a_visitor_of_two_proxies_is_one(tmp_path: Path) -> None:
+    shared = Agreeing()
+    hosts = [World(tmp_path / name, shared=shared) for name in "ab"]
+    for world in hosts:
+        world.record(1)
+        world.pass_time(7)
+    assert visitors(hosts[0]) == visitors(hosts[1])
+    today = int(BEGIN * 1e6) // DAY_US
+    assert sorted(shared.keys) == [today, today + 1]
+    # Nobody is asked again: not that minute, nor after a restart, nor while the registry is away.
+    asked, shared.available = shared.asked, False
+    for world in hosts:
+        world.crash()
+        world.start()
+        world.record(2)
+        world.pass_time(EVERY_SECONDS + 7)
+    assert shared.asked == asked
+    assert visitors(hosts[0]) == visitors(hosts[1])
+    assert len(set(visitors(hosts[0]))) == 1
+
+
+def test_without_the_registry_a_host_goes_on_with_a_key_of_its_own(tmp_path: Path) -> None:
+    shared = Agreeing()
+    shared.available = False
+    alone = World(tmp_path / "a", shared=shared)
+    alone.record(1)
+    alone.pass_time(7)
+    assert len(alone.stored()) == 1
+    # Others have agreed meanwhile; its visitors stay who they are until the day is over.
+    shared.available = True
+    other = World(tmp_path / "b", shared=shared)
+    alone.pass_time(EVERY_SECONDS)
+    alone.record(2)
+    alone.pass_time(7)
+    assert len(set(visitors(alone))) == 1
+    asked = shared.asked
+    alone.pass_time(2 * EVERY_SECONDS)
+    assert shared.asked == asked
+    other.record(1)
+    other.pass_time(7)
+    assert visitors(other)[0] != visitors(alone)[0]
+
+
+def test_a_key_that_was_used_alone_is_what_the_others_get(tmp_path: Path) -> None:
+    shared = Agreeing()
+    shared.available = False
+    first = World(tmp_path / "a", shared=shared)
+    first.record(1)
+    first.pass_time(7)
+    shared.available = True
+    first.pass_time(EVERY_SECONDS)
+    second = World(tmp_path / "b", shared=shared)
+    second.record(1)
+    second.pass_time(7)
+    assert visitors(second) == visitors(first)
+
+
+def test_a_registry_that_says_nothing_does_not_hold_rows_up(tmp_path: Path) -> None:
+    class Silent:
+        async def agree(self, day: int, proposal: bytes) -> bytes:
+            await Deferred()
+            raise AssertionError
+
+    world = World(tmp_path, shared=Silent())
+    world.record(1)
+    world.pass_time(WAIT_SECONDS + 7)
+    assert len(world.stored()) == 1
 
 
 @pytest_twisted.ensureDeferred
