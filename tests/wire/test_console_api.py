@@ -10,10 +10,11 @@ import pytest
 import pytest_twisted
 
 from tests.unit.console.driver import GOOD, NAMESERVERS, Driver, Reply
+from watchducks.certificates.failover import EXPIRED
 from watchducks.console.figures import rfc3339
 from watchducks.model.cutover import Finding, Progress
 from watchducks.model.scans import Note
-from watchducks.model.verdicts import OriginReport
+from watchducks.model.verdicts import FailoverReport, OriginReport
 
 
 @pytest.fixture
@@ -86,14 +87,21 @@ def test_whether_the_origin_answers(driver: Driver) -> None:
     assert driver.api("GET", "/api/v1/sites/ducks").json["origin_health"] == {
         **health,
         "reason": None,
+        "failover": None,
     }
     failure = Note("origin", "no answer within {seconds} s", {"seconds": "10"})
-    driver.origins.reports[1] = OriginReport(failure, began, asked)
+    broken = FailoverReport(EXPIRED, asked)
+    driver.origins.reports[1] = OriginReport(failure, began, asked, broken)
     (listed,) = driver.ask("GET", "/api/v1/sites", headers={"Accept-Language": "ko"}).json["sites"]
     assert listed["origin_health"] == {
         **health,
         "answers": False,
         "reason": "10초 안에 응답 없음",
+        "failover": {
+            "would_work": False,
+            "checked": rfc3339(int(asked)),
+            "reason": "서버의 인증서가 만료되었습니다",
+        },
     }
 
 

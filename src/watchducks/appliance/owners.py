@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from watchducks.analytics.cached import CachedAnalytics
 from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.queries import Analytics
 from watchducks.appliance.house import House
 from watchducks.appliance.mail import start_the_mail
+from watchducks.certificates.failover import CertificateCheck, FailoverChecks
 from watchducks.console.app import Console
 from watchducks.exposition import Exposition
 from watchducks.health.origins import Origins
@@ -15,9 +18,11 @@ from watchducks.lookups.delegation import Delegations
 from watchducks.lookups.farewell import farewells
 from watchducks.lookups.keeper import ScanKeeper
 from watchducks.lookups.parents import Parents
+from watchducks.model.changes import Changes
 from watchducks.model.letters import Post
 from watchducks.model.origins import Origin, check_origin
 from watchducks.model.problems import Problem
+from watchducks.model.verdicts import OriginReport
 from watchducks.notices.crier import Crier
 from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.drills import DrillEnds
@@ -69,7 +74,21 @@ async def _start_the_lookups(
     return keeper, parents
 
 
-async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:
+class _Reports:
+    """What the probe of a site's origin and the check of its certificate found, as one."""
+
+    def __init__(self, origins: Origins, failovers: FailoverChecks) -> None:
+        self._origins = origins
+        self._failovers = failovers
+
+    def report(self, site_id: int) -> OriginReport | None:
+        found = self._origins.report(site_id)
+        if found is None:
+            return None
+        return replace(found, failover=self._failovers.report(site_id))
+
+
+async def _start_the_origin_probes(house: House, feed: SiteFeed) -> _Reports:
     settings = house.settings
 
     def accepts(origin: Origin) -> bool:
@@ -86,9 +105,18 @@ async def _start_the_origin_probes(house: House, feed: SiteFeed) -> Origins:
     origins = Origins(reactor=house.reactor, accepts=accepts)
     rules = house.settings.cutover_rules
     # What nobody has shown to be his is not asked either: it may be a stranger's.
-    await feed.follow(house.names.resolving(lambda changes: origins.apply(rules.carried(changes))))
+    check = CertificateCheck(reactor=house.reactor)
+    failovers = FailoverChecks(check, accepts=accepts, clock=house.reactor)
+
+    def apply(changes: Changes) -> None:
+        carried = rules.carried(changes)
+        origins.apply(carried)
+        failovers.apply(carried)
+
+    await feed.follow(house.names.resolving(apply))
     await house.run("the probes of origins", origins)
-    return origins
+    await house.run("the checks of failovers", failovers)
+    return _Reports(origins, failovers)
 
 
 async def _start_the_console(
@@ -99,7 +127,7 @@ async def _start_the_console(
     cache: Cache,
     scans: ScanKeeper,
     parents: Parents,
-    origins: Origins,
+    origins: _Reports,
 ) -> None:
 
     threads = await house.pool("zones")

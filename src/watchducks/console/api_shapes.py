@@ -25,8 +25,16 @@ from watchducks.registry.keys import KeyStep
 
 REASON: Final = record({"code": TEXT, "message": TEXT})
 
+_FAILOVER: Final = record({"would_work": FLAG, "checked": MOMENT, "reason": nullable(TEXT)})
+
 _HEALTH: Final = record(
-    {"answers": FLAG, "since": MOMENT, "asked": MOMENT, "reason": nullable(TEXT)}
+    {
+        "answers": FLAG,
+        "since": MOMENT,
+        "asked": MOMENT,
+        "reason": nullable(TEXT),
+        "failover": nullable(_FAILOVER),
+    }
 )
 
 SITE: Final = joined(

@@ -8,7 +8,7 @@ from watchducks.console.figures import rfc3339
 from watchducks.console.languages import Language
 from watchducks.model.problems import Problem
 from watchducks.model.scans import Note
-from watchducks.model.verdicts import OriginReport
+from watchducks.model.verdicts import FailoverReport, OriginReport
 
 
 def said(note: Note, language: Language) -> str:
@@ -28,4 +28,14 @@ def origin_document(report: OriginReport | None, language: Language) -> dict[str
         "since": rfc3339(int(report.since)),
         "asked": rfc3339(int(report.asked)),
         "reason": None if report.failure is None else said(report.failure, language),
+        "failover": None if report.failover is None else _failover(report.failover, language),
+    }
+
+
+def _failover(found: FailoverReport, language: Language) -> dict[str, Any]:
+    """Return whether a failover would work today; ``reason``: why it would break."""
+    return {
+        "would_work": found.trouble is None,
+        "checked": rfc3339(int(found.checked)),
+        "reason": None if found.trouble is None else said(found.trouble, language),
     }

@@ -48,17 +48,30 @@ class Verdicts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class FailoverReport:
+    """Whether visitors whom DNS leads to a site's origin would be content with its certificate.
+
+    :ivar trouble: why not; None: they would. :ivar checked: POSIX seconds.
+    """
+
+    trouble: Note | None
+    checked: float
+
+
+@dataclass(frozen=True, slots=True)
 class OriginReport:
     """What came of the last probe of one site's origin.
 
     :ivar failure: why that was no answer; None: it answered with anything but a server error.
     :ivar since: when it last began to answer, or ceased to; POSIX seconds.
     :ivar asked: when it was last asked, POSIX seconds.
+    :ivar failover: of its certificate; None: it was not looked at yet.
     """
 
     failure: Note | None
     since: float
     asked: float
+    failover: FailoverReport | None = None
 
     @property
     def answers(self) -> bool:

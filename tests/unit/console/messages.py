@@ -12,7 +12,7 @@ import watchducks
 
 PACKAGE = Path(watchducks.__file__).parent
 # Where problems that the console shows come from.
-PROBLEM_SOURCES = ("model", "registry", "analytics", "health", "lookups", "console")
+PROBLEM_SOURCES = ("model", "registry", "analytics", "health", "lookups", "certificates", "console")
 _KEYWORDS = ["_", "gettext", "ngettext"]
 # Names of parameters whose values are words of ours (languages._WORDS), and those words.
 WORDS = (
