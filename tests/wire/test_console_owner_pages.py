@@ -397,6 +397,16 @@ def test_the_owner_sees_the_whole_difference_before_he_switches(owner: Owner) ->
     assert 'class="compare"' not in driver.get(RECORDS).text
 
 
+def test_a_tlsa_record_of_a_proxied_host_is_warned_of_until_it_is_gone(owner: Owner) -> None:
+    tlsa = {"owner": "_443._tcp.www", "type": "TLSA", "ttl": "60", "value": f"3 1 1 {'ab' * 32}"}
+    assert owner.send(**tlsa, save="record").status == 303
+    warning = "but www is proxied and shows ours"
+    assert warning in owner.driver.get(RECORDS).text
+    owner.send(remove="0")
+    assert owner.records() == []
+    assert warning not in owner.driver.get(RECORDS).text
+
+
 def test_the_present_name_servers_are_asked_again(owner: Owner) -> None:
     reply = owner.send(f"{RECORDS}/scan")
     assert (reply.status, reply.headers["location"]) == (303, f"{RECORDS}?looking=yes")

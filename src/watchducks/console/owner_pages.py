@@ -42,6 +42,7 @@ from watchducks.model.cutover import CutoverRules
 from watchducks.model.presentation import ACCEPTED_TYPES
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import ORIGIN_TLS, Site, Visibility
+from watchducks.registry.assembly import pin_problems
 from watchducks.registry.choices import CHOICES
 from watchducks.registry.registration import SiteChanges
 from watchducks.registry.registry import RevisionChanged
@@ -257,6 +258,7 @@ class OwnerPages(Routes):
             meanings={key: language.gettext(word) for key, word in MEANINGS.items()},
             values=values,
             changing=chosen,
+            pins=pin_problems(site),
             difference=difference,
             notes=preview.notes if preview else (),
         )

@@ -10,7 +10,7 @@ from dns import rdatatype
 from dns.name import Name
 
 from watchducks.lookups.message import Found
-from watchducks.model.presentation import MAX_TTL, is_accepted, type_text
+from watchducks.model.presentation import MAX_TTL, is_accepted, not_kept, type_text
 from watchducks.model.scans import Note
 from watchducks.model.zones import APEX, MAX_ZONE_OCTETS, MAX_ZONE_RECORDS, Record
 
@@ -112,8 +112,12 @@ class Collection:
     def notes(self) -> list[Note]:
         """Return what to say about what was left out."""
         notes = []
-        if self._refused:
-            types = ", ".join(map(type_text, sorted(self._refused)[:MAX_LISTED]))
+        if rdatatype.DNAME in self._refused:
+            problem = not_kept("DNAME")
+            notes.append(Note(problem.code, problem.template))
+        refused = sorted(self._refused - {rdatatype.DNAME})
+        if refused:
+            types = ", ".join(map(type_text, refused[:MAX_LISTED]))
             notes.append(
                 Note(
                     "refused-types",

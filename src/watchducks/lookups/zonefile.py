@@ -19,9 +19,9 @@ import dns.zonefile
 from dns import rdataclass, rdatatype
 
 from watchducks.model.presentation import (
-    ACCEPTED_TYPES,
     MAX_TTL,
     is_accepted,
+    not_kept,
     owner_of,
     type_text,
 )
@@ -201,12 +201,7 @@ class _Collection:
         if word in _MADE_BY_SERVERS or (word == "NS" and not owner):
             raise Problem("server-made", "{type}: our name servers make it themselves.", type=word)
         if not is_accepted(int(type_)):
-            raise Problem(
-                "record-type",
-                "Records of type {type} cannot be kept; accepted are {accepted}.",
-                type=word,
-                accepted=", ".join(ACCEPTED_TYPES),
-            )
+            raise not_kept(word)
         return owner
 
     def _note(self, number: int, problem: Problem) -> None:

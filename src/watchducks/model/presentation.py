@@ -87,13 +87,26 @@ def type_of(text: str) -> int:
     except (dns.exception.DNSException, ValueError):
         number = 0
     if not is_accepted(number):
-        raise Problem(
-            "record-type",
-            "Records of type {type} cannot be kept; accepted are {accepted}.",
-            type=word.encode("ascii", "backslashreplace").decode(),
-            accepted=", ".join(ACCEPTED_TYPES),
-        )
+        raise not_kept(word)
     return number
+
+
+def not_kept(word: str) -> Problem:
+    """Return what is said of records of a type that no zone may have."""
+    if word == "DNAME":
+        # RFC 6672: it is answered for each name below it with a CNAME that is made and signed for
+        # that name. Hardly a zone of a web site has one, and those names can be written down.
+        return Problem(
+            "dname",
+            "A DNAME record, which renames every name below it, cannot be kept: enter those names"
+            " one by one, as CNAME records.",
+        )
+    return Problem(
+        "record-type",
+        "Records of type {type} cannot be kept; accepted are {accepted}.",
+        type=word.encode("ascii", "backslashreplace").decode(),
+        accepted=", ".join(ACCEPTED_TYPES),
+    )
 
 
 def is_accepted(number: int) -> bool:

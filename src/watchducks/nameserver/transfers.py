@@ -118,7 +118,11 @@ class Transfers:
             raise _Refused(NOTAUTH, "it is not a zone of ours")
         zone = found[0]
         if zone.signing is not UNSIGNED:
-            raise _Refused(numbers.EREFUSED, "it is signed with DNSSEC as it is asked for")
+            raise _Refused(
+                numbers.EREFUSED,
+                "it is signed with DNSSEC as it is asked for; a name server of ours that has a copy"
+                " of security.key_file can answer for it instead",
+            )
         soa = self._zones.start_of_authority(zone, self._verdicts.serial)
         if question.type == numbers.IXFR and _serial(request) == _serial_of(soa):
             records = [_record(zone.apex, soa, soa.rdatas[0])]

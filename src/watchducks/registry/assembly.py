@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -34,6 +34,9 @@ MAX_PROBLEMS: Final = 50
 
 _DS: Final = 43
 _HTTPS: Final = 65
+_TLSA: Final = 52
+# "_443._tcp.", as owners have it: where the certificate of an https host is named.
+_HTTPS_PORT: Final = b"\x04_443\x04_tcp"
 _ADDRESSES: Final = frozenset({dns.A, dns.AAAA})
 
 
@@ -134,6 +137,7 @@ class _Zone:
             ]
         self._fold()
         self._warn_of_targets()
+        self._warn_of_pins()
 
     def _refused(self, candidate: Candidate, problem: Problem | None) -> bool:
         if problem is None:
@@ -312,6 +316,38 @@ class _Zone:
                     type=type_text(candidate.record.type),
                 )
                 self.notes.append(Note(_shown_place(candidate), warning))
+
+    def _warn_of_pins(self) -> None:
+        for candidate in self.candidates:
+            warning = pin_problem(candidate.record, self._proxied)
+            if warning is not None:
+                self.notes.append(Note(_shown_place(candidate), warning))
+
+
+def pin_problem(record: Record, proxied: Collection[bytes]) -> Problem | None:
+    """Return what is wrong with a TLSA record (RFC 6698) that names the certificate of a proxied
+    host: visitors see ours there, which is another every few weeks.
+
+    :param proxied: relative owners, as records have them.
+    """
+    host = record.owner.removeprefix(_HTTPS_PORT)
+    if record.type != _TLSA or host == record.owner or host not in proxied:
+        return None
+    return Problem(
+        "tlsa-proxied",
+        "{name} names your own server's certificate, but {host} is proxied and shows ours: who"
+        " checks TLSA records will refuse it. Remove this record, or take {host} from the proxied"
+        " hosts.",
+        name=owner_text(record.owner),
+        host=owner_text(host),
+    )
+
+
+def pin_problems(site: Site) -> list[Problem]:
+    """Return :func:`pin_problem` of all records of a site's zone."""
+    proxied = {owner_of(host, site.zone, host=True) for host in site.contents.proxied}
+    found = (pin_problem(record, proxied) for record in site.contents.records)
+    return [problem for problem in found if problem is not None]
 
 
 def _shown_place(candidate: Candidate) -> str:

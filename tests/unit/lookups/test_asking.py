@@ -204,7 +204,9 @@ def test_records_that_cannot_be_kept_are_named() -> None:
     collection.add([found("a.pond.example", "DNAME", "b."), found("pond.example", "HINFO", "a b")])
     assert collection.records() == ()
     assert [str(note) for note in collection.notes()] == [
-        "There are records that cannot be kept, of type HINFO, DNAME."
+        "A DNAME record, which renames every name below it, cannot be kept: enter those names one"
+        " by one, as CNAME records.",
+        "There are records that cannot be kept, of type HINFO.",
     ]
 
 

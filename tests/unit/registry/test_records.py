@@ -18,7 +18,7 @@ from watchducks.model.zones import (
     MAX_ZONE_RECORDS,
     ZoneContents,
 )
-from watchducks.registry.assembly import MAX_PROBLEMS, Assembled, Candidate, assemble
+from watchducks.registry.assembly import MAX_PROBLEMS, Assembled, Candidate, assemble, pin_problems
 from watchducks.registry.records import (
     difference,
     document_of,
@@ -287,3 +287,23 @@ def test_the_addresses_of_the_origins_name_are_expected_at_a_proxied_host() -> N
     behind = replace(SITE, origin=parse_origin("origin.ducks.example").at(found))
     lines = [item(f"@ 300 A {address}") for address in found]
     assert validate_contents({"records": lines}, behind).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "host"),
+    [
+        (f"_443._tcp 60 TLSA 3 1 1 {'ab' * 32}", "@"),
+        (f"_443._tcp.www 60 TLSA 3 1 1 {'ab' * 32}", "www"),
+        (f"_443._tcp.mail 60 TLSA 3 1 1 {'ab' * 32}", ""),
+        (f"_25._tcp 60 TLSA 3 1 1 {'ab' * 32}", ""),
+        ("_443._tcp.www 60 TXT text", ""),
+    ],
+)
+def test_a_tlsa_record_of_a_proxied_host_names_the_wrong_certificate(line: str, host: str) -> None:
+    for assembled in (wanted(line), imported(line)):
+        found = [(note.problem.code, note.problem.parameters["host"]) for note in assembled.notes]
+        assert found == ([("tlsa-proxied", host)] if host else [])
+        # It is the owner's to decide.
+        assert len(assembled.contents.records) == 1
+        problems = pin_problems(replace(SITE, contents=assembled.contents))
+        assert [problem.parameters["host"] for problem in problems] == ([host] if host else [])
