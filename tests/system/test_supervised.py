@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+import pytest
+
 from tests.servers.process import ServerProcess, find_program
 from tests.servers.waiting import wait_until
 from tests.system.appliance import Twistd, api, curl_through, dig
@@ -81,8 +83,9 @@ def bound(kind: socket.SocketKind, port: int = 0) -> socket.socket:
     return made
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 def test_sockets_of_systemd_and_signs_of_life(
-    twistd: Callable[..., Twistd], origin: Origin
+    twistd: Callable[..., Twistd], origin: Origin, workers: int
 ) -> None:
     http, console = bound(socket.SOCK_STREAM), bound(socket.SOCK_STREAM)
     dns_tcp = bound(socket.SOCK_STREAM)
@@ -91,6 +94,7 @@ def test_sockets_of_systemd_and_signs_of_life(
     port = http.getsockname()[1]
     url = f"http://127.0.0.1:{console.getsockname()[1]}"
     settings = {
+        "node": {"workers": workers},
         "proxy": {"http": ["systemd:domain=INET:name=http"], "https": ["tcp:0"]},
         "nameserver": {
             "listen": ["systemd:dns"],
@@ -106,11 +110,24 @@ def test_sockets_of_systemd_and_signs_of_life(
         fields = {"name": "ducks", "domain": "www.ducks.example", "origin": origin.url}
         fields |= {"email": "owner@ducks.example", "cohort": "test"}
         assert api("POST", f"{url}/api/v1/sites", fields)[0] == 201
-        page = curl_through(("127.0.0.1", port), f"http://www.ducks.example:{port}/a")
-        assert page.stdout == f"the origin of www.ducks.example:{port} /a\n"
+        url_of_site = f"http://www.ducks.example:{port}/a"
+        wait_until(
+            lambda: (
+                curl_through(("127.0.0.1", port), url_of_site).stdout
+                == f"the origin of www.ducks.example:{port} /a\n"
+            ),
+            "the site",
+            5,
+        )
         dns = dns_udp.getsockname()[1]
-        for way in ("+notcp", "+tcp"):
-            assert dig(dns, "www.ducks.example", "A", way) == ["127.0.0.1"]
+        wait_until(
+            lambda: all(
+                dig(dns, "www.ducks.example", "A", way) == ["127.0.0.1"]
+                for way in ("+notcp", "+tcp")
+            ),
+            "DNS",
+            5,
+        )
 
         server.heard.clear()
         wait_until(lambda: server.heard_often("WATCHDOG=1"), "signs of life", 5)
