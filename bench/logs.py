@@ -19,12 +19,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from twisted.internet.task import Clock
 
 from bench.goals import OURS, AtLeast, AtMost
 from bench.machine import BenchmarkError, describe, program
+from bench.questions import Asked
 from bench.report import Figure, markdown
 from bench.shipping import Shipped
 from tests.servers.clickhouse import ClickHouse
@@ -39,7 +41,13 @@ BUSY, QUIET = 20, 1
 
 # For 100,000 rows to be queryable.
 GOALS_MS: Final = {"ClickHouse": 250.0, "chDB": 100.0}
-TABLES: Final = ["append", *map(str.lower, GOALS_MS)]
+TABLES: Final = ["append", *map(str.lower, GOALS_MS), "questions"]
+# Of a question that a page asks, by the rows in the store; the two means have goals of their own.
+QUESTION_MS: Final = {10_000_000: 50.0, 100_000_000: 150.0}
+MEANS_MS: Final = {"mean of all, rows": 200.0, "mean of all, roll-ups": 20.0}
+STORED: Final = 10_000_000
+# A hundred million rows take an hour to be made.
+_QUESTIONS_SECONDS: Final = 7200.0
 
 _VISITORS: Final = 2_000
 _PAGES: Final = 500
@@ -232,11 +240,47 @@ def shipping_table(directory: Path, stores: Stores, kind: str, scale: Scale) -> 
     )
 
 
+def questions_table(stores: Stores, kind: str, stored: int, runs: int) -> str:
+    """What pages ask, of a store with a month of rows.
+
+    :raises BenchmarkError: it did not work.
+    """
+    url, data_dir = stores.fresh(kind)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.questions", url, str(data_dir), str(stored), str(runs)],
+        capture_output=True,
+        text=True,
+        timeout=_QUESTIONS_SECONDS,
+        check=False,
+    )
+    shutil.rmtree(data_dir)
+    if done.returncode != 0:
+        raise BenchmarkError(f"asking {kind} failed: {done.stderr.strip()[-500:]}")
+    asked = Asked(**json.loads(done.stdout.splitlines()[-1]))
+    goal = next((ms for rows, ms in QUESTION_MS.items() if stored <= rows), 150.0)
+    figures = [
+        Figure(
+            "making the rows and their roll-ups", "rows/s", {OURS: [stored / asked.fill_seconds]}
+        ),
+        Figure("on disk, a row", "bytes", {OURS: [asked.bytes_on_disk / stored]}),
+    ]
+    for name, seconds in asked.seconds.items():
+        ordered = sorted(second * 1000 for second in seconds)
+        p95 = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
+        figures += [
+            Figure(f"{name}: median", "ms", {OURS: [median(ordered)]}),
+            Figure(f"{name}: p95", "ms", {OURS: [p95]}, (AtMost(MEANS_MS.get(name, goal), "ms"),)),
+        ]
+    return markdown(f"What pages ask, {stored:,} rows of 30 days in {kind}", [OURS], figures)
+
+
 def main(arguments: list[str]) -> int:
     """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(prog="bench.logs", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="to see that it works")
     parser.add_argument("--rows", nargs="+", choices=TABLES, default=TABLES, help="only these")
+    parser.add_argument("--stored", type=int, help=f"rows of the questions, or {STORED:,}")
     options = parser.parse_args(arguments)
     scale = QUICK if options.quick else FULL
     # Or each look whether ClickHouse is up yet prints a traceback.
@@ -254,6 +298,10 @@ def main(arguments: list[str]) -> int:
                     write(directory / spool, list(rows(size)), BUSY)
             for kind in kinds:
                 print(shipping_table(directory, stores, kind, scale), flush=True)
+            if "questions" in options.rows:
+                stored = options.stored or (ROWS if options.quick else STORED)
+                for kind in GOALS_MS:
+                    print(questions_table(stores, kind, stored, 4 * scale.runs), flush=True)
         except BenchmarkError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1

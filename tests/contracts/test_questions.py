@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import random
 import time
 from collections.abc import AsyncIterator
@@ -18,8 +21,9 @@ from tests.contracts.log_stores import KINDS, log_store, log_store_url
 from tests.servers.waiting import eventually
 from watchducks.analytics.cached import CachedAnalytics
 from watchducks.analytics.events import annotate
+from watchducks.analytics.export import COLUMNS, csv_lines, json_lines, pages
 from watchducks.analytics.facets import ORDERS
-from watchducks.analytics.filters import Filters
+from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.periods import DAY, HOUR, MINUTE, Period, period
 from watchducks.analytics.queries import Analytics
@@ -309,3 +313,42 @@ async def test_rankings_annotations_and_who_is_there(
         await insert(store, [*rows, {**rows[0], "time": now - 400}])
         live = await ask.live(9)
         assert (live.requests, live.page_views, live.visitors, live.bot_requests) == (3, 3, 2, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest_twisted.ensureDeferred
+async def test_export_has_every_row_once(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with world(kind, request, tmp_path) as (store, _, ask):
+        # More in one second than a page has, equal ones among them; and what a spreadsheet runs.
+        burst = [{**MADE[1], "site": 1, "time_us": 5, "path": f"=run{n % 5}"} for n in range(30)]
+        await insert(store, burst)
+        asked = Period(FIRST, FIRST + 4 * DAY, DAY, FIRST + 4 * DAY)
+        expected = [row for row in [*MADE, *burst] if row["site"] == 1]
+
+        async def export(filters: Filters = NONE) -> list[list[Any]]:
+            reader = ask.reader
+            return [page async for page in pages(reader, 1, asked, filters, page_rows=7)]
+
+        found = await export()
+        assert max(len(page) for page in found) == 7
+        names = list(COLUMNS)
+        assert sorted(
+            (row[names.index("path")], row[names.index("duration_us")])
+            for page in found
+            for row in page
+        ) == sorted((row["path"], row["duration_us"]) for row in expected)
+        text = b"".join(csv_lines(page, header=not n) for n, page in enumerate(found)).decode()
+        table = list(csv.DictReader(io.StringIO(text, newline="")))
+        assert len(table) == len(expected)
+        assert {row["path"] for row in table if "run" in row["path"]} == {
+            f"'=run{n}" for n in range(5)
+        }
+        objects = [json.loads(line) for line in b"".join(map(json_lines, found)).splitlines()]
+        assert [row["status"] for row in objects] == [int(row["status"]) for row in table]
+        assert "visitor" not in objects[0]
+        only = await export(Filters("bots", (("path", ("/a",)),)))
+        assert sum(map(len, only)) == sum(
+            bool(row["bot_reason"]) and row["path"] == "/a" for row in expected
+        )

@@ -5,8 +5,10 @@ The demo is started as `make run` starts it; everything else is curl, dig and Ch
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.servers.ports import free_port
 from tests.servers.waiting import wait_until
-from tests.system.appliance import api, curl, curl_through, dig
+from tests.system.appliance import BIN, api, curl, curl_through, dig
 from tests.system.demo import MIN_DRAWN_PIXELS, Demo, drawn_pixels, requests_shown
 from watchducks.demo.authority import Authority
 
@@ -79,6 +81,51 @@ def test_a_visitor_is_led_to_the_proxy_and_shown_in_the_chart(demo: Demo, chromi
     assert traffic["totals"]["requests"] == before + 4
     errors = chromium.get_log("browser")  # type: ignore[no-untyped-call]
     assert [entry for entry in errors if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.timeout(120)
+def test_the_access_log_of_an_earlier_server_is_in_the_charts(demo: Demo) -> None:
+    register(demo, "swans", f"http://127.0.0.2:{demo.origin}")
+    yesterday = time.strftime("%d/%b/%Y:12:00:%%02d +0000", time.gmtime(time.time() - 86_400))
+    log = demo.directory / "access.log"
+    log.write_text(
+        "".join(
+            f"192.0.2.{number % 2} - - [{yesterday % (number % 60)}]"
+            # As browsers do: what a page shows is asked for, too.
+            f' "GET /{"style.css" if number // 2 % 2 else number % 10} HTTP/1.1" 200 5 "-"'
+            ' "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"\n'
+            for number in range(1000)
+        )
+    )
+    config = demo.directory / "watchducks.toml"
+    command: list[str | Path] = [
+        BIN / "watchducks",
+        "logs",
+        "import",
+        "swans",
+        log,
+        "--config",
+        config,
+    ]
+
+    def imported() -> str:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    def week() -> Any:
+        return api("GET", f"{demo.url}/api/v1/sites/swans/traffic?range=week")[1]
+
+    assert "1000 requests" in imported()
+    wait_until(lambda: week()["totals"]["requests"] == 1000, "the requests in the chart", 30, 0.5)
+    _, visitors = api("GET", f"{demo.url}/api/v1/sites/swans/visitors?range=week")
+    assert visitors["total"] == 2
+    assert "\n0 requests" in imported()
+    _, paths = api("GET", f"{demo.url}/api/v1/sites/swans/paths?range=week")
+    assert {path["path"]: path["requests"] for path in paths["paths"]} == {
+        "/style.css": 500,
+        **{f"/{number}": 50 for number in range(10)},
+    }
 
 
 @pytest.mark.timeout(180)

@@ -87,7 +87,7 @@ class CohortQuestions:
             whole,
             earlier,
             change(whole.requests, earlier.requests),
-            await self.compare(busiest, period, filters) if busiest else (),
+            await self._series(busiest, by_site, period, filters),
             tuple(site for site in quickest if site.rank is not None),
         )
 
@@ -113,7 +113,17 @@ class CohortQuestions:
         """
         if len(site_ids) > MOST_COMPARED:
             raise ValueError(f"at most {MOST_COMPARED} sites can be compared")
-        totals = await self.totals(site_ids, period, filters)
+        return await self._series(
+            site_ids, await self.totals(site_ids, period, filters), period, filters
+        )
+
+    async def _series(
+        self,
+        site_ids: Sequence[int],
+        totals: Mapping[int, SiteTotals],
+        period: Period,
+        filters: Filters,
+    ) -> tuple[SiteSeries, ...]:
         if not totals:
             return ()
         rows = await self.reader.traffic(

@@ -29,9 +29,9 @@ DAY: Final = 86400
 # Five years: a year beside the years before it. Days of one site are some kilobytes.
 ROLLUP_DAYS: Final = 1830
 
-# Only what is a response time: the visitor waited for it (not 499), and it ended with the answer
-# (not 101, whose connection may go on for hours).
-MEASURED: Final = "kind = 'request' AND status NOT IN (101, 499)"
+# Only what is a response time: the visitor waited for it (not 499), it ended with the answer (not
+# 101, whose connection may go on for hours), and it was measured: most old access logs have none.
+MEASURED: Final = "kind = 'request' AND status NOT IN (101, 499) AND duration_us > 0"
 # An answer may begin before its request is read to the end; then nothing of it is ours.
 _OWN: Final = "toUInt64(duration_us - if(origin_us < duration_us, origin_us, duration_us))"
 _VISITOR: Final = "kind = 'request' AND bot_reason = '' AND visitor != 0"

@@ -34,6 +34,9 @@ SEALED = ".segment"
 SHIPPING = ".shipping"
 REJECTED = ".rejected"
 
+# What the segments of imported access logs are called, in the place of the node's name.
+IMPORTED = "import-"
+
 _RANDOM_BYTES = 4
 
 # How many names are tried for a new file: another process may seal ours before we have locked it.

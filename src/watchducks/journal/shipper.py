@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -35,13 +36,14 @@ from watchducks.journal.enrich import Batch, days_of, enrich
 from watchducks.journal.losses import Losses
 from watchducks.journal.records import MAX_FRAME_BYTES, decode
 from watchducks.journal.segments import (
+    IMPORTED,
     Segment,
     SegmentDirectory,
     mark_shipping,
     put_aside,
 )
 from watchducks.journal.sources import Knowledge
-from watchducks.journal.visitors import VisitorKeys, day_of
+from watchducks.journal.visitors import KEY_BYTES, VisitorKeys, day_of
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
 TABLE = "requests"
@@ -141,6 +143,7 @@ class Shipper:
         self._clock = clock
         self._now = now
         self._bound = SpoolBound(self._segments, losses, spool_bytes, pool=pool, clock=clock)
+        self._imported_keys: dict[int, bytes] = {}
         self._running = DeferredLock()
         self._repeating = Repeating(
             self._turn, SCAN_SECONDS, clock=clock, log=self._log, name="shipping the journal"
@@ -409,10 +412,19 @@ class Shipper:
     def _prepare(self, segment: Segment) -> _Loaded:
         decoded = decode(segment.path.read_bytes())
         self._knowledge.places.refresh(self._clock.seconds())
-        keys = self._keys.keys_of(days_of(decoded))
+        keys = self._keys_of(segment, days_of(decoded))
         batches = enrich(decoded, segment.name, keys, self._knowledge, self._watch)
         return _Loaded(segment, batches, decoded.lost_bytes)
 
+    def _keys_of(self, segment: Segment, days: Collection[int]) -> Mapping[int, bytes]:
+        if not segment.name.startswith(IMPORTED):
+            return self._keys.keys_of(days)
+        # Their days' keys are long destroyed: they have keys of their own, written down nowhere.
+        for day in days:
+            self._imported_keys.setdefault(day, secrets.token_bytes(KEY_BYTES))
+        return self._imported_keys
+
     def _destroy_keys(self) -> None:
         """Called when everything is shipped: the keys of past days have done their work."""
+        self._imported_keys.clear()
         self._keys.destroy_before(day_of(int(self._now() * 1e6) - KEY_GRACE_US))

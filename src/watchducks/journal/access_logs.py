@@ -1,0 +1,221 @@
+"""Lines of other servers' access logs as rows: nginx and Apache (combined), Caddy (JSON). Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from watchducks.model.rows import ANSWERED, IS_ASSET, IS_OTHER, IS_PAGE, Row
+
+# Makes a row of a line; None: it is none of this format.
+Parse = Callable[[bytes], Row | None]
+
+
+def _quoted(name: bytes) -> bytes:
+    """Return what matches a text quoted by Apache or nginx: a backslash stands before a quote."""
+    return rb'"(?P<' + name + rb'>[^"\\]*(?:\\.[^"\\]*)*)"'
+
+
+_COMBINED: Final = re.compile(
+    rb"(?:\S+:\d+ )?(?P<client>[0-9A-Fa-f:.]{2,45}) \S+ [^\[]{0,100}\[(?P<time>[^\]]{26})\] "
+    + _quoted(b"request")
+    + rb" (?P<status>\d{3}) (?P<size>\d{1,18}|-)"
+    + rb"(?: "
+    + _quoted(b"referrer")
+    + rb" "
+    + _quoted(b"agent")
+    + rb")?"
+)
+_ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))")
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
+    )
+}
+# A second has many lines, and lines come in their order.
+_TIMES: Final = 1024
+
+# What has no content type in the log is told by the end of its path.
+_ASSET: Final = re.compile(
+    r"\.(?:css|js|mjs|map|png|jpe?g|gif|webp|avif|svg|ico|woff2?|ttf|otf|eot|mp4|webm|mp3|wasm)$",
+    re.IGNORECASE,
+)
+_OTHER: Final = re.compile(
+    r"\.(?:json|xml|txt|pdf|zip|gz|csv|rss|atom|webmanifest)$", re.IGNORECASE
+)
+
+_US: Final = 1_000_000
+_LATEST_US: Final = 4_000_000_000 * _US  # times end in 2106
+_METHOD: Final = re.compile(r"[A-Za-z-]{1,32}")
+
+
+def combined(site_id: int, host: str) -> Parse:
+    """Return what reads "combined" and "common": without times of answers, and without hosts."""
+
+    def parse(line: bytes) -> Row | None:
+        match = _COMBINED.match(line)
+        if match is None:
+            return None
+        client, time, request, status, size, referrer, agent = match.group(
+            "client", "time", "request", "status", "size", "referrer", "agent"
+        )
+        time_us = _clf_time(time)
+        method, _, rest = _text(request).partition(" ")
+        target, _, protocol = rest.rpartition(" ")
+        if not target:
+            target, protocol = protocol, ""
+        if time_us is None or not target or not _METHOD.fullmatch(method):
+            return None
+        return _row(
+            time_us=time_us,
+            site_id=site_id,
+            scheme="",
+            protocol=protocol,
+            method=method,
+            host=host,
+            target=target,
+            status=int(status),
+            client=client.decode("ascii"),
+            agent=_optional(agent),
+            referrer=_optional(referrer),
+            response_bytes=0 if size == b"-" else int(size),
+        )
+
+    return parse
+
+
+def caddy(site_id: int, host: str) -> Parse:
+    """Return what reads Caddy's JSON. :param host: for lines that say none."""
+
+    def parse(line: bytes) -> Row | None:
+        try:
+            entry = json.loads(line)
+            request = entry["request"]
+            time_us = int(float(entry["ts"]) * _US)
+            headers = request.get("headers") or {}
+            if not 0 <= time_us <= _LATEST_US or not _METHOD.fullmatch(request["method"]):
+                return None
+            return _row(
+                time_us=time_us,
+                site_id=site_id,
+                scheme="https" if request.get("tls") else "http",
+                protocol=str(request.get("proto", "")),
+                method=request["method"],
+                host=_without_port(str(request.get("host") or host)),
+                target=str(request["uri"]),
+                status=int(entry["status"]),
+                client=str(request.get("client_ip") or request["remote_ip"]),
+                agent=_first(headers, "User-Agent"),
+                referrer=_first(headers, "Referer"),
+                response_bytes=int(entry.get("size", 0)),
+                request_bytes=int(entry.get("bytes_read", 0)),
+                duration_us=int(float(entry.get("duration", 0)) * _US),
+                content_type=_first(entry.get("resp_headers") or {}, "Content-Type"),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return None
+
+    return parse
+
+
+FORMATS: Final[dict[str, Callable[[int, str], Parse]]] = {"combined": combined, "caddy": caddy}
+
+
+def _row(
+    *,
+    time_us: int,
+    site_id: int,
+    scheme: str,
+    protocol: str,
+    method: str,
+    host: str,
+    target: str,
+    status: int,
+    client: str,
+    agent: str,
+    referrer: str,
+    response_bytes: int,
+    request_bytes: int = 0,
+    duration_us: int = 0,
+    content_type: str = "",
+) -> Row:
+    path, _, query = target.partition("?")
+    return Row(
+        time_us,
+        site_id,
+        "request",
+        scheme,
+        protocol,
+        method,
+        host,
+        path,
+        status,
+        ANSWERED,
+        client,
+        agent,
+        referrer,
+        request_bytes,
+        response_bytes,
+        duration_us,
+        0,  # nobody wrote down how long the origin took
+        query,
+        _kind(path, content_type),
+    )
+
+
+def _kind(path: str, content_type: str) -> int:
+    """Return what the answer was, as far as it can be told."""
+    if content_type:
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind in {"text/html", "application/xhtml+xml"}:
+            return IS_PAGE
+        page_parts = ("image/", "font/", "video/", "audio/", "text/css", "text/javascript")
+        return IS_ASSET if kind.startswith(page_parts) else IS_OTHER
+    if _ASSET.search(path):
+        return IS_ASSET
+    return IS_OTHER if _OTHER.search(path) else IS_PAGE
+
+
+@lru_cache(_TIMES)
+def _clf_time(text: bytes) -> int | None:
+    """Return 23/Nov/2026:05:00:00 +0900 as POSIX microseconds."""
+    try:
+        day, month, year = int(text[0:2]), _MONTHS[text[3:6].decode("ascii")], int(text[7:11])
+        hour, minute, second = int(text[12:14]), int(text[15:17]), int(text[18:20])
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+        offset = int(text[22:24]) * 3600 + int(text[24:26]) * 60
+        time_us = (int(moment.timestamp()) - (-offset if text[21:22] == b"-" else offset)) * _US
+    except (ValueError, KeyError):
+        return None
+    return time_us if 0 <= time_us <= _LATEST_US else None
+
+
+def _optional(quoted: bytes | None) -> str:
+    text = _text(quoted or b"")
+    return "" if text == "-" else text
+
+
+def _text(quoted: bytes) -> str:
+    if b"\\" in quoted:
+        quoted = _ESCAPE.sub(_unescaped, quoted)
+    return quoted.decode("utf-8", "replace")
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 16)]) if match[1] else match[2]
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() and not name.endswith(":") else host
+
+
+def _first(headers: Any, name: str) -> str:
+    """Return the first value of a field of Caddy's, which lists them."""
+    values = headers.get(name)
+    return str(values[0]) if isinstance(values, list) and values else ""
