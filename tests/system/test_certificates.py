@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.servers.pebble import Pebble
+from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
-from tests.system.appliance import Twistd, api, curl_through, dig
+from tests.system.appliance import Twistd, api, curl, curl_through, dig
 from tests.system.origin import ADDRESS, Origin
 
 # What an owner may wait from the moment on in which the authority can see that the name is ours.
@@ -106,6 +108,30 @@ def test_an_order_survives_a_kill(
     pebble.resume()
     app.start()
     wait_until(lambda: trusts(app, root, "ducks.example"), "a certificate", 30)
+
+
+@pytest.mark.timeout(120)
+def test_twenty_sites_at_once_through_a_resolver(
+    twistd: Callable[..., Twistd],
+    pebble: Pebble,
+    unbound: Unbound,
+    origin: Origin,
+    tmp_path: Path,
+) -> None:
+    """By an account of the sysadmin's, while the authority refuses every second nonce."""
+    secret = b"quack" * 8
+    key = base64.urlsafe_b64encode(secret).decode()
+    app = twistd(settings(pebble, names_per_certificate=5, eab_kid="ducks", eab_key=key))
+    unbound.know({"example": [("127.0.0.1", app.ports["dns"])]})
+    pebble.be(dns_port=unbound.port, bad_nonces=50, mac_keys={"ducks": secret})
+    root = root_of(pebble, tmp_path)
+    app.start()
+    for number in range(20):
+        register(app, f"s{number}", origin)
+    wait_until(lambda: trusts(app, root, "www.s19.example"), "the last certificate", 60)
+    wait_until(lambda: trusts(app, root, "s0.example"), "the first certificate", 60)
+    found = curl(f"{app.console}/metrics").stdout
+    assert "watchducks_certificate_failures_total 0" in found
 
 
 @pytest.mark.timeout(60)
