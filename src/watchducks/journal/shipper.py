@@ -206,9 +206,7 @@ class Shipper:
             self._take_over()
         except BlockingIOError:
             return False
-        # What it left open when it was killed: its own next run would have sealed it.
-        adopted = self._segments.adopt()
-        self._log.info("this instance ships the journal now; sealed {count}", count=adopted)
+        self._log.info("this instance ships the journal now")
         return True
 
     def _take_lock(self) -> None:
