@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
@@ -11,6 +12,7 @@ import pytest_twisted
 from tests.unit.console.driver import Driver
 from watchducks.analytics.filters import Filters
 from watchducks.analytics.results import Failover
+from watchducks.model.sites import Visibility
 
 
 @pytest.fixture
@@ -137,6 +139,22 @@ async def test_what_was_not_observed_is_shaded(driver: Driver) -> None:
     now = int(driver.clock.seconds())
     driver.analytics.outages = (Failover(now - 7200, now - 3600), Failover(now - 60, None))
     assert driver.get("/sites/ducks").text.count('class="gap"') == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_private_site_is_nowhere(driver: Driver) -> None:
+    await fill(driver)
+    hidden = replace(driver.sites.by_key["site1"], visibility=Visibility.PRIVATE)
+    driver.sites.by_key["site1"] = hidden
+    for path in ("/", "/ranking", "/compare?site=site0"):
+        assert "site1" not in driver.get(path).text
+    assert "There is no site site1." in driver.get("/compare?site=site1").text
+    assert driver.get("/sites/site1").status == 404
+    overview = driver.api("GET", "/api/v1/overview")
+    assert (overview.json["sites"], "site1" in overview.text) == (2, False)
+    assert "site1" not in driver.api("GET", "/api/v1/rankings/traffic").text
+    for kind in ("traffic", "clients", "facets/path", "annotations", "live"):
+        assert driver.api("GET", f"/api/v1/sites/site1/{kind}").status == 404
 
 
 def test_the_state_of_the_service_is_for_everybody(driver: Driver) -> None:

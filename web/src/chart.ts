@@ -25,6 +25,8 @@ export interface Drawing {
   series: Series[];
   // Each series is drawn on top of the ones before it.
   stacked?: boolean;
+  // Counts: no label between two whole numbers.
+  whole?: boolean;
   write: (value: number | null | undefined) => string;
   daily: boolean;
 }
@@ -70,7 +72,7 @@ export class Chart {
   }
 
   #options(): uPlot.Options {
-    const { series, stacked, daily, write } = this.drawing;
+    const { series, stacked, whole, daily, write } = this.drawing;
     const bars = series.some((each) => each.bars);
     const axis = {
       stroke: () => css("--muted"),
@@ -101,7 +103,7 @@ export class Chart {
         {
           ...axis,
           size: (_plot, values) => 18 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)),
-          splits: wholeSteps,
+          splits: (_plot, _axis, low, high) => roundSteps(low, high, whole ?? false),
           values: (_plot, splits) => splits.map((split) => write(split)),
         },
       ],
@@ -196,14 +198,14 @@ function stack(series: Values[]): Values[] {
   );
 }
 
-// Six labels at most, at round numbers; requests are whole, so no halves of one.
-function wholeSteps(_plot: uPlot, _axis: number, low: number, high: number): number[] {
+// Six labels at most, at round numbers.
+function roundSteps(low: number, high: number, whole: boolean): number[] {
   const rough = (high - low) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = Math.max([1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) ?? rough, 0);
-  const whole = high > 4 ? Math.max(1, step) : step;
+  const width = whole ? Math.max(1, step) : step;
   const splits = [];
-  for (let value = 0; value <= high; value += whole) splits.push(value);
+  for (let value = 0; value <= high; value += width) splits.push(value);
   return splits;
 }
 

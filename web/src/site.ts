@@ -46,6 +46,7 @@ const kinds: Record<string, Kind> = {
     daily,
     write: format.exact,
     keys: ["requests"],
+    whole: true,
     series: [{ label: word("requests"), color: "--chart-1", area: true }],
     cells: [cell("requests", format.exact), cell("response_bytes", format.size)],
   },
@@ -66,6 +67,7 @@ const kinds: Record<string, Kind> = {
     stacked: true,
     write: format.exact,
     keys: STATUS_KEYS,
+    whole: true,
     series: [
       { label: word("success"), color: "--chart-good", bars: true },
       { label: word("redirection"), color: "--chart-info", bars: true },
@@ -78,6 +80,7 @@ const kinds: Record<string, Kind> = {
     daily,
     write: format.exact,
     keys: ["visitors"],
+    whole: true,
     series: [{ label: word("visitors"), color: "--chart-3", area: true }],
     cells: [cell("visitors", format.exact)],
   },

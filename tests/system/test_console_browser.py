@@ -1,0 +1,259 @@
+"""The console's pages in a real browser: numbers, filters, languages, dark, without script, axe.
+
+Screenshots of every page are left in tests/screenshots, for a person to look at.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from tests.servers.waiting import wait_until
+from tests.system.appliance import ROOT, Twistd, api
+from tests.system.demo import MIN_DRAWN_PIXELS, drawn_pixels, requests_shown
+from tests.system.origin import Origin
+
+SCREENSHOTS: Final = ROOT / "tests" / "screenshots"
+AXE: Final = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+# What a first look at a page may cost, compressed: page, style, script and picture.
+MOST_BYTES: Final = 100_000
+# Site -> requests: enough of two for a rank by times (100), and one without.
+SITES: Final = {"ducks": 130, "geese": 110, "swans": 12}
+WIDE, PHONE = 1280, 390
+FIREFOX: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twistd]:
+    """An appliance with three sites that have had visitors."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    running = Twistd(tmp_path_factory.mktemp("browser"), {"logs": {"flush_seconds": 0.3}})
+    with Origin() as origin:
+        running.start()
+        try:
+            for name, requests in SITES.items():
+                register(running, name, origin)
+                visit(running, name, requests)
+            wait_until(lambda: shown_of(running) == SITES, "the requests in the figures", 15)
+            yield running
+        finally:
+            running.stop()
+
+
+def register(running: Twistd, name: str, origin: Origin) -> None:
+    site = {
+        "name": name,
+        "domain": f"{name}.example",
+        "origin": origin.url,
+        "email": "owner@ducks.example",
+        "cohort": "birds",
+    }
+    code, answer = api("POST", f"{running.console}/api/v1/sites", site)
+    assert code == 201, answer
+
+
+def visit(running: Twistd, name: str, requests: int, path: str = "") -> None:
+    """Ask for pages as a browser does, over one connection."""
+    address, port = running.proxy
+    connection = http.client.HTTPConnection(address, port, timeout=10)
+    for number in range(requests):
+        asked = path or ("/", "/about", "/missing")[number % 3]
+        headers = {"Host": f"{name}.example", "User-Agent": FIREFOX, "Accept": "text/html"}
+        connection.request("GET", asked, headers=headers)
+        connection.getresponse().read()
+    connection.close()
+
+
+def totals(running: Twistd, name: str) -> int:
+    code, traffic = api("GET", f"{running.console}/api/v1/sites/{name}/traffic")
+    return int(traffic["totals"]["requests"]) if code == 200 else 0
+
+
+def shown_of(running: Twistd) -> dict[str, int]:
+    return {name: totals(running, name) for name in SITES}
+
+
+def keep(browser: Chrome, name: str, width: int = WIDE) -> None:
+    """Keep a screenshot of the whole page."""
+    metrics = "Emulation.setDeviceMetricsOverride"
+    size: dict[str, Any] = {"width": width, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd(metrics, {**size, "height": 900})
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    browser.execute_cdp_cmd(metrics, {**size, "height": min(int(height), 6000)})
+    browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def emulate(browser: Chrome, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def click(browser: Chrome, by: str, value: str) -> None:
+    """Click by script: the driver's own clicks miss what is still being scrolled to."""
+    browser.execute_script("arguments[0].click()", browser.find_element(by, value))
+
+
+def text_of(browser: Chrome, selector: str) -> str:
+    return str(browser.find_element(By.CSS_SELECTOR, selector).text)
+
+
+@pytest.mark.timeout(120)
+def test_a_sites_page_shows_what_the_api_says(console: Twistd, chromium: Chrome) -> None:
+    chromium.get(f"{console.console}/sites/ducks")
+    wait_until(lambda: drawn_pixels(chromium) > MIN_DRAWN_PIXELS, "the charts", 10)
+    before = totals(console, "ducks")
+    assert requests_shown(chromium) == before
+    assert text_of(chromium, "[data-tile=requests]") == str(before)
+    _, facets = api("GET", f"{console.console}/api/v1/sites/ducks/facets/path")
+    shown = [
+        (row.find_element(By.TAG_NAME, "a").text, row.find_element(By.TAG_NAME, "td").text)
+        for row in chromium.find_elements(By.CSS_SELECTOR, "#pages tbody tr")
+    ]
+    assert shown == [(row["value"], str(row["requests"])) for row in facets["values"]]
+
+    # A request is on the page within two seconds, long before it is in the log store.
+    wait_until(lambda: chromium.find_element(By.ID, "visits").is_displayed(), "the live view", 10)
+    time_of_visit = time.monotonic()
+    visit(console, "ducks", 1, "/just-now")
+    wait_until(lambda: "/just-now" in text_of(chromium, "#visits"), "the request", 10)
+    assert time.monotonic() - time_of_visit < 3, "2 s, and what the browser takes"
+    keep(chromium, "site")
+    keep(chromium, "site-phone", PHONE)
+    wide = chromium.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= chromium.execute_script("return innerWidth"), "nothing sticks out"
+
+    # A tab replaces the list without loading the page; a line of a list is a filter.
+    chromium.execute_script("window.kept = true")
+    click(chromium, By.LINK_TEXT, "Slowest")
+    wait_until(lambda: "pages=slowest" in chromium.current_url, "the tab's address", 10)
+    assert chromium.execute_script("return window.kept"), "the page was not loaded anew"
+    click(chromium, By.CSS_SELECTOR, "#pages tbody a")
+    wait_until(lambda: chromium.find_elements(By.CSS_SELECTOR, ".chips li"), "the filter", 10)
+    assert "path=" in chromium.current_url
+    wait_until(lambda: 0 < requests_shown(chromium) < before, "the filtered number", 10)
+    keep(chromium, "site-filtered")
+    click(chromium, By.CSS_SELECTOR, ".chips a")
+    wait_until(lambda: requests_shown(chromium) > before, "all again", 10)
+    errors = chromium.get_log("browser")  # type: ignore[no-untyped-call]
+    assert [entry for entry in errors if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.timeout(120)
+def test_pages_of_many_sites(console: Twistd, chromium: Chrome) -> None:
+    chromium.get(console.console)
+    assert text_of(chromium, "[data-tile=sites]") == "3"
+    _, overview = api("GET", f"{console.console}/api/v1/overview?cohort=birds")
+    assert text_of(chromium, "[data-tile=requests]") == str(overview["totals"]["requests"])
+    keep(chromium, "overview")
+    keep(chromium, "overview-phone", PHONE)
+
+    chromium.get(f"{console.console}/ranking?by=response-time")
+    _, ranking = api("GET", f"{console.console}/api/v1/rankings/response-time")
+    names = [each.text for each in chromium.find_elements(By.CSS_SELECTOR, ".ranking th a")]
+    assert names == [each["site"] for each in ranking["sites"] if each["rank"]]
+    assert set(names) == {"ducks", "geese"}
+    assert "1 sites have too few requests" in text_of(chromium, "main")
+    keep(chromium, "ranking")
+
+    chromium.get(f"{console.console}/compare?site=ducks&site=geese&site=swans")
+    cells = [each.text for each in chromium.find_elements(By.CSS_SELECTOR, ".compare td")][:3]
+    assert cells == [str(totals(console, name)) for name in SITES]
+    keep(chromium, "compare")
+    chromium.get(f"{console.console}/status")
+    assert "Everything works." in text_of(chromium, "main")
+    keep(chromium, "status")
+
+
+@pytest.mark.timeout(120)
+def test_everything_is_there_without_script_in_korean_and_in_the_dark(
+    console: Twistd, chromium: Chrome
+) -> None:
+    try:
+        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        chromium.get(f"{console.console}/sites/geese?lang=ko&range=week")
+        assert text_of(chromium, "[data-tile=requests]") == str(SITES["geese"])
+        assert "방문자" in text_of(chromium, "#tiles")
+        assert len(chromium.find_elements(By.CSS_SELECTOR, "#charts svg.drawing path")) >= 4
+        keep(chromium, "site-no-script-ko")
+        failing = chromium.find_element(By.CSS_SELECTOR, "#pages .tabs a:last-child")
+        chromium.get(str(failing.get_attribute("href")))
+        assert "아직 없습니다" in text_of(chromium, "#pages"), "no answer of 500 and above"
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    try:
+        chromium.get(f"{console.console}/?lang=en")
+        colour = "return getComputedStyle(document.body).backgroundColor"
+        light = chromium.execute_script(colour)
+        emulate(chromium, "dark")
+        assert chromium.execute_script(colour) != light
+        for path, name in (("/", "overview"), ("/sites/ducks", "site"), ("/ranking", "ranking")):
+            chromium.get(f"{console.console}{path}")
+            if name == "site":
+                wait_until(lambda: drawn_pixels(chromium) > MIN_DRAWN_PIXELS, "the charts", 10)
+            keep(chromium, f"{name}-dark")
+    finally:
+        emulate(chromium, "light")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(console: Twistd, chromium: Chrome, scheme: str) -> None:
+    assert AXE.is_file(), "axe-core is installed with what builds the bundle: make web"
+    axe = AXE.read_text()
+    emulate(chromium, scheme)
+    try:
+        for path in (
+            "/",
+            "/sites/ducks?path=/",
+            "/ranking",
+            "/compare?site=ducks&site=geese",
+            "/status",
+            "/register",
+        ):
+            chromium.get(f"{console.console}{path}")
+            chromium.execute_script(axe)
+            found = chromium.execute_async_script(
+                "const done = arguments[arguments.length - 1];"
+                "axe.run({resultTypes: ['violations']}).then((r) => done(r.violations))"
+            )
+            serious = [
+                (each["id"], each["nodes"][0]["html"][:200], each["nodes"][0]["failureSummary"])
+                for each in found
+                if each["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], f"{path}: {json.dumps(serious, indent=1)}"
+    finally:
+        emulate(chromium, "light")
+
+
+def test_a_first_look_is_small(console: Twistd, chromium: Chrome) -> None:
+    for path in ("/", "/sites/ducks"):
+        chromium.get(f"{console.console}{path}")
+        links = chromium.execute_script(
+            "return [...document.querySelectorAll('link[href], script[src], img[src]')]"
+            ".map((each) => each.href || each.src)"
+        )
+        assert {urlsplit(link).netloc for link in links} == {urlsplit(console.console).netloc}
+        octets = sum(loaded(url) for url in {f"{console.console}{path}", *links})
+        assert octets < MOST_BYTES, f"{path}: {octets} bytes"
+
+
+def loaded(url: str) -> int:
+    """Return how many bytes an answer has, compressed as for a browser."""
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        body = answer.read()
+        if answer.headers["Content-Encoding"] == "gzip":
+            gzip.decompress(body)
+    return len(body)
