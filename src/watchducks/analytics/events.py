@@ -8,7 +8,7 @@ from typing import Final
 
 from watchducks.analytics.periods import Period
 from watchducks.analytics.reading import Reader
-from watchducks.analytics.results import Annotation, Failover, Live, StatusPoint, share
+from watchducks.analytics.results import Annotation, Failover, Live
 from watchducks.stores.interfaces import LogStore
 
 # A failover that began earlier than this before a chart's period is not shown in it.
@@ -50,7 +50,8 @@ class EventQuestions:
         return find_failovers(changes, period.start)
 
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
-        """Return what was noted of a site, or of all, within ``period``; oldest first."""
+        """Return what was noted of a site, or of all, within ``period``, and where bursts of server
+        errors begin; oldest first."""
         rows = await self.reader.store.query(
             "SELECT DISTINCT toUInt32(time) AS at, toString(kind) AS what, detail FROM annotations"
             " WHERE site IN %(sites)s AND time >= toDateTime(%(start)s)"
@@ -58,7 +59,12 @@ class EventQuestions:
             f" ORDER BY at, what, detail LIMIT {MOST_ANNOTATIONS}",
             {"sites": (EVERY_SITE, site_id), "start": period.start, "end": period.data_end},
         )
-        return tuple(Annotation(int(at), str(kind), str(detail)) for at, kind, detail in rows)
+        noted = [Annotation(int(at), str(kind), str(detail)) for at, kind, detail in rows]
+        counts = await self.reader.traffic(
+            [site_id], period, ["requests", "server_error"], by_bucket=True
+        )
+        answers = sorted((int(time), int(total), int(errors)) for time, total, errors in counts)
+        return tuple(sorted([*noted, *find_error_bursts(answers, period.bucket)], key=_time_of))
 
     async def live(self, site_id: int) -> Live:
         """Return who was there within the last :data:`LIVE_SECONDS`."""
@@ -89,19 +95,27 @@ async def annotate(
     )
 
 
-def find_error_bursts(points: Sequence[StatusPoint], bucket: int) -> tuple[Annotation, ...]:
-    """Return where bursts of server errors begin. :param bucket: seconds of a point."""
+def find_error_bursts(
+    answers: Sequence[tuple[int, int, int]], bucket: int
+) -> tuple[Annotation, ...]:
+    """Return where bursts of server errors begin.
+
+    :param answers: beginning of the bucket, requests, and how many got 500 and above; by time.
+    :param bucket: seconds of one.
+    """
     found: list[Annotation] = []
     last = -math.inf
-    for point in points:
-        requests = point.success + point.redirection + point.client_error + point.server_error
-        rate = share(point.server_error, requests)
-        if requests < BURST_REQUESTS or rate is None or rate < BURST_SHARE:
+    for time, requests, errors in answers:
+        if requests < BURST_REQUESTS or errors < BURST_SHARE * requests:
             continue
-        if point.time - last > bucket:
-            found.append(Annotation(point.time, "error-burst", f"{rate:.0%}"))
-        last = point.time
+        if time - last > bucket:
+            found.append(Annotation(time, "error-burst", f"{errors / requests:.0%}"))
+        last = time
     return tuple(found)
+
+
+def _time_of(annotation: Annotation) -> int:
+    return annotation.time
 
 
 def find_failovers(changes: Sequence[tuple[str, int, int]], start: int = 0) -> tuple[Failover, ...]:

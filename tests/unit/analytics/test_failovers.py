@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from watchducks.analytics.events import find_failovers
-from watchducks.analytics.results import Failover
+from watchducks.analytics.events import find_error_bursts, find_failovers
+from watchducks.analytics.results import Annotation, Failover
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,17 @@ def test_failovers(changes: list[tuple[str, int, int]], found: tuple[Failover, .
 def test_what_ended_before_the_chart_begins_is_not_in_it() -> None:
     changes = [("a", 10, 0), ("a", 20, 1), ("a", 30, 0), ("a", 50, 1)]
     assert find_failovers(changes, start=40) == (Failover(30, 50),)
+
+
+def test_a_burst_of_errors_is_told_where_it_begins() -> None:
+    answers = [
+        (0, 100, 9),
+        (60, 100, 10),
+        (120, 100, 90),  # it goes on
+        (180, 19, 19),  # too few to tell
+        (240, 20, 2),
+    ]
+    assert find_error_bursts(answers, 60) == (
+        Annotation(60, "error-burst", "10%"),
+        Annotation(240, "error-burst", "10%"),
+    )
