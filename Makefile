@@ -48,7 +48,7 @@ peers: ## the servers and load generators to measure beside (Debian packages; as
 # Select rows and lengths: make bench ARGS="--quick --rows http tls"
 bench: venv peers ## the proxy beside nginx, HAProxy and Caddy, in 15 minutes
 	@$(BIN)/python -m bench.proxy $(ARGS)
-	@echo "Others: $(BIN)/python -m bench.dns, $(BIN)/python -m bench.bodies, $(BIN)/python -m bench.fuzz_http, $(BIN)/python -m bench.reactor, $(BIN)/python -m bench.logs, $(BIN)/python -m bench.oracle_dns, $(BIN)/python -m bench.fuzz_dns, $(BIN)/python -m bench.failover, $(BIN)/python -m bench.workers"
+	@echo "Others: $(BIN)/python -m bench.dns, $(BIN)/python -m bench.bodies, $(BIN)/python -m bench.fuzz_http, $(BIN)/python -m bench.reactor, $(BIN)/python -m bench.logs, $(BIN)/python -m bench.oracle_dns, $(BIN)/python -m bench.fuzz_dns, $(BIN)/python -m bench.failover, $(BIN)/python -m bench.workers, $(BIN)/python -m bench.certificates"
 
 screenshot: venv web servers ## docs/console.png, from a real appliance
 	@exec $(BIN)/python scripts/make-screenshot
