@@ -14,8 +14,11 @@ from twisted.internet import reactor
 
 from tests.contracts.stores_under_test import open_registry
 from tests.servers.mariadb import MariaDB
+from watchducks.model.accounts import Act
 from watchducks.model.certificates import KeptPair
 from watchducks.model.challenges import MAX_CHALLENGES, Challenge
+from watchducks.model.origins import parse_origin
+from watchducks.model.sites import Registration
 from watchducks.registry.sealing import Sealer
 from watchducks.registry.vault import CHALLENGE_LIFE_SECONDS, PAGE_CERTIFICATES, Vault
 from watchducks.stores.interfaces import StoreUnavailable
@@ -114,7 +117,15 @@ async def test_nothing_secret_lies_open(url: str, tmp_path: Path) -> None:
         assert await one.vault.secret("memory") is None
         await one.vault.keep_secret("memory", b"quack quack")
         await one.vault.keep_secret("memory", b"quack quack quack")
-        await one.vault.keep_certificate(KeptPair("a.example", b"quack quack"))
+        origin = parse_origin("203.0.113.7")
+        wanted = Registration("ducks", "a.example", origin, "owner@mail.example", "default")
+        site, _ = await one.registry.register(wanted)
+        await one.vault.keep_certificate(KeptPair("a.example", b"quack quack", "here"))
+        (last, _) = await one.registry.trail(site.id)
+        assert (last.act, last.details) == (
+            Act.CERTIFICATE,
+            {"bundle": "a.example", "authority": "here"},
+        )
         assert await one.vault.secret("memory") == b"quack quack quack"
         await one.vault.keep_secret("zone:a_b", b"quack")
         await one.vault.keep_secret("zone:axb", b"quack quack")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from http.client import IncompleteRead
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -61,7 +64,9 @@ class World:
         headers = {"Accept": "text/html"} if not path.startswith("/api/") else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        return self.driver.ask("GET", path.replace("{name}", name), headers=headers)
+        # Whatever else a path names: one of what is counted.
+        filled = re.sub(r"{\w+}", "status", path.replace("{name}", name))
+        return self.driver.ask("GET", filled, headers=headers)
 
 
 @pytest.fixture
@@ -72,7 +77,14 @@ def world() -> World:
 
 
 def statuses(world: World, name: str, token: str = "") -> dict[str, int]:
-    return {path: world.read(path, name, token).status for path in world.readable()}
+    return {path: _status(world, path, name, token) for path in world.readable()}
+
+
+def _status(world: World, path: str, name: str, token: str) -> int:
+    try:
+        return world.read(path, name, token).status
+    except IncompleteRead:  # a stream, which goes on
+        return 200
 
 
 def test_every_readable_path_is_found(world: World) -> None:

@@ -11,13 +11,15 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
 
+from watchducks.model.accounts import APPLIANCE, Act
 from watchducks.model.certificates import KeptPair
 from watchducks.model.challenges import MAX_CHALLENGES, Challenge
 from watchducks.model.seals import SealError
+from watchducks.registry import audit
 from watchducks.registry.registry import Registry
-from watchducks.registry.schema import acme, certificates, challenges, leases
+from watchducks.registry.schema import acme, certificates, challenges, leases, sites
 from watchducks.registry.sealing import Sealer
-from watchducks.registry.statements import lock
+from watchducks.registry.statements import by_name, lock
 from watchducks.stores.interfaces import StoreUnavailable
 
 T = TypeVar("T")
@@ -66,6 +68,7 @@ class Vault:
             context = _context(certificates, pair.bundle)
             sealed = None if pair.pem is None else self._sealer.seal(pair.pem, context)
             _keep_certificate(connection, pair, sealed)
+            _tell(connection, pair, int(self._now()))
 
         await self._registry.write(keep)
 
@@ -200,6 +203,16 @@ def _keep_certificate(connection: Connection, pair: KeptPair, sealed: bytes | No
     last = connection.execute(select(func.max(certificates.c.revision))).scalar() or 0
     values = {"revision": last + 1, "sealed": sealed, "authority": pair.authority}
     _put(connection, certificates, pair.bundle, values)
+
+
+def _tell(connection: Connection, pair: KeptPair, now: int) -> None:
+    """Write down another certificate: of the site whose zone it is called by, if it is one's."""
+    key = connection.execute(select(sites.c.name_key).where(sites.c.zone == pair.bundle)).scalar()
+    details = {"bundle": pair.bundle, "authority": pair.authority}
+    if pair.pem is None:
+        details["removed"] = "yes"
+    site = None if key is None else by_name(connection, key)
+    audit.keep(connection, APPLIANCE, Act.CERTIFICATE, now, site=site, details=details)
 
 
 def _since(connection: Connection, revision: int) -> Sequence[Row[Any]]:
