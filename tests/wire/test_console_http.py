@@ -21,6 +21,7 @@ from tests.unit.console.fakes import (
     ADMIN,
     FakeAccounts,
     FakeAnalytics,
+    FakeExport,
     FakeOrigins,
     FakeReadiness,
     FakeScans,
@@ -290,6 +291,7 @@ def make_console(*endpoints: str) -> Console:
         origins=FakeOrigins(),
         threads=FakeThreads(),
         cache=MemoryCache(cast(Any, reactor)),
+        export=FakeExport(),
         reactor=reactor,
     )
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from watchducks.analytics.cached import CachedAnalytics
+from watchducks.analytics.export import pages
 from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.queries import Analytics
 from watchducks.appliance.house import House
 from watchducks.appliance.mail import start_the_mail
 from watchducks.certificates.failover import CertificateCheck, FailoverChecks
 from watchducks.console.app import Console
+from watchducks.console.exports import Pages
 from watchducks.exposition import Exposition
 from watchducks.health.origins import Origins
 from watchducks.lookups.cutovers import CutoverFollower
@@ -44,11 +47,15 @@ async def start_for_owners(
     origins = await _start_the_origin_probes(house, feed)
     answers = KeptAnswers(cache, house.settings.logs.url, clock=house.reactor)
     await house.run("the kept answers", answers)
-    analytics = CachedAnalytics(Analytics(store, clock=house.reactor), answers)
+    asking = Analytics(store, clock=house.reactor)
+    analytics = CachedAnalytics(asking, answers)
+    export = partial(pages, asking.reader)
     crier = Crier(registry, analytics, mailbag, clock=house.reactor)
     await house.run("what owners are told", crier)
     book = AccountBook(registry, seal=house.sealer.seal, clock=house.reactor, posted=mailbag.nudge)
-    await _start_the_console(house, registry, book, analytics, cache, scans, parents, origins)
+    await _start_the_console(
+        house, registry, book, analytics, export, cache, scans, parents, origins
+    )
 
 
 async def _start_the_lookups(
@@ -124,6 +131,7 @@ async def _start_the_console(
     registry: Registry,
     book: AccountBook,
     analytics: CachedAnalytics,
+    export: Pages,
     cache: Cache,
     scans: ScanKeeper,
     parents: Parents,
@@ -144,5 +152,6 @@ async def _start_the_console(
         parents=parents,
         exposition=Exposition(house.samples),
         cache=cache,
+        export=export,
     )
     await house.run("the console", console)

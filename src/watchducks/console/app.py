@@ -26,6 +26,8 @@ from watchducks.console.assets import PREFIX, Assets, Bundle
 from watchducks.console.boards import PATHS as BOARD_PATHS
 from watchducks.console.boards import Boards
 from watchducks.console.dnssec import Dnssec
+from watchducks.console.exports import ExportApi
+from watchducks.console.exports import Pages as ExportPages
 from watchducks.console.figures import Figures
 from watchducks.console.forms import Forms
 from watchducks.console.frame import Frame
@@ -104,6 +106,7 @@ class Console:
     :param accounts: who may sign in, and who is.
     :param scans: what zones held before they were ours.
     :param origins: whether the sites' origins answer.
+    :param export: the single requests of a site.
     :param cache: where proxies tell what happens at this moment.
     :param threads: for reading and printing the records of zones.
     :param exposition: answers ``/metrics``; None: with what the process uses alone.
@@ -122,6 +125,7 @@ class Console:
         origins: OriginHealth,
         threads: Threads,
         cache: Cache,
+        export: ExportPages,
         reactor: Any,
         parents: Parents | None = None,
         exposition: Exposition | None = None,
@@ -228,6 +232,7 @@ class Console:
             FigureApi(access, figures, analytics, answers),
             CohortApi(access, sites, figures, analytics, answers),
             self._live,
+            ExportApi(access, figures, export, threads),
             account_api,
         ]
         api_routes = ApiRoutes(answering, answers, settings.console.url, clock=reactor)

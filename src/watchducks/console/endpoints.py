@@ -44,7 +44,7 @@ class Endpoint:
 
     :ivar path: with places such as ``{name}``.
     :ivar answer: the schema of the body; None: there is none.
-    :ivar media: its content type.
+    :ivar media: its content types.
     :ivar problems: the statuses that it may refuse with, beside those that every endpoint may.
     :ivar headers: of the answer, each with what it says.
     """
@@ -54,7 +54,7 @@ class Endpoint:
     summary: str
     answer: Schema | None
     status: int = 200
-    media: str = "application/json"
+    media: Sequence[str] = ("application/json",)
     query: Sequence[Query] = ()
     body: Schema | None = None
     problems: Sequence[int] = ()

@@ -93,7 +93,7 @@ class LiveApi:
             if stream.waiting is not None:
                 stream.waiting.cancel()
 
-    @endpoint("GET", "/api/v1/sites/{name}/live", TEXT, media="text/event-stream")
+    @endpoint("GET", "/api/v1/sites/{name}/live", TEXT, media=("text/event-stream",))
     async def live(self, request: ConsoleRequest, name: str) -> bytes:
         """Tell what happens at this moment, once a second: events called ``moment`` with visitors
         of five minutes, requests since the last event, and the latest of them."""

@@ -105,7 +105,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     success: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.answer is not None:
-        success["content"] = {endpoint.media: {"schema": endpoint.answer}}
+        success["content"] = {media: {"schema": endpoint.answer} for media in endpoint.media}
     if endpoint.headers:
         success["headers"] = {
             name: {"description": says, "schema": TEXT} for name, says in endpoint.headers.items()

@@ -195,6 +195,7 @@ class Pages(Routes):
             way=shown_way(found, self._rules, language),
             nameservers=self._nameservers,
             guides=GUIDES,
+            owner=await self._access.owns(request, site),
             registered=argument(request, b"registered") is not None,
             token=token,
             **shown,

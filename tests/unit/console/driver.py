@@ -18,6 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from tests.unit.console.fakes import (
     FakeAccounts,
     FakeAnalytics,
+    FakeExport,
     FakeOrigins,
     FakeParents,
     FakeReadiness,
@@ -108,6 +109,7 @@ class Driver:
         self.scans = FakeScans()
         self.origins = FakeOrigins()
         self.cache = MemoryCache(self.clock)
+        self.export = FakeExport()
         self.console = Console(
             settings(**console),
             self.sites,
@@ -120,6 +122,7 @@ class Driver:
             reactor=self.clock,
             parents=self.parents,
             cache=self.cache,
+            export=self.export,
         )
         self.cookies: dict[str, str] = {}
         self.address = "192.0.2.1"

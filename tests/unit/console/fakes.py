@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
@@ -589,6 +589,30 @@ class FakeAnalytics:
             )
             for site in totals
         )
+
+
+class FakeExport:
+    """Single requests.
+
+    :ivar pages: what a site has; an exception among them is raised, and what
+        comes later waited for. :ivar asked: the filters.
+    """
+
+    def __init__(self) -> None:
+        self.pages: list[list[tuple[int | float | str, ...]] | Exception | Deferred[None]] = []
+        self.asked: list[tuple[int, Filters]] = []
+
+    async def __call__(
+        self, site_id: int, period: Period, filters: Filters
+    ) -> AsyncIterator[list[tuple[int | float | str, ...]]]:
+        self.asked.append((site_id, filters))
+        for page in self.pages:
+            if isinstance(page, Exception):
+                raise page
+            if isinstance(page, Deferred):
+                await page
+                continue
+            yield page
 
 
 class FakeScans:
