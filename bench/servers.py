@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bench.machine import (
     MEASURED_CORE,
@@ -75,6 +75,9 @@ PEERS: Final[dict[str, type[Nginx | HAProxy | Caddy]]] = {
 KINDS: Final = (*PEERS, WatchDucks.name)
 
 
+W = TypeVar("W", bound=WatchDucks)
+
+
 class Servers:
     """All servers of a run; made by :meth:`start`, ended by :meth:`stop`."""
 
@@ -120,6 +123,15 @@ class Servers:
         """
         directory = self._fresh(WatchDucks.name)
         made = WatchDucks(directory, self.files, self.origin, self._logs, sites=sites)
+        self._run(made)
+        return made
+
+    def of_kind(self, kind: type[W]) -> W:
+        """Start and return an appliance of a kind of its own.
+
+        :raises BenchmarkError: it does not start.
+        """
+        made = kind(self._fresh(kind.name), self.files, self.origin, self._logs)
         self._run(made)
         return made
 
