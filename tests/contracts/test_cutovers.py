@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from twisted.internet.task import Clock
 
 from tests.contracts.stores_under_test import thread_pool, zone_keys
 from tests.servers.mariadb import MariaDB
+from watchducks.model.certificates import CertificateFailure, Trouble, Wish, after_failure
 from watchducks.model.cutover import CutoverRules, Finding, Look
 from watchducks.model.origins import parse_origin
 from watchducks.model.signing import apex_name
@@ -24,6 +26,8 @@ from watchducks.registry.migrations import migrate
 from watchducks.registry.registration import SiteChanges
 from watchducks.registry.registry import Conflict, Registry
 from watchducks.registry.schema import cutovers, sites
+from watchducks.registry.sealing import Sealer
+from watchducks.registry.vault import Vault
 from watchducks.stores.sql import SqlStore
 
 REACTOR: Any = reactor
@@ -236,6 +240,32 @@ async def test_an_owner_may_have_it_looked_at_once_in_a_while(url: str) -> None:
         clock.advance(10)
         assert await found.look_soon("ducks")
         assert not await found.look_soon("nobody")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_same_click_wishes_for_a_certificate_that_failed(
+    url: str, tmp_path: Path
+) -> None:
+    clock = at(NOW)
+    async with opened(url, clock) as (found, _):
+        vault = Vault(found, Sealer(tmp_path / "key"), now=clock.seconds)
+        site, _ = await found.register(wanted("ducks"))
+        assert await found.look_soon("ducks")
+        assert await vault.wishes() == []
+        failure = CertificateFailure(Trouble.CAA, "no")
+        rule = partial(after_failure, failure=failure, now=NOW, retry=NOW + 600, soonest=NOW + 20)
+        await found.keep_certificate_progress({site.id: rule})
+        for _ in range(2):  # the second time changes nothing
+            assert await found.look_soon("ducks")
+            assert await vault.wishes() == [Wish("ducks.example")]
+        after = await found.cutover(site.id)
+        assert after is not None
+        assert after.progress.certificate.retry == NOW + 20
+        await vault.fulfilled(Wish("ducks.example"))
+        assert await vault.wishes() == []
+        clock.advance(15)
+        assert await found.look_soon("ducks")
+        assert await vault.wishes() == []
 
 
 @pytest_twisted.ensureDeferred

@@ -12,6 +12,7 @@ import pytest_twisted
 from tests.unit.console.driver import GOOD, NAMESERVERS, Driver, Reply
 from watchducks.certificates.failover import EXPIRED
 from watchducks.console.figures import rfc3339
+from watchducks.model.certificates import CertificateProgress, Trouble
 from watchducks.model.cutover import Finding, Progress
 from watchducks.model.scans import Note
 from watchducks.model.verdicts import FailoverReport, OriginReport
@@ -518,7 +519,10 @@ def test_an_owner_may_have_the_delegation_looked_at(driver: Driver) -> None:
     driver.api("POST", "/api/v1/sites", GOOD)
     path = "/api/v1/sites/ducks/check"
     assert_problem(driver.api("POST", path, {}), 401, "unauthorized")
-    assert driver.api("POST", path, {}, "wd_token-1").status == 202
+    failed = CertificateProgress(failed=1, trouble=Trouble.CAA, retry=2**40, soonest=1_800_000_000)
+    driver.sites.progress[1] = Progress(certificate=failed)
+    asked = driver.api("POST", path, {}, "wd_token-1")
+    assert (asked.status, asked.json["next_attempt"]) == (202, "2027-01-15T08:00:00Z")
     again = driver.api("POST", path, {}, "wd_token-1")
     assert_problem(again, 429, "too-soon")
     assert again.headers["retry-after"] == "10"

@@ -74,6 +74,11 @@ class Groups:
         """Return whether there is a site with this zone."""
         return zone in self._sites
 
+    def of_zone(self, zone: str) -> int | None:
+        """Return the group of the site with this zone; None: there is none."""
+        site = self._sites.get(zone)
+        return None if site is None else self.group_of(site)
+
     def zones(self, group: int) -> Iterable[str]:
         """Return the zones of a group's sites."""
         return self._members.get(group, {}).keys()

@@ -26,9 +26,9 @@ from watchducks.certificates.groups import Groups
 from watchducks.certificates.holdings import Certificate, Holdings, PairStore
 from watchducks.certificates.memory import BundleMemory, Memory, Secrets
 from watchducks.certificates.orders import Orders, ProgressStore
-from watchducks.certificates.plan import NEVER, Failure, Issue, due_step, is_open
+from watchducks.certificates.plan import NEVER, Failure, Issue, due_step, hurried, is_open
 from watchducks.certificates.windows import RenewalWindows
-from watchducks.model.certificates import KeptPair
+from watchducks.model.certificates import KeptPair, Wish
 from watchducks.model.changes import Changes
 from watchducks.model.cutover import CutoverRules
 from watchducks.stores.interfaces import Cache, StoreUnavailable
@@ -63,6 +63,12 @@ class KeeperStore(PairStore, AccountStore, Secrets, Protocol):
 
     async def release(self, name: str, holder: str) -> None:
         """Give it back, if it is one's own."""
+
+    async def wishes(self) -> list[Wish]:
+        """Return some of what somebody asks the keeper for."""
+
+    async def fulfilled(self, wish: Wish) -> None:
+        """Forget a wish."""
 
 
 class Keeper:
@@ -152,6 +158,7 @@ class Keeper:
                 return
             if not self._ready:
                 await self._take_over()
+            await self._hear()
             self._nudged = True
             while self._nudged:
                 self._nudged = False
@@ -179,6 +186,16 @@ class Keeper:
         for group in self.groups.all():
             self._agenda.put(group, self._now())
         self._ready = True
+
+    async def _hear(self) -> None:
+        """Do what somebody asks for: one more attempt for each zone whose owner wants it."""
+        for wish in await self._store.wishes():
+            failures = self.memory.failures.get(wish.zone)
+            group = self.groups.of_zone(wish.zone)
+            if failures is not None and group is not None:
+                await self.memory.keep_failures(wish.zone, hurried(failures, self._now()))
+                self._agenda.put(group, self._now())
+            await self._store.fulfilled(wish)
 
     def _begin(self) -> None:
         now = self._now()

@@ -129,6 +129,9 @@ def _unpack_bundle(packed: bytes) -> BundleMemory:
 
 def _unpack_failures(packed: bytes) -> dict[str, Failure]:
     try:
-        return {name: Failure(**one) for name, one in json.loads(packed).items()}
-    except (ValueError, TypeError, AttributeError):
+        return {
+            name: Failure(**{**one, "counted": tuple(one["counted"])})
+            for name, one in json.loads(packed).items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -233,4 +233,4 @@ def _after_rejection(
     name: str, failure: Failure, now: int, before: CertificateProgress
 ) -> CertificateProgress:
     found = CertificateFailure(trouble_of(failure.kind), failure.reason, name)
-    return after_failure(before, found, now, int(failure.until))
+    return after_failure(before, found, now, int(failure.until), int(failure.soonest))

@@ -19,6 +19,9 @@ from typing import Final
 # After each failed validation of a name, and then always the last: four in the first hour, where
 # Let's Encrypt allows five.
 RETRY_SECONDS: Final = (60.0, 600.0, 1800.0, 3600.0, 7200.0, 21_600.0)
+# However often an owner asks for one: one less than Let's Encrypt allows, for a keeper that was
+# killed may have had one refused that it did not write down.
+MAX_FAILED_AN_HOUR: Final = 4
 # What failed is remembered for so long after it was put right: a name that comes and goes does not
 # begin at the shortest wait again within the hour that authorities count.
 COUNTED_SECONDS: Final = 3600.0
@@ -40,6 +43,7 @@ class Failure:
 
     :ivar times: how often in a row. :ivar last: when, and :ivar until: not before, POSIX seconds;
         0: it was put right since. :ivar kind: RFC 8555's error type, or "".
+    :ivar counted: when it failed, the last :data:`MAX_FAILED_AN_HOUR` times.
     """
 
     times: int
@@ -47,6 +51,14 @@ class Failure:
     until: float
     kind: str
     reason: str
+    counted: tuple[float, ...] = ()
+
+    @property
+    def soonest(self) -> float:
+        """When it may be tried again at the earliest, POSIX seconds."""
+        if len(self.counted) < MAX_FAILED_AN_HOUR:
+            return self.last
+        return self.counted[-MAX_FAILED_AN_HOUR] + COUNTED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +105,18 @@ def failed(
     for name, (kind, reason) in names.items():
         times = failures[name].times + 1 if name in failures else 1
         pause = RETRY_SECONDS[min(times, len(RETRY_SECONDS)) - 1]
-        changed[name] = Failure(times, now, now + pause, kind, reason)
+        before = failures[name].counted if name in failures else ()
+        one = Failure(times, now, 0.0, kind, reason, (*before, now)[-MAX_FAILED_AN_HOUR:])
+        changed[name] = replace(one, until=max(now + pause, one.soonest))
     return changed
+
+
+def hurried(failures: Mapping[str, Failure], now: float) -> dict[str, Failure]:
+    """Return ``failures`` after somebody asked for another attempt: as soon as may be."""
+    return {
+        name: replace(one, until=min(one.until, max(now, one.soonest)))
+        for name, one in failures.items()
+    }
 
 
 def put_right(

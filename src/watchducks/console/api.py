@@ -147,13 +147,17 @@ class Api:
         document = {**document, "blocked_by": blocked, "progress": progress}
         return self._answers.json(request, document)
 
-    @endpoint("POST", "/api/v1/sites/{name}/check", shapes.ACCEPTED, status=202, token=Token.NEEDED)
+    @endpoint("POST", "/api/v1/sites/{name}/check", shapes.CHECKED, status=202, token=Token.NEEDED)
     async def check(self, request: ConsoleRequest, name: str) -> bytes:
-        """Look within seconds whether the domain is delegated to us: 202; needs a token."""
+        """Look within seconds whether the domain is delegated to us, and try a certificate that
+        failed as soon as may be: 202, with when that is; needs a token."""
         site = await self._access.changeable(request, name)
         if not await self._sites.look_soon(name):
             raise Refusal(429, TOO_SOON, headers={"Retry-After": str(CLICK_SECONDS)})
-        return self._answers.json(request, {"site": site.name}, 202)
+        found = await self._sites.cutover(site.id)
+        attempt = 0 if found is None else found.progress.certificate.retry
+        document = {"site": site.name, "next_attempt": rfc3339(attempt) if attempt else None}
+        return self._answers.json(request, document, 202)
 
     @endpoint("PATCH", "/api/v1/sites/{name}", shapes.SITE, body=shapes.CHANGE, token=Token.NEEDED)
     async def change(self, request: ConsoleRequest, name: str) -> bytes:

@@ -184,3 +184,5 @@ SCAN: Final = joined(
 )
 
 ACCEPTED: Final = record({"site": TEXT})
+
+CHECKED: Final = record({"site": TEXT, "next_attempt": nullable(MOMENT)})

@@ -54,7 +54,8 @@ class CertificateProgress:
     :ivar issued: when the present one came. :ivar expires: when it ends.
     :ivar failed: when the last attempt failed; 0: it did not.
     :ivar trouble: why. :ivar host: whose name is to blame, or "". :ivar words: the authority's.
-    :ivar retry: when it is tried again.
+    :ivar retry: when it is tried again. :ivar soonest: when the authority's limits allow it at the
+        earliest, should the owner ask for it.
     """
 
     ordered: int = 0
@@ -65,6 +66,7 @@ class CertificateProgress:
     host: str = ""
     words: str = ""
     retry: int = 0
+    soonest: int = 0
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any]) -> CertificateProgress:
@@ -95,9 +97,16 @@ def after_issue(before: CertificateProgress, now: int, expires: int) -> Certific
 
 
 def after_failure(
-    before: CertificateProgress, failure: CertificateFailure, now: int, retry: int
+    before: CertificateProgress,
+    failure: CertificateFailure,
+    now: int,
+    retry: int,
+    soonest: int | None = None,
 ) -> CertificateProgress:
-    """Return the progress when an attempt failed."""
+    """Return the progress when an attempt failed.
+
+    :param soonest: None: nobody's asking makes the next attempt come before ``retry``.
+    """
     return replace(
         before,
         failed=now,
@@ -105,7 +114,18 @@ def after_failure(
         host=failure.host,
         words=failure.words[:MAX_WORDS],
         retry=retry,
+        soonest=retry if soonest is None else soonest,
     )
+
+
+def after_click(before: CertificateProgress, now: int) -> CertificateProgress:
+    """Return the progress when the owner asks for another attempt: it is made as soon as may be.
+
+    The same as before: nothing has failed, or it cannot be made any sooner.
+    """
+    if before.trouble is Trouble.NONE:
+        return before
+    return replace(before, retry=min(before.retry, max(now, before.soonest)))
 
 
 _NOTES: Final = {
@@ -171,3 +191,10 @@ class KeptPair:
     bundle: str
     pem: bytes | None = field(repr=False)
     authority: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the keeper of certificates is asked for: another attempt, soon, for this zone."""
+
+    zone: str

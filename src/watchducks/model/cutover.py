@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum, StrEnum
 from typing import Any, Final
 
+from watchducks.model import certificates
 from watchducks.model.certificates import CertificateProgress
 from watchducks.model.changes import Changes
 from watchducks.model.scans import is_foreign
@@ -325,12 +326,17 @@ def after_request(
 def after_click(before: Progress, now: int) -> Progress | None:
     """Return the progress when the owner asks for a look at once; None: there was one just now.
 
-    His click says that he changed something, so the waits begin at the shortest again; a loss that
-    was seen once stays seen.
+    His click says that he changed something, so the waits begin at the shortest again, and a
+    certificate that failed is tried as soon as may be; a loss that was seen once stays seen.
     """
     if now - before.looked < CLICK_SECONDS:
         return None
-    return replace(before, due=now, tries=min(before.tries, LOSSES - 1))
+    return replace(
+        before,
+        due=now,
+        tries=min(before.tries, LOSSES - 1),
+        certificate=certificates.after_click(before.certificate, now),
+    )
 
 
 class Farewell(Enum):

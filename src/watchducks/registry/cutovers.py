@@ -21,7 +21,7 @@ from watchducks.model.names import name_key
 from watchducks.model.signing import apex_name
 from watchducks.model.sites import Site, SiteState
 from watchducks.registry import audit, letters
-from watchducks.registry.schema import cutovers, registry, removals, sites
+from watchducks.registry.schema import cutovers, registry, removals, sites, wishes
 from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock, remove
 
 # A look takes half a minute at most. If the host that took it died, another takes it after this.
@@ -185,7 +185,10 @@ def keep_certificates(
 
 
 def look_soon(connection: Connection, key: str, now: int) -> bool:
-    """Make a site due, as its owner asks; False: it was looked at just now, or it is not there."""
+    """Make a site due, and wish for a certificate that failed, as its owner asks.
+
+    False: it was looked at just now, or it is not there.
+    """
     lock(connection)
     site = by_name(connection, key)
     found = None if site is None else of_site(connection, site.id)
@@ -193,6 +196,10 @@ def look_soon(connection: Connection, key: str, now: int) -> bool:
     if found is None or after is None:
         return False
     _keep(connection, found.site.id, after)
+    if after.certificate != found.progress.certificate and not found.site.contender:
+        own = wishes.c.zone == found.site.zone
+        if connection.execute(select(wishes.c.zone).where(own)).first() is None:
+            connection.execute(insert(wishes).values(zone=found.site.zone))
     return True
 
 

@@ -341,6 +341,14 @@ acme = Table(
     **_ROW,
 )
 
+# What the keeper of certificates is asked for: another attempt for this zone.
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("zone", String(MAX_DOMAIN_CHARACTERS), primary_key=True),
+    **_ROW,
+)
+
 # Who does alone what only one may do at a time, and until when (POSIX seconds).
 leases = Table(
     "leases",

@@ -12,12 +12,12 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
 
 from watchducks.model.accounts import APPLIANCE, Act
-from watchducks.model.certificates import KeptPair
+from watchducks.model.certificates import KeptPair, Wish
 from watchducks.model.challenges import MAX_CHALLENGES, Challenge
 from watchducks.model.seals import SealError
 from watchducks.registry import audit
 from watchducks.registry.registry import Registry
-from watchducks.registry.schema import acme, certificates, challenges, leases, sites
+from watchducks.registry.schema import acme, certificates, challenges, leases, sites, wishes
 from watchducks.registry.sealing import Sealer
 from watchducks.registry.statements import by_name, lock
 from watchducks.stores.interfaces import StoreUnavailable
@@ -28,6 +28,8 @@ T = TypeVar("T")
 CHALLENGE_LIFE_SECONDS: Final = 3600
 # Read and opened at once: 3 kB each.
 PAGE_CERTIFICATES: Final = 100
+# Heard at once; the others have their turn some seconds later.
+PAGE_WISHES: Final = 100
 
 
 class Vault:
@@ -124,6 +126,22 @@ class Vault:
                 _put(connection, acme, name, {"sealed": sealed})
 
         await self._registry.write(keep)
+
+    async def wishes(self) -> list[Wish]:
+        """Return the next :data:`PAGE_WISHES` of what the keeper is asked for."""
+        query = select(wishes.c.zone).order_by(wishes.c.zone).limit(PAGE_WISHES)
+        return await self._registry.read(
+            lambda connection: [Wish(zone) for zone in connection.execute(query).scalars()]
+        )
+
+    async def fulfilled(self, wish: Wish) -> None:
+        """Forget a wish."""
+
+        def forget(connection: Connection) -> None:
+            lock(connection)
+            connection.execute(delete(wishes).where(wishes.c.zone == wish.zone))
+
+        await self._registry.write(forget)
 
     async def lease(self, name: str, holder: str, seconds: int) -> bool:
         """Take a lease, or prolong one's own; False: somebody else has it."""

@@ -33,9 +33,9 @@ from watchducks.certificates.keeper import (
     Keeper,
 )
 from watchducks.certificates.orders import RATE_LIMIT_SECONDS, REFUSED_SECONDS
-from watchducks.certificates.plan import RETRY_SECONDS
+from watchducks.certificates.plan import COUNTED_SECONDS, MAX_FAILED_AN_HOUR, RETRY_SECONDS
 from watchducks.certificates.windows import NO_WINDOW_SECONDS
-from watchducks.model.certificates import CertificateProgress, KeptPair, Trouble
+from watchducks.model.certificates import CertificateProgress, KeptPair, Trouble, Wish
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.sites import Site, SiteState
 from watchducks.stores.interfaces import StoreUnavailable
@@ -55,6 +55,7 @@ class Store:
         self.away = False
         self.leases: dict[str, str] = {}
         self.progress: dict[int, CertificateProgress] = {}
+        self.wanted: list[Wish] = []
 
     async def certificates_since(self, revision: int) -> tuple[int, list[KeptPair]]:
         self._answer()
@@ -86,6 +87,14 @@ class Store:
         self._answer()
         if self.leases.get(name) == holder:
             del self.leases[name]
+
+    async def wishes(self) -> list[Wish]:
+        self._answer()
+        return list(self.wanted)
+
+    async def fulfilled(self, wish: Wish) -> None:
+        self._answer()
+        self.wanted.remove(wish)
 
     async def keep_certificate_progress(
         self, rules: Mapping[int, Callable[[CertificateProgress], CertificateProgress]]
@@ -320,6 +329,43 @@ def test_failures_outlive_a_restart(world: World) -> None:
     world.pass_time(RETRY_SECONDS[0])
     assert len(world.authority.orders) == 2
     assert len(set(world.authority.accounts)) == 1
+
+
+def test_who_asks_is_served_at_once_but_never_beyond_the_limit_of_an_hour(world: World) -> None:
+    def refuse(ordered: Sequence[str]) -> None:
+        raise Rejected(dict.fromkeys(ordered, Reason("caa", "no")))
+
+    world.authority.refuses = refuse
+    world.put("a.example", 1)
+    world.start()
+    for clicks in range(10):
+        world.store.wanted = [Wish("a.example"), Wish("nobody.example")]
+        world.pass_time(0)
+        assert not world.store.wanted
+        assert len(world.authority.orders) == min(clicks + 2, MAX_FAILED_AN_HOUR)
+    told = world.store.progress[1]
+    assert told.soonest == BEGIN + COUNTED_SECONDS
+    world.restart()
+    world.store.wanted = [Wish("a.example")]
+    world.pass_time(0)
+    assert len(world.authority.orders) == MAX_FAILED_AN_HOUR
+    world.authority.refuses = lambda _: None
+    world.pass_time(COUNTED_SECONDS - 60)
+    assert world.held().keys() == {"a.example"}
+
+
+def test_asking_makes_nobody_break_a_rate_limit(world: World) -> None:
+    def refuse(_: Sequence[str]) -> None:
+        raise RateLimited("slowly", retry_seconds=900.0)
+
+    world.authority.refuses = refuse
+    world.put("a.example", 1)
+    world.start()
+    world.store.wanted = [Wish("a.example")]
+    world.pass_time(0)
+    assert len(world.authority.completed) == 1
+    told = world.store.progress[1]
+    assert told.retry == told.soonest == BEGIN + 900
 
 
 def test_a_rejection_of_no_name_of_ours_makes_all_wait(world: World) -> None:

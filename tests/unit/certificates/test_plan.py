@@ -12,6 +12,7 @@ from watchducks.certificates.plan import (
     blamed,
     due_step,
     failed,
+    hurried,
     is_open,
     put_right,
 )
@@ -75,6 +76,22 @@ def test_failures_wait_longer_each_time_and_keep_to_the_limit_of_five_an_hour() 
         now = failures["a.example"].until
     assert all(later - earlier > 3600 for earlier, later in zip(times, times[4:], strict=False))
     assert failures["a.example"].until - times[-1] == RETRY_SECONDS[-1]
+
+
+def test_who_asks_waits_for_nothing_but_the_limit() -> None:
+    failures: dict[str, Failure] = {}
+    now, times = 0.0, []
+    while now < 30_000:
+        times.append(now)
+        failures = failed(failures, {"a.example": ("dns", "no")}, now)
+        failures = hurried(failures, now + 7)
+        now = failures["a.example"].until
+    assert times[:4] == [0, 7, 14, 21]
+    assert times[4] == COUNTED_SECONDS
+    assert all(later - earlier >= 3600 for earlier, later in zip(times, times[4:], strict=False))
+    late = {"a.example": failure(6, NOW + 9_000), "b.example": failure(1, 0.0)}
+    found = hurried(late, NOW)
+    assert (found["a.example"].until, found["b.example"].until) == (NOW, 0.0)
 
 
 def test_what_comes_and_goes_within_an_hour_does_not_begin_anew() -> None:
