@@ -266,6 +266,19 @@ def _servers(_query: dns.message.Message, _ours: View, theirs: View) -> None:
         }
 
 
+def _inner_apex(_query: dns.message.Message, _ours: View, theirs: View) -> None:
+    """Leave out the addresses of servers named as the apex of a zone within the referring one."""
+    inner: set[str] = set()
+    for cut, _, type_, rdata in theirs.authority:
+        server = dns.name.from_wire(rdata, 0)[0].to_text() if type_ == types.NS else ""
+        referring = max((apex for apex in APEXES if cut.endswith(f".{apex}.")), key=len, default="")
+        if server[:-1] in APEXES and referring and server.endswith(f".{referring}."):
+            inner.add(server)
+    theirs.additional -= {
+        line for line in theirs.additional if line[0] in inner and line[2] in (types.A, types.AAAA)
+    }
+
+
 def _https(_query: dns.message.Message, ours: View, _theirs: View) -> None:
     if any(line[2] == HTTPS for line in ours.answers):
         ours.additional -= {line for line in ours.additional if line[2] in (types.A, types.AAAA)}
@@ -318,6 +331,12 @@ DIFFERENCES = (
         "the zone's own NS are not added to answers that nobody needs them for: they would double"
         " the most frequent answer",
         _servers,
+    ),
+    Difference(
+        "a server of a delegated zone may be named as the apex of a zone of ours within the referring"
+        " one: NSD adds the address that the outer zone has for it, and ours none, as only the inner"
+        " zone says what is there, whose owner may be another and whose apex is proxied",
+        _inner_apex,
     ),
     Difference("addresses of HTTPS targets come along (RFC 9460 section 4.1)", _https),
     Difference("what comes with TC is nothing: who gets it asks again by TCP", _truncated),
