@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.servers.nsd import Nsd
+from tests.servers.unbound import Unbound
+from tests.system import domains
 from tests.system.appliance import Twistd
 from tests.system.origin import Origin
 
@@ -31,3 +34,12 @@ def origin() -> Iterator[Origin]:
     """A web server at 127.0.0.2."""
     with Origin() as running:
         yield running
+
+
+@pytest.fixture
+def old_and_parent(
+    tmp_path_factory: pytest.TempPathFactory, unbound: Unbound
+) -> Iterator[tuple[Nsd, Nsd]]:
+    """The old name server of ducks.test, and its parent's."""
+    with domains.old_and_parent(lambda: tmp_path_factory.mktemp("nsd"), unbound) as servers:
+        yield servers

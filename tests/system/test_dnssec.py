@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
-import sqlite3
 import stat
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.servers.process import find_program
 from tests.servers.waiting import wait_until
 from tests.system.appliance import BIN, Twistd, api, dig, run
+from tests.system.domains import move_on
 from watchducks.model.signing import Phase, Signing
 
 ZONE = "ducks.example"
@@ -67,19 +66,6 @@ class Owner:
             f"a signed {name} {type_}",
             FELT_SECONDS,
         )
-
-
-def move_on(database: Path, phase: Phase) -> None:
-    """Let the days pass that a phase takes: in the registry, as if they had."""
-    with sqlite3.connect(database) as connection:
-        (packed,) = connection.execute("SELECT signing FROM sites").fetchone()
-        signing = Signing(phase, 0, Signing.unpack(packed).keys)
-        connection.execute("UPDATE registry SET revision = revision + 1")
-        connection.execute(
-            "UPDATE sites SET signing = ?, revision = (SELECT revision FROM registry)",
-            (signing.pack(),),
-        )
-    connection.close()
 
 
 @pytest.mark.timeout(120)

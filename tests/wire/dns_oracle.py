@@ -333,9 +333,9 @@ DIFFERENCES = (
         _servers,
     ),
     Difference(
-        "a server of a delegated zone may be named as the apex of a zone of ours within the referring"
-        " one: NSD adds the address that the outer zone has for it, and ours none, as only the inner"
-        " zone says what is there, whose owner may be another and whose apex is proxied",
+        "of a server whose name is the apex of a zone of ours within the referring one, NSD adds"
+        " the address that the outer zone has, and ours none: what is there only the inner zone"
+        " says, whose owner may be another",
         _inner_apex,
     ),
     Difference("addresses of HTTPS targets come along (RFC 9460 section 4.1)", _https),

@@ -24,6 +24,7 @@ from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.measures import start_measuring
 from watchducks.appliance.metrics import start_the_metrics
 from watchducks.appliance.names import start_the_names
+from watchducks.appliance.pace import USUAL, Pace
 from watchducks.appliance.reload import plan_reload
 from watchducks.appliance.sites import start_the_registry
 from watchducks.background import StartupError
@@ -47,10 +48,12 @@ class Appliance:
         *,
         instance: str = "",
         document: Mapping[str, Any] | None = None,
+        pace: Pace = USUAL,
     ) -> None:
         """:param instance: its name among several on the same data and sockets; "": it is alone.
         :param document: what ``settings`` were read from, for the processes of ``node.workers``;
             None: there are none.
+        :param pace: another than the usual one, for who watches it at work.
         """
         self._log = Logger()
         # One that is alone is asked through the same doors as by everyone.
@@ -58,7 +61,7 @@ class Appliance:
         self._settings = settings = self._doors.in_settings(settings)
         self._document = document
         self._edges: Edges | None = None
-        self._house = House(settings, reactor, instance)
+        self._house = House(settings, reactor, instance, pace=pace)
         self._house.check("started", lambda: False)
 
     async def start(self) -> None:

@@ -45,7 +45,7 @@ async def start_the_name_server(
     """Start the name server of this process, and the probes."""
     health = make_the_health(house, await house.pool("verdicts"))
     await start_the_probes(house, health)
-    misses = Misses(clock=house.reactor)
+    misses = Misses(clock=house.reactor, again_seconds=house.pace.again_seconds)
     await start_the_search(house, registry, misses)
     await start_the_answers(house, feed, health, counts, misses, answers=answers)
     await start_the_notifier(house, feed, health)
@@ -77,7 +77,14 @@ async def start_the_probes(house: House, health: Health) -> None:
 async def start_the_search(house: House, registry: Registry, misses: MissedNames) -> None:
     """Ask the old name servers for what visitors ask us for in vain."""
     public = house.lookups()
-    missing = MissingNames(misses, registry, public.directory, public.client, clock=house.reactor)
+    missing = MissingNames(
+        misses,
+        registry,
+        public.directory,
+        public.client,
+        clock=house.reactor,
+        interval_seconds=house.pace.missing_seconds,
+    )
     await house.run("the search for missing names", missing)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from watchducks.appliance.pace import USUAL, Pace
 from watchducks.background import Part, ThreadPool
 from watchducks.model.metrics import Measure, Sample
 from watchducks.registry.sealing import Sealer
@@ -41,15 +42,24 @@ class House:
     """The parts that run, in the order in which they started.
 
     :ivar instance: see :mod:`watchducks.instances`; "" for an appliance that is alone.
+    :ivar pace: how often parts look that only do so now and then.
     :ivar names: the addresses of host names that sites need; there before any role.
     """
 
     names: KnownNames
 
-    def __init__(self, settings: Settings, reactor: Reactor, instance: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Reactor,
+        instance: str = "",
+        *,
+        pace: Pace = USUAL,
+    ) -> None:
         self.settings = settings
         self.reactor = reactor
         self.instance = instance
+        self.pace = pace
         self.sealer = Sealer(settings.key_file)
         self._log = Logger()
         self._lookups: Lookups | None = None

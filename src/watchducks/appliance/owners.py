@@ -64,7 +64,9 @@ async def _start_the_lookups(
     keeper = ScanKeeper(registry, house.lookups().scanner, clock=house.reactor)
     await house.run("the scans of new sites", keeper)
     parents = Parents(house.lookups().directory, clock=house.reactor)
-    watch = ParentWatch(registry, parents, clock=house.reactor)
+    watch = ParentWatch(
+        registry, parents, clock=house.reactor, look_seconds=house.pace.parents_seconds
+    )
     await feed.follow(watch.apply)
     await house.run("the watch over parents' DS", watch)
     own, public = house.settings.nameserver.names, house.lookups()

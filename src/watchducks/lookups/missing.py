@@ -67,6 +67,7 @@ class MissingNames:
         client: Asks,
         *,
         clock: IReactorTime,
+        interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._misses = misses
         self._store = store
@@ -75,7 +76,7 @@ class MissingNames:
         self._clock = clock
         self._repeating = Repeating(
             self._work,
-            INTERVAL_SECONDS,
+            interval_seconds,
             clock=clock,
             log=self._log,
             name="asking for missing names",

@@ -46,8 +46,9 @@ class Misses:
     :ivar names: how many are remembered.
     """
 
-    def __init__(self, *, clock: IReactorTime) -> None:
+    def __init__(self, *, clock: IReactorTime, again_seconds: float = AGAIN_SECONDS) -> None:
         self._clock = clock
+        self._again_seconds = again_seconds
         self._zones: OrderedDict[bytes, dict[bytes, _Sighted]] = OrderedDict()
         self.names = 0
         self._ready: deque[tuple[bytes, bytes]] = deque()
@@ -75,7 +76,7 @@ class Misses:
                     _, forgotten = self._zones.popitem(last=False)
                     self.names -= len(forgotten)
             return
-        if now - sighted.last < AGAIN_SECONDS:
+        if now - sighted.last < self._again_seconds:
             return
         sighted.count += 1
         sighted.last = now

@@ -53,7 +53,14 @@ class ParentWatch:
 
     _log = Logger()
 
-    def __init__(self, keys: Keys, parents: Parents, *, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        parents: Parents,
+        *,
+        clock: IReactorTime,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self._keys = keys
         self._parents = parents
         self._clock = clock
@@ -61,7 +68,7 @@ class ParentWatch:
         # What the parent was found to have done at the last look, by zone.
         self._seen: dict[str, Signing] = {}
         self._looks = Repeating(
-            self._look, LOOK_SECONDS, clock=clock, log=self._log, name="looking at parents' DS"
+            self._look, look_seconds, clock=clock, log=self._log, name="looking at parents' DS"
         )
 
     def apply(self, changes: Changes) -> None:

@@ -1,0 +1,29 @@
+"""How often the parts that only look now and then do so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from watchducks.lookups.missing import INTERVAL_SECONDS
+from watchducks.nameserver.misses import AGAIN_SECONDS
+from watchducks.registry.parents import LOOK_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What an appliance runs at. No key of the configuration leads here: only who watches it at
+    work, and has no ten minutes, gives it another one.
+
+    :ivar parents_seconds: between two looks at what the parents of zones have done.
+    :ivar missing_seconds: between two turns of asking old name servers for missing names.
+    :ivar again_seconds: after which a missing name that is asked for again counts once more. Edges,
+        which have clocks of their own, keep to the default.
+    """
+
+    parents_seconds: float = LOOK_SECONDS
+    missing_seconds: float = INTERVAL_SECONDS
+    again_seconds: float = AGAIN_SECONDS
+
+
+USUAL: Final = Pace()
