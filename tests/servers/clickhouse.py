@@ -40,9 +40,13 @@ CONFIG = """\
 </yandex>
 """
 
+# A connection that nobody asks anything sees only so often that the server is to stop, and the
+# server waits for it: the ten seconds of the default would be ten for each stop.
+POLL_SECONDS = 1
+
 USERS = """\
 <yandex>
-  <profiles><default/></profiles>
+  <profiles><default><poll_interval>{poll_seconds}</poll_interval></default></profiles>
   <quotas><default/></quotas>
   <users>
     <default>
@@ -76,7 +80,7 @@ class ClickHouse(ServerProcess):
                 http_port=self.http_port,
             )
         )
-        (directory / "users.xml").write_text(USERS.format(host=LOOPBACK))
+        (directory / "users.xml").write_text(USERS.format(host=LOOPBACK, poll_seconds=POLL_SECONDS))
 
     def command(self) -> list[str]:
         return [self._program, f"--config-file={self._config}"]
