@@ -239,6 +239,7 @@ async def test_kept_answers_are_the_answers(
             await ask.requests_by_site([1, 2], asked),
             await ask.totals([1, 2], asked),
             await ask.overview([1, 2], asked),
+            await ask.overview([1, 2], asked, unranked=[1]),
             await ask.ranking([1, 2], asked, "visitors"),
             await ask.compare([1, 2], asked),
             await ask.failovers(asked),
@@ -271,6 +272,10 @@ async def test_rankings_annotations_and_who_is_there(
 ) -> None:
     async with world(kind, request, tmp_path) as (store, _, ask):
         asked = PERIODS["hours of a day"]
+        overview = await ask.overview([1, 2, 3], asked, unranked=[1])
+        assert [site.site_id for site in overview.busiest] == [2]
+        assert [site.site_id for site in overview.quickest] == [2]
+        assert overview.totals == (await ask.overview([1, 2, 3], asked)).totals
         by_traffic = await ask.ranking([1, 2, 3], asked, "traffic")
         assert [(site.rank, site.site_id) for site in by_traffic.sites] == [(1, 1), (2, 2)]
         people = [

@@ -157,6 +157,23 @@ async def test_a_private_site_is_nowhere(driver: Driver) -> None:
         assert driver.api("GET", f"/api/v1/sites/site1/{kind}").status == 404
 
 
+@pytest_twisted.ensureDeferred
+async def test_who_does_not_want_to_be_ranked_is_not(driver: Driver) -> None:
+    await fill(driver)
+    site = driver.sites.by_key["site1"]
+    driver.sites.by_key["site1"] = replace(site, choices=replace(site.choices, ranked=False))
+    page = driver.get("/ranking").text
+    assert re.findall(r'href="/sites/(site\d)"', page) == ["site0", "site2"]
+    for metric in ("traffic", "success-rate", "response-time", "visitors"):
+        places = driver.api("GET", f"/api/v1/rankings/{metric}").json["sites"]
+        assert [place["site"] for place in places] == ["site0", "site2"]
+    overview = driver.api("GET", "/api/v1/overview").json
+    assert overview["sites"] == 3, "it counts, and is listed, as before"
+    for named in ("busiest", "quickest"):
+        assert [each["site"] for each in overview[named]] == ["site0", "site2"]
+    assert driver.get("/").text.count('href="/sites/site1') == 1, "only among the sites"
+
+
 def test_the_state_of_the_service_is_for_everybody(driver: Driver) -> None:
     page = driver.get("/status").text
     assert "Everything works." in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
@@ -107,10 +107,16 @@ class CachedAnalytics:
         return await self._ask(self._analytics.totals, tuple(site_ids), period, filters)
 
     async def overview(
-        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+        self,
+        site_ids: Sequence[int],
+        period: Period,
+        filters: Filters = NONE,
+        unranked: Collection[int] = (),
     ) -> Overview:
         """See Analytics."""
-        return await self._ask(self._analytics.overview, tuple(site_ids), period, filters)
+        return await self._ask(
+            self._analytics.overview, tuple(site_ids), period, filters, tuple(unranked)
+        )
 
     async def ranking(self, site_ids: Sequence[int], period: Period, by: RankedBy) -> Ranking:
         """See Analytics."""

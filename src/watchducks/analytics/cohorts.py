@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, Literal
 
@@ -68,17 +68,23 @@ class CohortQuestions:
         return {int(row[0]): _totals(row[1:]) for row in rows}
 
     async def overview(
-        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+        self,
+        site_ids: Sequence[int],
+        period: Period,
+        filters: Filters = NONE,
+        unranked: Collection[int] = (),
     ) -> Overview:
         """Return a cohort's figures as a whole, its busiest sites over time and its fastest.
 
         :param site_ids: of all its registered sites.
+        :param unranked: those that are summed up, but named neither as busy nor as fast.
         """
         if not site_ids:
             return Overview(0, SiteTotals.nothing(), SiteTotals.nothing(), None, (), ())
         (now,) = await self.reader.traffic(site_ids, period, _TOTALS, filters=filters)
         (before,) = await self.reader.traffic(site_ids, period.before, _TOTALS, filters=filters)
-        by_site = await self.totals(site_ids, period, filters)
+        totals = await self.totals(site_ids, period, filters)
+        by_site = {site: of_site for site, of_site in totals.items() if site not in unranked}
         whole, earlier = _totals(now), _totals(before)
         busiest = sorted(by_site, key=lambda site: (-by_site[site].requests, site))[:TOP_SITES]
         quickest = _ranked(by_site, "response-time")[:TOP_SITES]

@@ -15,7 +15,7 @@ from watchducks.console.endpoints import Query, endpoint
 from watchducks.console.figures import Figures
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import SiteFigures, Sites
-from watchducks.console.ranks import METRICS, ranked_by
+from watchducks.console.ranks import METRICS, ranked_by, unranked
 from watchducks.console.shapes import (
     COUNT,
     FLAG,
@@ -101,7 +101,9 @@ class CohortApi:
         """Show how the sites of a cohort, or all, are doing together."""
         chosen, filters = asked_period(request, self._figures), asked_filters(request)
         cohort, sites = await self._cohort(request)
-        found = await self._analytics.overview(list(sites), chosen, filters)
+        found = await self._analytics.overview(
+            list(sites), chosen, filters, unranked(sites.values())
+        )
         document = {
             "cohort": cohort,
             **self._figures.head(chosen),
@@ -129,7 +131,8 @@ class CohortApi:
         by = ranked_by(metric)
         chosen = asked_period(request, self._figures)
         cohort, sites = await self._cohort(request)
-        found = await self._analytics.ranking(list(sites), chosen, by)
+        ranked = [site.id for site in sites.values() if site.choices.ranked]
+        found = await self._analytics.ranking(ranked, chosen, by)
         document = {
             "cohort": cohort,
             **self._figures.head(chosen),

@@ -29,6 +29,7 @@ from watchducks.console.ranks import (
     milliseconds,
     ranked_by,
     ranking_rows,
+    unranked,
     values_of,
 )
 from watchducks.console.routing import Routes, router
@@ -159,7 +160,7 @@ class Boards(Routes):
     ) -> Board:
         sites = await self._sites.sites(cohort, None, MOST_SITES, viewer=viewer)
         names = {site.id: site.name for site in sites}
-        found = await self._analytics.overview(list(names), chosen)
+        found = await self._analytics.overview(list(names), chosen, unranked=unranked(sites))
         slowest = max((each.totals.p50_ms or 0.0 for each in found.quickest), default=0.0) or 1.0
         count = counts.get(cohort, 0) if cohort else sum(counts.values())
         registered = Tile("sites", language.gettext(mark("Registered sites")), str(count))
@@ -217,7 +218,7 @@ class Boards(Routes):
         chosen = self._figures.period(asked.get("range"))
         counts = dict(await self._sites.cohorts(viewer=viewer))
         sites = await self._sites.sites(cohort, None, MOST_SITES, viewer=viewer)
-        names = {site.id: site for site in sites}
+        names = {site.id: site for site in sites if site.choices.ranked}
         rows, left_out = None, ""
         try:
             found = await self._analytics.ranking(list(names), chosen, by)

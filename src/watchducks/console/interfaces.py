@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from watchducks.analytics.cohorts import RankedBy
@@ -239,9 +239,14 @@ class SiteFigures(Protocol):
         """Return site id -> its figures; silent sites are left out."""
 
     async def overview(
-        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+        self,
+        site_ids: Sequence[int],
+        period: Period,
+        filters: Filters = NONE,
+        unranked: Collection[int] = (),
     ) -> Overview:
-        """Return the figures of sites as a whole, the busiest and the quickest of them."""
+        """Return the figures of sites as a whole, the busiest and the quickest of them but those
+        that are ``unranked``."""
 
     async def ranking(self, site_ids: Sequence[int], period: Period, by: RankedBy) -> Ranking:
         """Return sites in their order."""

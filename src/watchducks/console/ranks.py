@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,11 @@ METRICS: Final[Mapping[RankedBy, Metric]] = {
         mark("By the number of different visitors; of several days, each day's are added."),
     ),
 }
+
+
+def unranked(sites: Iterable[Site]) -> list[int]:
+    """Return the ids of the sites whose owners want them in no ranking."""
+    return [site.id for site in sites if not site.choices.ranked]
 
 
 def ranked_by(name: str | None) -> RankedBy:

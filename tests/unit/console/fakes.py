@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
@@ -550,7 +550,11 @@ class FakeAnalytics:
         }
 
     async def overview(
-        self, site_ids: Sequence[int], period: Period, filters: Filters = NONE
+        self,
+        site_ids: Sequence[int],
+        period: Period,
+        filters: Filters = NONE,
+        unranked: Collection[int] = (),
     ) -> Overview:
         totals = await self.totals(site_ids, period)
         requests = sum(each.requests for each in totals.values())
@@ -558,13 +562,14 @@ class FakeAnalytics:
         before = replace(whole, requests=round(requests / 1.12), p50_ms=54.0)
         if not requests:
             whole = before = SiteTotals.nothing()
+        named = [site for site in totals if site not in unranked][:5]
         return Overview(
             len(site_ids),
             whole,
             before,
             0.12 if requests else None,
-            await self.compare(list(totals)[:5], period),
-            (await self.ranking(list(totals)[:5], period, "response-time")).sites,
+            await self.compare(named, period),
+            (await self.ranking(named, period, "response-time")).sites,
         )
 
     async def ranking(self, site_ids: Sequence[int], period: Period, by: RankedBy) -> Ranking:
