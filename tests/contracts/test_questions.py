@@ -27,7 +27,7 @@ from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.periods import DAY, HOUR, MINUTE, Period, period
 from watchducks.analytics.queries import Analytics
-from watchducks.analytics.results import Annotation
+from watchducks.analytics.results import Annotation, SiteAnnotation
 from watchducks.analytics.rollups import FACETS
 from watchducks.analytics.schema import Schema
 from watchducks.stores.interfaces import LogStore
@@ -301,6 +301,10 @@ async def test_rankings_annotations_and_who_is_there(
             Annotation(asked.start + 5, "certificate", "renewed"),
             Annotation(asked.start + 9, "failover", ""),
         }
+        assert await ask.lately([1], asked) == (
+            SiteAnnotation(0, asked.start + 9, "failover", ""),
+            SiteAnnotation(1, asked.start + 5, "certificate", "renewed"),
+        )
 
         now = int(CLOCK.seconds())
         rows = [

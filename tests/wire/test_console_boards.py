@@ -11,8 +11,9 @@ import pytest_twisted
 
 from tests.unit.console.driver import Driver
 from watchducks.analytics.filters import Filters
-from watchducks.analytics.results import Failover
+from watchducks.analytics.results import Annotation, Failover, SiteAnnotation
 from watchducks.model.sites import Visibility
+from watchducks.registry.registration import SiteChanges
 
 
 @pytest.fixture
@@ -187,3 +188,34 @@ def test_the_state_of_the_service_is_for_everybody(driver: Driver) -> None:
     assert "lasts" in page
     driver.analytics.away = True
     assert driver.get("/status").status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_happened_is_told_and_marked(driver: Driver) -> None:
+    await driver.add()
+    await driver.add(name="hidden", domain="hidden.example")
+    await driver.sites.update("hidden", SiteChanges(visibility=Visibility.PRIVATE))
+    driver.analytics.scale = 1000
+    now = int(driver.clock.seconds())
+    driver.analytics.annotated = (
+        Annotation(now - 7200, "name-servers", "delegated"),
+        Annotation(now - 3600, "certificate-failed", "<b>no</b>"),
+        Annotation(now - 60, "later-kind", "as {it} is"),
+    )
+    page = driver.get("/sites/ducks")
+    assert page.text.index("as {it} is") < page.text.index("could not be made: &lt;b&gt;no")
+    assert "The domain has our name servers</span>" in page.text
+    assert page.text.count('class="mark"') == 3
+    assert f"[{now - 60}, {now - 3600}, {now - 7200}]" in page.text
+    assert "인증서를 발급받지 못했습니다" in driver.get("/sites/ducks?lang=ko").text
+    driver.cookies.clear()
+    driver.analytics.happened = (
+        SiteAnnotation(0, now - 90, "failover", ""),
+        SiteAnnotation(1, now - 100, "certificate", ""),
+        SiteAnnotation(2, now - 110, "certificate", "of the hidden site"),
+    )
+    driver.analytics.outages = (Failover(now - 50, None),)
+    found = driver.get("/").text.split("What happened lately")[1].split("</ol>")[0]
+    assert found.count("<li") == 3
+    assert '<a href="/sites/ducks">ducks</a>: A certificate was issued' in found
+    assert found.count("Visitors were led straight to the origins") == 2

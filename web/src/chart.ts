@@ -41,6 +41,7 @@ export class Chart {
   readonly #plot: uPlot;
   #shown: Values[] = [];
   #gaps: Gap[] = [];
+  #marks: number[] = [];
 
   constructor(
     readonly container: HTMLElement,
@@ -54,9 +55,10 @@ export class Chart {
     });
   }
 
-  show(times: number[], series: Values[], gaps: Gap[] = []): void {
+  show(times: number[], series: Values[], gaps: Gap[] = [], marks: number[] = []): void {
     this.#shown = series;
     this.#gaps = gaps;
+    this.#marks = marks;
     const drawn = this.drawing.stacked ? stack(series) : series;
     this.#plot.setData([times, ...drawn] as uPlot.AlignedData);
   }
@@ -115,7 +117,7 @@ export class Chart {
     };
   }
 
-  // Behind everything else: the times that were not observed.
+  // Behind everything else: the times that were not observed, and when something happened.
   #shade(plot: uPlot): void {
     const { left, top, width, height } = plot.bbox;
     plot.ctx.save();
@@ -125,6 +127,11 @@ export class Chart {
       const to = ended === null ? left + width : Math.min(left + width, plot.valToPos(ended, "x", true));
       // A short one must be seen as well.
       if (to >= left && from <= left + width) plot.ctx.fillRect(from, top, Math.max(2, to - from), height);
+    }
+    plot.ctx.fillStyle = css("--mark");
+    for (const moment of this.#marks) {
+      const at = plot.valToPos(moment, "x", true);
+      if (at >= left && at <= left + width) plot.ctx.fillRect(at - 1, top, 2, height);
     }
     plot.ctx.restore();
   }

@@ -132,6 +132,7 @@ class Card {
       points.map((point) => point["time"] ?? 0),
       columns,
       (figures["failovers"] as Gap[] | undefined) ?? [],
+      this.#marks(),
     );
     for (const element of this.section.querySelectorAll<HTMLElement>("[data-fact]")) {
       element.textContent = fact(figures, element.dataset["fact"] ?? "");
@@ -139,6 +140,12 @@ class Card {
     const body = this.section.querySelector(".chart-data tbody");
     body?.replaceChildren(...points.toReversed().map((point) => this.#row(point)));
     this.section.querySelector("[data-utc]")?.remove();
+  }
+
+  // The list of what happened is written by the server.
+  #marks(): number[] {
+    const list = this.section.querySelector<HTMLElement>("#happened");
+    return JSON.parse(list?.dataset["marks"] ?? "[]") as number[];
   }
 
   #row(point: Point): HTMLElement {
@@ -205,7 +212,7 @@ async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<ne
       }
       if (seen !== listed && performance.now() - listsAt >= LISTS_REFRESH_MS) {
         listsAt = performance.now();
-        await replaceParts(location.href, ["#tiles", "#lists"]);
+        await replaceParts(location.href, ["#tiles", "#lists", "#happened"]);
         listed = seen;
       }
       tell(false);

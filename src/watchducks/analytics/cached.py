@@ -23,6 +23,7 @@ from watchducks.analytics.results import (
     PathTraffic,
     Ranking,
     ReferrerTraffic,
+    SiteAnnotation,
     SiteSeries,
     SiteTotals,
     Status,
@@ -135,6 +136,10 @@ class CachedAnalytics:
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
         """See Analytics."""
         return await self._ask(self._analytics.annotations, site_id, period)
+
+    async def lately(self, site_ids: Sequence[int], period: Period) -> tuple[SiteAnnotation, ...]:
+        """See Analytics."""
+        return await self._ask(self._analytics.lately, tuple(site_ids), period)
 
     async def dns(self, zone: str, period: Period, networks: int = 10) -> Dns:
         """See Analytics."""

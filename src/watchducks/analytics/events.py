@@ -8,7 +8,7 @@ from typing import Final
 
 from watchducks.analytics.periods import Period
 from watchducks.analytics.reading import Reader
-from watchducks.analytics.results import Annotation, Failover, Live
+from watchducks.analytics.results import Annotation, Failover, Live, SiteAnnotation
 from watchducks.stores.interfaces import LogStore
 
 # A failover that began earlier than this before a chart's period is not shown in it.
@@ -19,6 +19,8 @@ MOST_VERDICTS: Final = 10_000
 
 # More notes than these in a chart hide each other.
 MOST_ANNOTATIONS: Final = 200
+# What happened lately to many sites: what one reads beside them.
+MOST_LATELY: Final = 10
 # Of all sites.
 EVERY_SITE: Final = 0
 MAX_DETAIL_CHARACTERS: Final = 200
@@ -66,6 +68,25 @@ class EventQuestions:
         answers = sorted((int(time), int(total), int(errors)) for time, total, errors in counts)
         return tuple(sorted([*noted, *find_error_bursts(answers, period.bucket)], key=_time_of))
 
+    async def lately(self, site_ids: Sequence[int], period: Period) -> tuple[SiteAnnotation, ...]:
+        """Return what was noted last of some sites, or of all, within ``period``; the latest
+        first."""
+        rows = await self.reader.store.query(
+            "SELECT DISTINCT site, toUInt32(time) AS at, toString(kind) AS what, detail"
+            " FROM annotations WHERE site IN %(sites)s AND time >= toDateTime(%(start)s)"
+            " AND time < toDateTime(%(end)s)"
+            f" ORDER BY at DESC, site, what, detail LIMIT {MOST_LATELY}",
+            {
+                "sites": (EVERY_SITE, *site_ids),
+                "start": period.start,
+                "end": period.data_end,
+            },
+        )
+        return tuple(
+            SiteAnnotation(int(site), int(at), str(kind), str(detail))
+            for site, at, kind, detail in rows
+        )
+
     async def live(self, site_id: int) -> Live:
         """Return who was there within the last :data:`LIVE_SECONDS`."""
         now = int(self.reader.now())
@@ -84,7 +105,7 @@ async def annotate(
     """Note that something happened. The same note again is the same note, where tokens are known.
 
     :param time: POSIX seconds.
-    :param kind: a word: ``failover``, ``certificate``, ``name-servers`` ...
+    :param kind: a word: ``certificate``, ``certificate-failed``, ``name-servers`` ...
     :raises StoreUnavailable, StoreRefused: it was not noted.
     """
     await store.insert(

@@ -312,6 +312,16 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteAnnotation:
+    """Something that happened to one of several sites. :ivar site_id: 0: to all of them."""
+
+    site_id: int
+    time: int
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What there was within the last ``seconds``. :ivar visitors: different people."""
 

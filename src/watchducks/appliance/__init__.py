@@ -34,6 +34,7 @@ from watchducks.stores.cache import open_cache
 
 if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
+    from watchducks.appliance.happenings import Notes
     from watchducks.appliance.keeper import Edges
     from watchducks.stores.interfaces import LogStore
 
@@ -104,6 +105,7 @@ class Appliance:
         acme = await start_the_challenges(house, registry, cache)
         answers = None if acme is None else acme.answers
         logs: tuple[Schema, LogStore] | None = None
+        notes: Notes | None = None
         if "proxy" in roles or "console" in roles:
             from watchducks.appliance.logs import start_the_log_store
 
@@ -117,11 +119,13 @@ class Appliance:
                 if acme is not None:
                     await start_the_files(house, cache, acme, held.nudge)
             if "console" in roles:
+                from watchducks.appliance.happenings import start_the_notes
                 from watchducks.appliance.logs import start_the_upkeep
                 from watchducks.appliance.owners import start_for_owners
 
                 await start_the_upkeep(house, schema, log_store)
-                await start_for_owners(house, registry, feed, log_store, cache)
+                notes = await start_the_notes(house, log_store, time.time)
+                await start_for_owners(house, registry, feed, log_store, cache, notes)
         if settings.has_edges:
             from watchducks.appliance.keeper import start_the_traffic
 
@@ -144,8 +148,8 @@ class Appliance:
                 from watchducks.appliance.reports import start_the_reports
 
                 await start_the_reports(house, counts, health, logs)
-        if "console" in roles and acme is not None:
-            await start_the_keeper(house, registry, feed, cache, acme)
+        if notes is not None and acme is not None:
+            await start_the_keeper(house, registry, feed, cache, acme, notes)
 
     async def reload(self, settings: Settings, document: Mapping[str, Any]) -> None:
         """Go on with another configuration, which has been checked: replace the edges, one by one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from watchducks.appliance.house import House
 from watchducks.certificates.board import SETTLE_SECONDS, SharedBoard
@@ -18,6 +18,9 @@ from watchducks.registry.registry import Registry
 from watchducks.registry.vault import Vault
 from watchducks.settings import AuthoritySettings
 from watchducks.stores.interfaces import Cache
+
+if TYPE_CHECKING:
+    from watchducks.appliance.happenings import Notes
 
 # Until the edges of this host have heard of a challenge: a message over a local socket, to
 # processes that may be busy.
@@ -90,9 +93,10 @@ def tell_edges(acme: Acme, fleet: Fleet) -> None:
 
 
 async def start_the_keeper(
-    house: House, registry: Registry, feed: SiteFeed, cache: Cache, acme: Acme
+    house: House, registry: Registry, feed: SiteFeed, cache: Cache, acme: Acme, notes: Notes
 ) -> None:
     """Have certificates made; everybody who answers for them runs already."""
+    from watchducks.appliance.happenings import NotedProgress
     from watchducks.certificates.acme.client import Binding, Client
     from watchducks.certificates.acme.libraries import AccountKey, Responder
     from watchducks.certificates.acme.opening import Connections
@@ -125,7 +129,7 @@ async def start_the_keeper(
         acme.vault,
         cache,
         [await place(authority) for authority in settings.authorities],
-        registry,
+        NotedProgress(registry, notes),
         names_per_certificate=settings.names_per_certificate,
         rules=house.settings.cutover_rules,
         clock=house.reactor,

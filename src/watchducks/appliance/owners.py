@@ -9,6 +9,7 @@ from watchducks.analytics.cached import CachedAnalytics
 from watchducks.analytics.export import pages
 from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.queries import Analytics
+from watchducks.appliance.happenings import Notes
 from watchducks.appliance.house import House
 from watchducks.appliance.mail import start_the_mail
 from watchducks.certificates.failover import CertificateCheck, FailoverChecks
@@ -36,11 +37,11 @@ from watchducks.stores.interfaces import Cache, LogStore
 
 
 async def start_for_owners(
-    house: House, registry: Registry, feed: SiteFeed, store: LogStore, cache: Cache
+    house: House, registry: Registry, feed: SiteFeed, store: LogStore, cache: Cache, notes: Notes
 ) -> None:
     """Start the console, what looks at owners' domains and what looks at their origins."""
     mailbag = await start_the_mail(house, registry)
-    scans, parents = await _start_the_lookups(house, registry, feed, mailbag)
+    scans, parents = await _start_the_lookups(house, registry, feed, mailbag, notes)
     drills = DrillEnds(registry, clock=house.reactor)
     await feed.follow(drills.apply)
     await house.run("the end of drills in the registry", drills)
@@ -59,7 +60,7 @@ async def start_for_owners(
 
 
 async def _start_the_lookups(
-    house: House, registry: Registry, feed: SiteFeed, post: Post
+    house: House, registry: Registry, feed: SiteFeed, post: Post, notes: Notes
 ) -> tuple[ScanKeeper, Parents]:
     keeper = ScanKeeper(registry, house.lookups().scanner, clock=house.reactor)
     await house.run("the scans of new sites", keeper)
@@ -76,6 +77,7 @@ async def _start_the_lookups(
         looks,
         own,
         warn=farewells(post),
+        told=notes.name_servers,
         rules=house.settings.cutover_rules,
         clock=house.reactor,
     )

@@ -18,6 +18,7 @@ from watchducks.console.asked import Asked
 from watchducks.console.drawing import lines, spark
 from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.frame import Frame
+from watchducks.console.happenings import Happening, of_sites
 from watchducks.console.http import ConsoleRequest
 from watchducks.console.interfaces import SiteFigures, Sites
 from watchducks.console.languages import Language, Languages, mark
@@ -75,6 +76,7 @@ class Board:
     top: Sequence[Entry]
     drawing: Markup
     fastest: Sequence[Entry]
+    happened: Sequence[Happening]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,12 @@ class Boards(Routes):
                 )
                 for each in found.quickest
             ],
+            of_sites(
+                language,
+                await self._analytics.lately(list(names), chosen),
+                await self._analytics.failovers(chosen),
+                names,
+            ),
         )
 
     async def _cards(

@@ -24,12 +24,14 @@ def lines(
     series: Sequence[Values],
     gaps: Sequence[tuple[int, int | None]] = (),
     *,
+    marks: Sequence[int] = (),
     stacked: bool = False,
     filled: bool = False,
 ) -> Markup:
     """Draw series over time.
 
     :param gaps: (began, ended) of what was not observed, POSIX seconds.
+    :param marks: moments at which something happened, POSIX seconds.
     :param stacked: each series stands on those before it.
     :param filled: the area below the first is tinted.
     """
@@ -48,6 +50,7 @@ def lines(
             parts.append(f'<path class="area s{number}" d="{area}"/>')
         if not stacked:
             parts.append(f'<path class="line s{number}" d="{path}"/>')
+    parts.extend(_mark(times, moment) for moment in marks)
     # All that is put in are numbers.
     return Markup(  # noqa: S704
         f'<svg class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none"'
@@ -103,6 +106,13 @@ def _line(piece: Sequence[tuple[float, float]]) -> str:
         x, y = piece[0]
         return f"M{x - 1:g} {y:g}H{x + 1:g}"
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in piece)
+
+
+def _mark(times: Sequence[int], moment: int) -> str:
+    if len(times) < 2 or not times[0] <= moment < times[-1] + times[1] - times[0]:
+        return ""
+    x = min(1.0, (moment - times[0]) / (times[-1] - times[0])) * WIDTH
+    return f'<path class="mark" d="M{x:.1f} 0V{HEIGHT}"/>'
 
 
 def _gap(times: Sequence[int], gap: tuple[int, int | None]) -> str:

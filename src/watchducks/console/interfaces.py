@@ -19,6 +19,7 @@ from watchducks.analytics.results import (
     PathTraffic,
     Ranking,
     ReferrerTraffic,
+    SiteAnnotation,
     SiteSeries,
     SiteTotals,
     Status,
@@ -190,6 +191,9 @@ class SiteFigures(Protocol):
 
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
         """Return what happened to a site, or to all."""
+
+    async def lately(self, site_ids: Sequence[int], period: Period) -> tuple[SiteAnnotation, ...]:
+        """Return what happened last to some sites, or to all; the latest first."""
 
     async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
         """Return response times over time."""

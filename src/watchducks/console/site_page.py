@@ -18,6 +18,7 @@ from watchducks.console.boards import range_links
 from watchducks.console.calendar import calendar
 from watchducks.console.drawing import lines
 from watchducks.console.figures import DEFAULT_RANGE, Figures
+from watchducks.console.happenings import of_site
 from watchducks.console.interfaces import SiteFigures
 from watchducks.console.languages import Language
 from watchducks.console.lists import CARDS, DIMENSIONS, chips, list_cards
@@ -92,10 +93,12 @@ class SitePage:
         nothing = SiteTotals.nothing()
         now = await self._analytics.totals([site.id], chosen, filters)
         before = await self._analytics.totals([site.id], chosen.before, filters)
+        noted = await self._analytics.annotations(site.id, chosen)
         month = await self._figures.visitors(site.id, self._figures.period("month"))
         return {
             "figures": figures,
-            "cards": cards(language, figures),
+            "cards": cards(language, figures, [each.time for each in noted]),
+            "happened": of_site(language, noted),
             "silent": not (figures.traffic.requests or figures.traffic.connections),
             "tiles": tiles(language, now.get(site.id, nothing), before.get(site.id, nothing)),
             "lists": await list_cards(self._analytics, site.id, chosen, filters, asked, language),

@@ -63,17 +63,22 @@ class Card:
     drawing: Markup
 
 
-def cards(language: Language, figures: SitePage) -> list[Card]:
-    """Return the cards of a site's page in their order."""
+def cards(language: Language, figures: SitePage, marks: Sequence[int] = ()) -> list[Card]:
+    """Return the cards of a site's page in their order.
+
+    :param marks: when something happened, POSIX seconds.
+    """
     return [
-        _traffic(language, figures.traffic, figures.failovers),
+        _traffic(language, figures.traffic, figures.failovers, marks),
         _latency(language, figures.latency),
         _status(language, figures.status),
         _visitors(language, figures.visitors),
     ]
 
 
-def _traffic(language: Language, traffic: Traffic, failovers: Sequence[Failover]) -> Card:
+def _traffic(
+    language: Language, traffic: Traffic, failovers: Sequence[Failover], marks: Sequence[int]
+) -> Card:
     word = language.gettext
     facts = [
         Fact(
@@ -102,6 +107,7 @@ def _traffic(language: Language, traffic: Traffic, failovers: Sequence[Failover]
             [point.time for point in traffic.points],
             [[point.requests for point in traffic.points]],
             [(failover.began, failover.ended) for failover in failovers],
+            marks=marks,
             filled=True,
         ),
     )

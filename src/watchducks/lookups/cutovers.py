@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -81,6 +81,7 @@ class CutoverFollower:
     """Several hosts may have this part: the registry gives each site to one at a time.
 
     :param own: the names of our name servers.
+    :param told: called with each site whose name servers made it another state.
     """
 
     _log = Logger()
@@ -92,10 +93,12 @@ class CutoverFollower:
         own: Collection[str],
         *,
         warn: Warns,
+        told: Callable[[Site], None] = lambda _site: None,
         rules: CutoverRules,
         clock: IReactorTime,
     ) -> None:
         self._warn = warn
+        self._told = told
         self._rules = rules
         self._clock = clock
         self._store = store
@@ -147,6 +150,7 @@ class CutoverFollower:
                     before=before.state.value,
                     after=after.state.value,
                 )
+                self._told(after)
             if after is not None and after.state in UNCLAIMED:
                 await self._part_from(after.id)
 

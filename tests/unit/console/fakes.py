@@ -28,6 +28,7 @@ from watchducks.analytics.results import (
     RankedSite,
     Ranking,
     ReferrerTraffic,
+    SiteAnnotation,
     SiteSeries,
     SiteTotals,
     Status,
@@ -386,6 +387,7 @@ class FakeAnalytics:
         self.is_stale = False
         self.outages: tuple[Failover, ...] = ()
         self.annotated: tuple[Annotation, ...] = ()
+        self.happened: tuple[SiteAnnotation, ...] = ()
         self.asked: list[Filters] = []
 
     def _level(self, time: int) -> float:
@@ -504,6 +506,9 @@ class FakeAnalytics:
 
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
         return self.annotated
+
+    async def lately(self, site_ids: Sequence[int], period: Period) -> tuple[SiteAnnotation, ...]:
+        return tuple(each for each in self.happened if each.site_id in (0, *site_ids))
 
     async def live(self, site_id: int) -> Live:
         self._level(0)

@@ -44,6 +44,18 @@ def test_gaps_are_cut_to_the_chart() -> None:
     assert found == [(0.0, 100.0), (500.0, 100.0), (200.0, 2.0)]
 
 
+def test_marks_are_drawn_where_something_happened() -> None:
+    found = [
+        path.get("d")
+        for path in ET.fromstring(lines(TIMES, [[1] * 4], marks=[-1, 0, 150, 399, 400])).iter(
+            "path"
+        )
+        if path.get("class") == "mark"
+    ]
+    assert found == ["M0.0 0V150", "M300.0 0V150", "M600.0 0V150"]
+    assert "mark" not in lines([0], [[1]], marks=[0])
+
+
 def test_nothing_at_all_can_be_drawn() -> None:
     for markup in (lines([], []), lines([0], [[None]]), lines(TIMES, [[0] * 4]), spark([])):
         assert ET.fromstring(markup).tag == "svg"

@@ -16,7 +16,7 @@ from watchducks.lookups.cutovers import (
     CutoverFollower,
 )
 from watchducks.model.cutover import CutoverRules, Finding, Look, Progress, SiteCutover
-from watchducks.model.sites import Site
+from watchducks.model.sites import Site, SiteState
 from watchducks.stores.interfaces import StoreUnavailable
 
 OWN = ("ns1.ducks.example",)
@@ -97,11 +97,13 @@ class Following:
         self.looks = FakeLooks()
         self.mails: list[tuple[str, float]] = []
         self.no_mail = False
+        self.told: list[Site] = []
         self.follower = CutoverFollower(
             self.store,
             self.looks,
             OWN,
             warn=self.warn,
+            told=self.told.append,
             rules=CutoverRules(require_delegation=True),
             clock=self.clock,
         )
@@ -206,3 +208,15 @@ def test_nobody_is_forgotten_who_could_not_be_told() -> None:
     following.begin()
     following.finish_all()
     assert (following.store.warned, following.store.forgotten) == ([], [])
+
+
+def test_another_state_is_told() -> None:
+    following = Following(due(1), due(2))
+    found = due(1)
+    following.store.found = {
+        1: replace(found, site=replace(found.site, state=SiteState.DELEGATED)),
+        2: replace(due(2), progress=Progress()),
+    }
+    following.begin()
+    following.finish_all()
+    assert [(site.id, site.state) for site in following.told] == [(1, SiteState.DELEGATED)]
