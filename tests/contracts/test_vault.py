@@ -14,11 +14,12 @@ from twisted.internet import reactor
 
 from tests.contracts.stores_under_test import open_registry
 from tests.servers.mariadb import MariaDB
-from watchducks.model.accounts import Act
-from watchducks.model.certificates import KeptPair
+from watchducks.model.accounts import COMMAND_LINE, Act
+from watchducks.model.certificates import ACCOUNT_KEYS, KeptPair
 from watchducks.model.challenges import MAX_CHALLENGES, Challenge
 from watchducks.model.origins import parse_origin
 from watchducks.model.sites import Registration
+from watchducks.registry import audit
 from watchducks.registry.sealing import Sealer
 from watchducks.registry.vault import CHALLENGE_LIFE_SECONDS, PAGE_CERTIFICATES, Vault
 from watchducks.stores.interfaces import StoreUnavailable
@@ -162,3 +163,24 @@ async def test_a_lease_is_one_hosts(url: str, tmp_path: Path) -> None:
         assert await other.vault.lease("work", "other", 60)
         await other.vault.release("work", "other")
         assert await one.vault.lease("work", "one", 60)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_account_gets_another_key_as_a_whole(url: str, tmp_path: Path) -> None:
+    async with host(url, tmp_path / "key") as one:
+        for _ in range(2):
+            await one.vault.wish_account_keys(by=COMMAND_LINE)
+        assert await one.vault.wishes() == [ACCOUNT_KEYS]
+        await one.vault.keep_secret("account.a", b"old")
+        await one.vault.keep_secret("next.account.a", b"new")
+        await one.vault.replace_account_key("account.a", "next.account.a", b"new")
+        assert await one.vault.secret("account.a") == b"new"
+        assert await one.vault.secret("next.account.a") is None
+        trail = await one.registry.read(lambda connection: audit.page(connection, None, None, 9))
+        assert [(entry.act, entry.details["step"]) for entry in trail] == [
+            (Act.ACCOUNT_KEY, "changed"),
+            (Act.ACCOUNT_KEY, "wanted"),
+            (Act.ACCOUNT_KEY, "wanted"),
+        ]
+        await one.vault.fulfilled(ACCOUNT_KEYS)
+        assert await one.vault.wishes() == []

@@ -168,7 +168,10 @@ async def test_the_account_gets_another_key(world: World) -> None:
     new = AccountKey.generate()
     await client.change_key(new)
     await obtained(client, "pond.example")
-    assert await world.client(session=world.session(new)).sign_in() == account
+    renewed = world.client(session=world.session(new))
+    assert await renewed.has_account()
+    assert await renewed.sign_in() == account
+    assert not await world.client(session=world.session(world.key)).has_account()
     assert await world.client(session=world.session(world.key)).sign_in() != account
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Final
 
-from watchducks.appliance.house import House
+from watchducks.appliance.house import House, Reactor
+from watchducks.appliance.sites import open_registry
 from watchducks.certificates.board import SETTLE_SECONDS, SharedBoard
 from watchducks.certificates.files import CertificateFiles
 from watchducks.edges.fleet import Fleet
@@ -15,8 +17,9 @@ from watchducks.model.challenges import Answers
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.registry import Registry
+from watchducks.registry.sealing import Sealer
 from watchducks.registry.vault import Vault
-from watchducks.settings import AuthoritySettings
+from watchducks.settings import AuthoritySettings, Settings
 from watchducks.stores.interfaces import Cache
 
 if TYPE_CHECKING:
@@ -63,6 +66,13 @@ async def start_the_challenges(house: House, registry: Registry, cache: Cache) -
     )
     await house.run("the challenges", board)
     return Acme(vault, answers, board)
+
+
+@asynccontextmanager
+async def open_vault(settings: Settings, reactor: Reactor) -> AsyncIterator[Vault]:
+    """Give the vault, for a command. :raises StartupError: the registry cannot be opened."""
+    async with open_registry(settings, reactor) as registry:
+        yield Vault(registry, Sealer(settings.key_file), now=reactor.seconds)
 
 
 async def start_the_files(

@@ -45,6 +45,12 @@ class Authority(Protocol):
     async def renewal_info(self, renewal_id: str) -> Answer | None:
         """Return when a certificate should be renewed; None: it has no opinion."""
 
+    async def has_account(self) -> bool:
+        """Return whether the key has an account."""
+
+    async def change_key(self, new: AccountKey) -> None:
+        """Give the account another key. ``Unavailable``: nobody knows which one holds."""
+
 
 class AccountStore(Protocol):
     """Where accounts' keys are: :class:`watchducks.registry.vault.Vault`. May raise
@@ -54,7 +60,7 @@ class AccountStore(Protocol):
         """Return what was kept under ``name``."""
 
     async def keep_secret(self, name: str, secret: bytes | None) -> None:
-        """Keep ``secret``."""
+        """Keep ``secret``; None: forget it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,15 @@ class Place:
 
 @dataclass(slots=True)
 class OpenPlace:
-    """An authority with our account. :ivar away_since: since when it does not answer; 0: it does.
+    """An authority with our account. :ivar reopen: gives it as the account with this key sees it.
+    :ivar unsettled: another key was announced, and it is not known which one holds.
+    :ivar away_since: since when it does not answer; 0: it does.
     :ivar paused_until: it is asked nothing before. POSIX seconds."""
 
     name: str
     authority: Authority
+    reopen: Callable[[AccountKey], Authority]
+    unsettled: bool = False
     away_since: float = 0.0
     paused_until: float = 0.0
     pause: float = FIRST_PAUSE_SECONDS
@@ -117,8 +127,15 @@ class Authorities:
                 await self._store.keep_secret(place.name, key.pem())
             else:
                 key = AccountKey.from_pem(pem)
-            opened.append(OpenPlace(place.name, place.open(key)))
+            announced = await self._store.secret(announced_name(place.name))
+            opened.append(
+                OpenPlace(place.name, place.open(key), place.open, unsettled=announced is not None)
+            )
         self._open = opened
+
+    def all(self) -> Sequence[OpenPlace]:
+        """Return those that are open."""
+        return self._open
 
     def named(self, name: str) -> OpenPlace | None:
         """Return an authority by its name; None: it is not configured any more."""
@@ -148,3 +165,8 @@ class Authorities:
 def account_name(directory: str) -> str:
     """Return what the key of the account at this authority is called in the store."""
     return f"account.{hashlib.sha256(directory.encode()).hexdigest()[:32]}"
+
+
+def announced_name(account: str) -> str:
+    """Return what an account's next key is called in the store, until it is known to hold."""
+    return f"next.{account}"

@@ -20,15 +20,16 @@ from watchducks.background import Repeating, Tasks
 from watchducks.certificates.acme.client import REASON_CESSATION
 from watchducks.certificates.acme.errors import AcmeError
 from watchducks.certificates.agenda import Agenda
-from watchducks.certificates.authorities import AccountStore, Authorities, OpenPlace, Place
+from watchducks.certificates.authorities import Authorities, OpenPlace, Place
 from watchducks.certificates.files import CHANNEL
 from watchducks.certificates.groups import Groups
 from watchducks.certificates.holdings import Certificate, Holdings, PairStore
 from watchducks.certificates.memory import BundleMemory, Memory, Secrets
 from watchducks.certificates.orders import Orders, ProgressStore
 from watchducks.certificates.plan import NEVER, Failure, Issue, due_step, hurried, is_open
+from watchducks.certificates.rollover import Rollovers, RolloverStore
 from watchducks.certificates.windows import RenewalWindows
-from watchducks.model.certificates import KeptPair, Wish
+from watchducks.model.certificates import ACCOUNT_KEYS, KeptPair, Wish
 from watchducks.model.changes import Changes
 from watchducks.model.cutover import CutoverRules
 from watchducks.stores.interfaces import Cache, StoreUnavailable
@@ -54,7 +55,7 @@ DROP_SECONDS: Final = 3600.0
 MAX_CHECKED: Final = 200
 
 
-class KeeperStore(PairStore, AccountStore, Secrets, Protocol):
+class KeeperStore(PairStore, RolloverStore, Secrets, Protocol):
     """What the keeper keeps: :class:`watchducks.registry.vault.Vault`. Each method may raise
     StoreUnavailable."""
 
@@ -66,9 +67,6 @@ class KeeperStore(PairStore, AccountStore, Secrets, Protocol):
 
     async def wishes(self) -> list[Wish]:
         """Return some of what somebody asks the keeper for."""
-
-    async def fulfilled(self, wish: Wish) -> None:
-        """Forget a wish."""
 
 
 class Keeper:
@@ -105,6 +103,7 @@ class Keeper:
         self._unneeded: dict[str, float] = {}
         self.groups = Groups(names_per_certificate, rules)
         self.authorities = Authorities(places, store)
+        self._rollovers = Rollovers(self.authorities, store, now=now)
         self.memory = Memory(store)
         self.holdings = Holdings(store)
         self.orders = Orders(
@@ -162,6 +161,8 @@ class Keeper:
             self._nudged = True
             while self._nudged:
                 self._nudged = False
+                if self._changes_keys():
+                    return
                 self._begin()
                 await self._drop()
         except StoreUnavailable as error:
@@ -181,6 +182,7 @@ class Keeper:
     async def _take_over(self) -> None:
         """Read what the keeper before us, most often ourselves, left."""
         await self.authorities.open()
+        self._rollovers.took_over()
         await self.memory.recall()
         await self.holdings.follow()
         for group in self.groups.all():
@@ -188,14 +190,31 @@ class Keeper:
         self._ready = True
 
     async def _hear(self) -> None:
-        """Do what somebody asks for: one more attempt for each zone whose owner wants it."""
+        """Do what somebody asks for: an attempt for each zone whose owner wants it, new keys."""
         for wish in await self._store.wishes():
+            if wish == ACCOUNT_KEYS:
+                self._rollovers.want()
+                continue  # fulfilled when it is done
             failures = self.memory.failures.get(wish.zone)
             group = self.groups.of_zone(wish.zone)
             if failures is not None and group is not None:
                 await self.memory.keep_failures(wish.zone, hurried(failures, self._now()))
                 self._agenda.put(group, self._now())
             await self._store.fulfilled(wish)
+
+    def _changes_keys(self) -> bool:
+        """Begin to change the keys of accounts, if that is wanted; no order begins meanwhile."""
+        if not self._rollovers.due():
+            return False
+        if not self._under_way and self._rollovers.begin():
+            self._tasks.start(self._change_keys(), "changing the keys of accounts")
+        return True
+
+    async def _change_keys(self) -> None:
+        try:
+            await self._rollovers.change()
+        finally:
+            self._nudge()
 
     def _begin(self) -> None:
         now = self._now()

@@ -10,7 +10,7 @@ from watchducks import settings as settings_module
 from watchducks.cli import api
 from watchducks.cli.common import CommandError, Parents, lines
 from watchducks.demo.command import say
-from watchducks.model.accounts import Actor, Scope
+from watchducks.model.accounts import COMMAND_LINE, Scope
 from watchducks.model.letters import LetterState
 from watchducks.model.names import normalise_email
 from watchducks.model.problems import Problem
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # Letters shown of each state: what a person reads.
 SHOWN_LETTERS: Final = 20
-_HERE: Final = Actor("command line")
 
 
 def add(commands: Commands, parents: Parents) -> None:
@@ -67,11 +66,11 @@ async def _admin(reactor: Any, options: argparse.Namespace) -> int:
         except Problem as problem:
             raise CommandError(str(problem)) from None
         if options.action == "add":
-            if not await book.add_admin(email, by=_HERE):
+            if not await book.add_admin(email, by=COMMAND_LINE):
                 raise CommandError(f"{email} is an admin already")
             say(f"{email} is an admin, and signs in with a link of the console.")
         else:
-            if not await book.remove_admin(email, by=_HERE):
+            if not await book.remove_admin(email, by=COMMAND_LINE):
                 raise CommandError(f"{email} is no admin")
             say(f"{email} is no admin any more.")
     return 0

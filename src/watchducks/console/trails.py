@@ -25,6 +25,7 @@ ACTS: Final[Mapping[Act, str]] = {
     Act.ADMIN_ADDED: mark("made somebody an admin"),
     Act.ADMIN_REMOVED: mark("made somebody no admin any more"),
     Act.CERTIFICATE: mark("changed the certificate"),
+    Act.ACCOUNT_KEY: mark("changed the keys of our accounts at certificate authorities"),
 }
 
 

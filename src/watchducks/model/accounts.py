@@ -131,6 +131,7 @@ class Actor:
 
 
 APPLIANCE: Final = Actor("WatchDucks")
+COMMAND_LINE: Final = Actor("command line")
 
 
 class Act(StrEnum):
@@ -150,6 +151,7 @@ class Act(StrEnum):
     ADMIN_ADDED = "admin-added"
     ADMIN_REMOVED = "admin-removed"
     CERTIFICATE = "certificate"
+    ACCOUNT_KEY = "account-key"
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,3 +198,7 @@ class Wish:
     """What the keeper of certificates is asked for: another attempt, soon, for this zone."""
 
     zone: str
+
+
+# Another key for each of our accounts.
+ACCOUNT_KEYS: Final = Wish("")

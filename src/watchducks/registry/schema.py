@@ -341,7 +341,8 @@ acme = Table(
     **_ROW,
 )
 
-# What the keeper of certificates is asked for: another attempt for this zone.
+# What the keeper of certificates is asked for: another attempt for this zone; "": other keys
+# of our accounts at authorities.
 wishes = Table(
     "wishes",
     metadata,

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
 
-from watchducks.model.accounts import APPLIANCE, Act
-from watchducks.model.certificates import KeptPair, Wish
+from watchducks.model.accounts import APPLIANCE, Act, Actor
+from watchducks.model.certificates import ACCOUNT_KEYS, KeptPair, Wish
 from watchducks.model.challenges import MAX_CHALLENGES, Challenge
 from watchducks.model.seals import SealError
 from watchducks.registry import audit
@@ -126,6 +126,32 @@ class Vault:
                 _put(connection, acme, name, {"sealed": sealed})
 
         await self._registry.write(keep)
+
+    async def replace_account_key(self, name: str, announced: str, pem: bytes) -> None:
+        """Keep an account's key, which was kept as ``announced`` before, under ``name``."""
+
+        def replace(connection: Connection) -> None:
+            lock(connection)
+            sealed = self._sealer.seal(pem, _context(acme, name))
+            _put(connection, acme, name, {"sealed": sealed})
+            connection.execute(delete(acme).where(acme.c.name == announced))
+            details = {"account": name, "step": "changed"}
+            audit.keep(connection, APPLIANCE, Act.ACCOUNT_KEY, int(self._now()), details=details)
+
+        await self._registry.write(replace)
+
+    async def wish_account_keys(self, *, by: Actor) -> None:
+        """Ask the keeper for other keys of our accounts; asked already, it is one wish."""
+        now = int(self._now())
+
+        def ask(connection: Connection) -> None:
+            lock(connection)
+            zone = ACCOUNT_KEYS.zone
+            connection.execute(delete(wishes).where(wishes.c.zone == zone))
+            connection.execute(insert(wishes).values(zone=zone))
+            audit.keep(connection, by, Act.ACCOUNT_KEY, now, details={"step": "wanted"})
+
+        await self._registry.write(ask)
 
     async def wishes(self) -> list[Wish]:
         """Return the next :data:`PAGE_WISHES` of what the keeper is asked for."""

@@ -35,7 +35,7 @@ from watchducks.certificates.keeper import (
 from watchducks.certificates.orders import RATE_LIMIT_SECONDS, REFUSED_SECONDS
 from watchducks.certificates.plan import COUNTED_SECONDS, MAX_FAILED_AN_HOUR, RETRY_SECONDS
 from watchducks.certificates.windows import NO_WINDOW_SECONDS
-from watchducks.model.certificates import CertificateProgress, KeptPair, Trouble, Wish
+from watchducks.model.certificates import ACCOUNT_KEYS, CertificateProgress, KeptPair, Trouble, Wish
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.sites import Site, SiteState
 from watchducks.stores.interfaces import StoreUnavailable
@@ -94,7 +94,13 @@ class Store:
 
     async def fulfilled(self, wish: Wish) -> None:
         self._answer()
-        self.wanted.remove(wish)
+        if wish in self.wanted:
+            self.wanted.remove(wish)
+
+    async def replace_account_key(self, name: str, announced: str, pem: bytes) -> None:
+        self._answer()
+        self.kept[name] = pem
+        self.kept.pop(announced, None)
 
     async def keep_certificate_progress(
         self, rules: Mapping[int, Callable[[CertificateProgress], CertificateProgress]]
@@ -125,6 +131,13 @@ class Authority:
         self.revoked: list[str] = []
         self.accounts: list[bytes] = []
         self.days = 90.0
+        self.changed: list[bytes] = []
+
+    async def has_account(self) -> bool:
+        return False
+
+    async def change_key(self, new: AccountKey) -> None:
+        self.changed.append(new.pem())
 
     async def order(self, names: Sequence[str], *, replaces: str = "") -> str:
         self.orders.append(tuple(names))
@@ -366,6 +379,34 @@ def test_asking_makes_nobody_break_a_rate_limit(world: World) -> None:
     assert len(world.authority.completed) == 1
     told = world.store.progress[1]
     assert told.retry == told.soonest == BEGIN + 900
+
+
+def test_accounts_get_other_keys_while_no_order_is_under_way(world: World) -> None:
+    world.authority.hangs = True
+    world.put("a.example", 1)
+    world.start()
+    world.store.wanted = [ACCOUNT_KEYS]
+    world.put("b.example", 2)
+    world.pass_time(0)
+    assert not world.authority.changed, "an order is under way"
+    world.authority.hangs = False
+    world.restart()
+    world.pass_time(0)
+    assert world.authority.changed == [world.store.kept["account"]]
+    assert not world.store.wanted
+    world.pass_time(3600)
+    assert len(world.authority.changed) == 1
+    assert world.held().keys() == {"a.example", "b.example"}
+
+
+def test_what_was_announced_is_settled_before_anything_is_ordered(world: World) -> None:
+    world.store.kept["next.account"] = AccountKey.generate().pem()
+    world.put("a.example", 1)
+    world.start()
+    assert world.authority.changed == [world.store.kept["account"]]
+    assert "next.account" not in world.store.kept
+    world.pass_time(0)
+    assert world.held().keys() == {"a.example"}
 
 
 def test_a_rejection_of_no_name_of_ours_makes_all_wait(world: World) -> None:

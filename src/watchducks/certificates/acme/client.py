@@ -110,6 +110,21 @@ class Client:
             self._session.account = answer.location
         return self._session.account
 
+    async def has_account(self) -> bool:
+        """Return whether the key has an account; none is made (section 7.3.1).
+
+        :raises AcmeError: the authority does not tell.
+        """
+        url = str((await self._session.directory())["newAccount"])
+        try:
+            answer = await self._session.post(url, {"onlyReturnExisting": True}, with_key=True)
+        except AcmeError as error:
+            if error.kind != "accountDoesNotExist":
+                raise
+            return False
+        self._session.account = answer.location or None
+        return True
+
     async def change_key(self, new: AccountKey) -> None:
         """Give the account another key (section 7.3.5); from then on it signs.
 
@@ -117,7 +132,7 @@ class Client:
             :meth:`sign_in` with each of them tells.
         """
         account = await self.sign_in()
-        url = str((await self._session.directory())["keyChange"])
+        url = url_in(await self._session.directory(), "keyChange")
         wish = {"account": account, "oldKey": self._session.key.public()}
         inner = new.sign(json.dumps(wish).encode(), url=url, nonce=None, account=None)
         await self._session.post(url, json.loads(inner))
