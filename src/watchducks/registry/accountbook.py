@@ -26,7 +26,7 @@ from watchducks.model.accounts import (
 from watchducks.model.letters import SEAL_CONTEXT, SEALED, Letter, LetterKind
 from watchducks.model.names import name_key
 from watchducks.model.sites import Site
-from watchducks.registry import accounts, audit, letters, statements
+from watchducks.registry import accounts, audit, finding, letters, statements
 from watchducks.registry.registry import Registry, digest_of, new_token
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class AccountBook:
     async def sites_of(self, email: str) -> list[Site]:
         """Return an owner's sites by name."""
         return await self._registry.read(
-            lambda connection: statements.of_owner(connection, email, MAX_SITES_SHOWN)
+            lambda connection: finding.of_owner(connection, email, MAX_SITES_SHOWN)
         )
 
     # --- tokens ---------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class AccountBook:
                 return False
             label, site = found
             details = {"label": label, "number": str(number)}
-            about = None if not site else statements.by_name(connection, name_key(site))
+            about = None if not site else finding.by_name(connection, name_key(site))
             audit.keep(connection, by, Act.TOKEN_REVOKED, now, site=about, details=details)
             return True
 

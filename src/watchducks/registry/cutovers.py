@@ -21,8 +21,9 @@ from watchducks.model.names import name_key
 from watchducks.model.signing import apex_name
 from watchducks.model.sites import Site, SiteState
 from watchducks.registry import audit, letters
+from watchducks.registry.finding import CONTENDER, by_id, by_name
 from watchducks.registry.schema import cutovers, registry, removals, sites, wishes
-from watchducks.registry.statements import CONTENDER, advance, by_id, by_name, lock, remove
+from watchducks.registry.statements import advance, lock, remove
 
 # A look takes half a minute at most. If the host that took it died, another takes it after this.
 LEASE_SECONDS: Final = 120

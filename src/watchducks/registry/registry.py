@@ -1,7 +1,7 @@
 """The registry: register, find, list, change and remove sites; follow the revision.
 
 Each method is one call into the store's thread pool and one transaction. The SQL itself is in
-:mod:`watchducks.registry.statements`.
+:mod:`watchducks.registry.finding` and :mod:`watchducks.registry.statements`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import Record, ZoneContents
-from watchducks.registry import accounts, audit, cutovers, scans, statements
+from watchducks.registry import accounts, audit, cutovers, finding, scans, statements
 from watchducks.registry.dump import dump, load
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
@@ -208,7 +208,7 @@ class Registry:
 
         def write(connection: Connection) -> int:
             statements.lock(connection)
-            site = statements.by_name(connection, key)
+            site = finding.by_name(connection, key)
             revision = statements.remove(connection, key)
             audit.keep(connection, by, Act.REMOVED, now, site=site)
             return revision
@@ -242,7 +242,7 @@ class Registry:
 
         def write(connection: Connection) -> tuple[Site, bool]:
             statements.lock(connection)
-            before = statements.by_name(connection, key)
+            before = finding.by_name(connection, key)
             site, changed = work(connection, key)
             if changed and before is not None:
                 told = {**(details or {}), **audit.difference(before, site)}
@@ -275,12 +275,12 @@ class Registry:
 
     async def site(self, name: str) -> Site | None:
         """Return the site called ``name``, without regard to case."""
-        return await self._read(lambda connection: statements.by_name(connection, _key(name)))
+        return await self._read(lambda connection: finding.by_name(connection, _key(name)))
 
     async def site_for_host(self, host: str) -> Site | None:
         """Return the site that serves ``host`` (lower case, A-labels, no port)."""
         return await self._read(
-            lambda connection: statements.by_host(connection, _storable(host), self._rules)
+            lambda connection: finding.by_host(connection, _storable(host), self._rules)
         )
 
     async def sites(
@@ -301,18 +301,18 @@ class Registry:
         key = None if after is None else _key(after)
         size = max(1, min(limit, MAX_PAGE_SITES))
         return await self._read(
-            lambda connection: statements.page(connection, group, key, size, viewer)
+            lambda connection: finding.page(connection, group, key, size, viewer)
         )
 
     async def count(self, cohort: str | None = None, *, viewer: Viewer = ANYBODY) -> int:
         """Return how many sites ``viewer`` may see listed, in ``cohort`` or at all."""
         group = None if cohort is None else _storable(cohort)
-        return await self._read(lambda connection: statements.count(connection, group, viewer))
+        return await self._read(lambda connection: finding.count(connection, group, viewer))
 
     async def cohorts(self, *, viewer: Viewer = ANYBODY) -> list[tuple[str, int]]:
         """Return the cohorts that have sites which ``viewer`` may see, by name, each with how many
         of these."""
-        return await self._read(lambda connection: statements.cohorts(connection, viewer))
+        return await self._read(lambda connection: finding.cohorts(connection, viewer))
 
     # --- scans ----------------------------------------------------------------------------------
 
@@ -433,7 +433,7 @@ class Registry:
 
     async def head(self) -> Head:
         """Return which registry this is, and its revision."""
-        return await self._read(statements.head)
+        return await self._read(finding.head)
 
     async def changes_since(self, revision: int, limit: int = PAGE_CHANGES) -> Changes:
         """Return the next changes after ``revision``, oldest first.
@@ -441,7 +441,7 @@ class Registry:
         While ``more`` is set, ask again from the revision returned. From 0 on it is everything.
         """
         return await self._read(
-            lambda connection: statements.changes_since(connection, revision, limit)
+            lambda connection: finding.changes_since(connection, revision, limit)
         )
 
     # --- tokens ---------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, insert, select, update
 
 from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.zones import Record, ZoneContents
+from watchducks.registry.finding import CONTENDER
 from watchducks.registry.schema import scans, sites
-from watchducks.registry.statements import CONTENDER, lock
+from watchducks.registry.statements import lock
 
 # Records that one site is offered: as many as a person looks through.
 MAX_OFFERS: Final = 200

@@ -1,4 +1,4 @@
-"""The registry's SQL: functions of a connection, each a whole transaction's work.
+"""The registry's SQL that writes: functions of a connection, each a whole transaction's work.
 
 They run in the store's threads and return frozen data. Writers call :func:`lock` before anything
 else: it locks the registry's one row, so that what a writer reads afterwards is the latest, and
@@ -9,46 +9,34 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Insert,
-    Row,
-    and_,
     delete,
-    func,
     insert,
-    or_,
     select,
-    true,
 )
 from sqlalchemy import update as update_rows
 
 from watchducks.model import cutover
-from watchducks.model.accounts import Viewer
-from watchducks.model.changes import Changes, Head
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.letters import LetterKind, site_letter
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, name_key, zone_of
-from watchducks.model.origins import leads_back, parse_origin
+from watchducks.model.origins import leads_back
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.signing import Signing
-from watchducks.model.sites import Registration, Site, SiteChoices, SiteState, Visibility
+from watchducks.model.sites import Registration, Site, SiteState, Visibility
 from watchducks.model.zones import ZoneContents, owner_labels
 from watchducks.registry import letters
 from watchducks.registry.accounts import forget_account
+from watchducks.registry.finding import CONTENDER, SITE, around, by_name, site_of
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
 from watchducks.registry.schema import cutovers, owners, registry, removals, sites, tokens
 
-# RFC 1035 section 2.3.4: 255 octets of at least two each, and the root's one.
-MAX_LABELS: Final = 127
 # Of an unlisted site's link: nobody guesses one.
 SHARE_BYTES: Final = 16
-# Stands behind a contender's zone, before a number. No name has it.
-CONTENDER: Final = "#"
 
 
 class Conflict(InvalidFields):
@@ -61,67 +49,6 @@ class SiteNotFound(LookupError):
 
 class RevisionChanged(Exception):
     """The site is no longer what the writer had read; nothing was written."""
-
-
-_SITE = select(
-    sites.c.id,
-    sites.c.name,
-    sites.c.domain,
-    sites.c.zone,
-    sites.c.origin,
-    owners.c.email,
-    sites.c.cohort,
-    sites.c.state,
-    sites.c.revision,
-    sites.c.created,
-    sites.c.origin_tls,
-    sites.c.origin_pin,
-    sites.c.redirect_to_https,
-    sites.c.hsts_seconds,
-    sites.c.keep_networks,
-    sites.c.query_parameters,
-    sites.c.honour_gpc,
-    sites.c.ranked,
-    sites.c.contents,
-    sites.c.signing,
-    sites.c.visibility,
-    sites.c.share,
-    sites.c.drill_until,
-).join_from(sites, owners)
-
-
-def _site(row: Row[*tuple[Any, ...]]) -> Site:
-    return Site(
-        id=row.id,
-        name=row.name,
-        domain=row.domain,
-        zone=row.zone.partition(CONTENDER)[0],
-        origin=parse_origin(row.origin),
-        email=row.email,
-        cohort=row.cohort,
-        state=SiteState(row.state),
-        revision=row.revision,
-        created=row.created,
-        choices=SiteChoices.read(
-            row.origin_tls,
-            row.origin_pin,
-            row.redirect_to_https,
-            row.hsts_seconds,
-            row.keep_networks,
-            row.query_parameters,
-            row.honour_gpc,
-            row.ranked,
-        ),
-        contents=ZoneContents.unpack(row.contents or b""),
-        signing=Signing.unpack(row.signing or b""),
-        contender=CONTENDER in row.zone,
-        visibility=Visibility(row.visibility),
-        share=row.share,
-        drill_until=row.drill_until,
-    )
-
-
-# --- writing --------------------------------------------------------------------------------------
 
 
 def register(
@@ -186,7 +113,7 @@ def register(
     )
     # For followers the new site replaces whatever had the zone before.
     connection.execute(delete(removals).where(removals.c.zone == held))
-    site = _site(connection.execute(_SITE.where(sites.c.id == site_id)).one())
+    site = site_of(connection.execute(SITE.where(sites.c.id == site_id)).one())
     _check_hosts(connection, site, rules)
     letter = site_letter(LetterKind.REGISTRATION, site, language=wanted.language)
     letters.post(connection, letter, now)
@@ -253,7 +180,7 @@ def update(
         )
     )
     _forget_owner_without_sites(connection, before.email)
-    return _site(connection.execute(_SITE.where(sites.c.id == before.id)).one()), True
+    return site_of(connection.execute(SITE.where(sites.c.id == before.id)).one()), True
 
 
 def keep_contents(
@@ -329,7 +256,7 @@ def _is_used_above(connection: Connection, zone: str, rules: CutoverRules) -> bo
 
     The closest zone answers: a new one would take these names from their owner.
     """
-    for site in _around(connection, zone):
+    for site in around(connection, zone):
         if not rules.claims(site.state):
             continue
         if any(f".{host}".endswith(f".{zone}") for host in site.hosts):
@@ -420,136 +347,6 @@ def _forget_owner_without_sites(connection: Connection, email: str) -> None:
     gone = connection.execute(delete(owners).where(owners.c.email == email, ~his.exists()))
     if gone.rowcount:
         forget_account(connection, email)
-
-
-# --- reading --------------------------------------------------------------------------------------
-
-
-def by_name(connection: Connection, key: str) -> Site | None:
-    """Return the site with this name key."""
-    row = connection.execute(_SITE.where(sites.c.name_key == key)).first()
-    return None if row is None else _site(row)
-
-
-def by_id(connection: Connection, site_id: int) -> Site | None:
-    """Return the site with this id."""
-    row = connection.execute(_SITE.where(sites.c.id == site_id)).first()
-    return None if row is None else _site(row)
-
-
-def by_host(connection: Connection, host: str, rules: CutoverRules) -> Site | None:
-    """Return the site that serves ``host``: the closest zone around it, if the host is proxied.
-
-    A zone that is nobody's, as far as we have seen, does not stand before one that is somebody's.
-    """
-    closest = max(
-        (site for site in _around(connection, host) if rules.carries(site.state)),
-        key=lambda site: (rules.claims(site.state), len(site.zone)),
-        default=None,
-    )
-    return closest if closest is not None and host in closest.hosts else None
-
-
-def _around(connection: Connection, host: str) -> list[Site]:
-    """Return the sites whose zones ``host`` is in."""
-    labels = host.split(".")
-    # No name has more labels; a longer one is nobody's, and would be a query of any size.
-    if len(labels) > MAX_LABELS:
-        return []
-    zones = [".".join(labels[start:]) for start in range(len(labels))]
-    return [_site(row) for row in connection.execute(_SITE.where(sites.c.zone.in_(zones)))]
-
-
-def page(
-    connection: Connection, cohort: str | None, after: str | None, limit: int, viewer: Viewer
-) -> list[Site]:
-    """Return up to ``limit`` sites that ``viewer`` may see listed, behind the name key ``after``,
-    in the order of their keys."""
-    query = _SITE.where(_listed(viewer)).order_by(sites.c.name_key).limit(limit)
-    if cohort is not None:
-        query = query.where(sites.c.cohort == cohort)
-    if after is not None:
-        query = query.where(sites.c.name_key > after)
-    return [_site(row) for row in connection.execute(query)]
-
-
-def count(connection: Connection, cohort: str | None, viewer: Viewer) -> int:
-    """Return the number of sites that ``viewer`` may see listed, in a cohort or at all."""
-    query = select(func.count()).select_from(sites.join(owners)).where(_listed(viewer))
-    if cohort is not None:
-        query = query.where(sites.c.cohort == cohort)
-    return connection.execute(query).scalar_one()
-
-
-def cohorts(connection: Connection, viewer: Viewer) -> list[tuple[str, int]]:
-    """Return each cohort with its number of sites that ``viewer`` may see listed."""
-    query = (
-        select(sites.c.cohort, func.count())
-        .join_from(sites, owners)
-        .where(_listed(viewer))
-        .group_by(sites.c.cohort)
-        .order_by(sites.c.cohort)
-    )
-    return [(name, number) for name, number in connection.execute(query)]
-
-
-def of_owner(connection: Connection, email: str, limit: int) -> list[Site]:
-    """Return an owner's sites, in the order of their keys."""
-    query = _SITE.where(owners.c.email == email).order_by(sites.c.name_key).limit(limit)
-    return [_site(row) for row in connection.execute(query)]
-
-
-def _listed(viewer: Viewer) -> ColumnElement[bool]:
-    """Return the condition that a site is in the lists that ``viewer`` sees: what everybody may
-    see, and what is his (:meth:`watchducks.model.accounts.Viewer.owns`)."""
-    if viewer.admin and viewer.site_id is None:
-        return true()
-    his = [sites.c.visibility == Visibility.PUBLIC.value, sites.c.id.in_(viewer.owned)]
-    if viewer.email and viewer.site_id is None:
-        his.append(owners.c.email == viewer.email)
-    elif viewer.site_id is not None:
-        own = sites.c.id == viewer.site_id
-        his.append(and_(own, owners.c.email == viewer.email) if viewer.email else own)
-    return or_(*his)
-
-
-def head(connection: Connection) -> Head:
-    """Return the registry's lineage and revision."""
-    row = connection.execute(select(registry.c.lineage, registry.c.revision)).one()
-    return Head(row.lineage, row.revision)
-
-
-def changes_since(connection: Connection, revision: int, limit: int) -> Changes:
-    """Return up to ``limit`` changes after ``revision``, the oldest first.
-
-    Site rows and removals each have the revision of their last change, and no two have the same,
-    so merging them in this order gives each follower the same story from wherever it stands.
-    """
-    now = head(connection).revision
-    # One more than asked for tells whether there is more.
-    changed = connection.execute(
-        _SITE.where(sites.c.revision > revision, ~sites.c.zone.contains(CONTENDER))
-        .order_by(sites.c.revision)
-        .limit(limit + 1)
-    ).all()
-    gone = connection.execute(
-        select(removals.c.zone, removals.c.revision)
-        .where(removals.c.revision > revision)
-        .order_by(removals.c.revision)
-        .limit(limit + 1)
-    ).all()
-    revisions = sorted([row.revision for row in changed] + [row.revision for row in gone])
-    more = len(revisions) > limit
-    last = revisions[limit - 1] if more else now
-    return Changes(
-        revision=last,
-        sites=tuple(_site(row) for row in changed if row.revision <= last),
-        removed=tuple(row.zone for row in gone if row.revision <= last),
-        more=more,
-    )
-
-
-# --- tokens ---------------------------------------------------------------------------------------
 
 
 def add_admin_token(connection: Connection, digest: str, now: int) -> None:

@@ -16,10 +16,11 @@ from watchducks.model.certificates import ACCOUNT_KEYS, KeptPair, Wish
 from watchducks.model.challenges import MAX_CHALLENGES, Challenge
 from watchducks.model.seals import SealError
 from watchducks.registry import audit
+from watchducks.registry.finding import by_name
 from watchducks.registry.registry import Registry
 from watchducks.registry.schema import acme, certificates, challenges, leases, sites, wishes
 from watchducks.registry.sealing import Sealer
-from watchducks.registry.statements import by_name, lock
+from watchducks.registry.statements import lock
 from watchducks.stores.interfaces import StoreUnavailable
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from bench.registry import HOST, ZONE, fill, some_hosts
 from watchducks.model.accounts import ANYBODY
 from watchducks.model.cutover import CutoverRules
-from watchducks.registry import statements
+from watchducks.registry import finding
 
 
 def test_filled_registry_reads_as_if_registered(tmp_path: Path) -> None:
@@ -17,11 +17,11 @@ def test_filled_registry_reads_as_if_registered(tmp_path: Path) -> None:
     fill(file, "http://127.0.0.1:8080", 1234)
     engine = create_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
-        changes = statements.changes_since(connection, 0, 2000)
-        assert changes.revision == statements.head(connection).revision
-        assert statements.count(connection, "bench", ANYBODY) == 1234
+        changes = finding.changes_since(connection, 0, 2000)
+        assert changes.revision == finding.head(connection).revision
+        assert finding.count(connection, "bench", ANYBODY) == 1234
         wanted = [HOST, ZONE, *some_hosts(1234, 9)]
-        found = [statements.by_host(connection, host, CutoverRules()) for host in wanted]
+        found = [finding.by_host(connection, host, CutoverRules()) for host in wanted]
     engine.dispose()
     assert not changes.more
     assert len({site.id for site in changes.sites}) == 1234
