@@ -23,7 +23,7 @@ from watchducks.analytics.plan import HAS_TTL, ttl_of
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import DnsNetwork, Failover, ReferrerTraffic
 from watchducks.analytics.schema import Schema
-from watchducks.analytics.tables import ENRICHED_WORDS, MIGRATIONS
+from watchducks.analytics.tables import ENRICHED_WORDS, MIGRATIONS, Migration
 from watchducks.analytics.verdicts import VerdictHistory
 from watchducks.background import StartupError
 from watchducks.model.rows import Row
@@ -217,10 +217,40 @@ async def test_many_hosts_migrate_at_once_and_again(url: str, tmp_path: Path) ->
 
         for _ in range(2):
             await gatherResults([host(number) for number in range(4)])
-        versions = await store.query("SELECT DISTINCT version FROM schema_versions")
+        versions = await store.query("SELECT DISTINCT version FROM schema_migrations")
         assert sorted(versions) == [(migration.number,) for migration in MIGRATIONS]
         await insert(store, [row(START)])
         assert await store.query("SELECT count() FROM requests") == [(1,)]
+
+
+@pytest.mark.parametrize("adds", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_an_older_program_starts_on_newer_tables_that_only_add(
+    url: str, tmp_path: Path, adds: bool
+) -> None:
+    ours = MIGRATIONS[-1].number
+    newer = Migration(
+        ours + 1,
+        ours if adds else ours + 1,
+        lambda _: ["ALTER TABLE requests ADD COLUMN ducks UInt32"],
+    )
+    async with log_store(url, reactor) as store:
+        await Schema(
+            *(store, tmp_path),
+            clock=CLOCK,
+            now=time.time,
+            raw_days=30,
+            migrations=(*MIGRATIONS, newer),
+        ).start()
+        older = Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30)
+        if adds:
+            await older.start()
+            await insert(store, [row(START)])
+            assert await store.query("SELECT ducks FROM requests") == [(0,)]
+        else:
+            with pytest.raises(StartupError, match=rf"^logs\.url: .*schema {ours + 1}.*newer") as e:
+                await older.start()
+            assert "\n" not in str(e.value)
 
 
 @pytest_twisted.ensureDeferred

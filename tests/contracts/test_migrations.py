@@ -11,6 +11,7 @@ from typing import Any
 import pymysql
 import pytest
 import pytest_twisted
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -36,6 +37,8 @@ from watchducks.stores.sql import SqlStore
 
 REACTOR: Any = reactor
 HOSTS = 3
+# Programs of before refuse every schema that they do not know.
+FIRST_THAT_LOOKS = "0014"
 A_HOST = """
 import sys
 from twisted.internet import reactor
@@ -171,11 +174,81 @@ async def test_sites_of_the_first_release_get_the_defaults(url: str, half: str |
         assert await store.read(differences) == []
 
 
+def upgrade_beyond(connection: Connection, folder: Path, oldest_program: str) -> None:
+    """Do what a newer program does, which knows one migration more."""
+    own = Path(migrations.__file__).parent
+    (folder / "9999_newer.py").write_text(
+        f"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{HEAD}"
+branch_labels = None
+depends_on = None
+oldest_program = "{oldest_program}"
+
+
+def upgrade() -> None:
+    op.add_column("sites", sa.Column("ducks", sa.Integer, nullable=False, server_default="3"))
+"""
+    )
+    config = Config()
+    config.set_main_option("script_location", str(own))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", f"{own / 'versions'}\n{folder}")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_program_starts_on_a_newer_schema_that_only_adds(
+    url: str, tmp_path: Path
+) -> None:
+    async with open_store(url, reactor) as store:
+        await store.write(migrate)
+        await store.write(lambda c: upgrade_beyond(c, tmp_path, HEAD))
+        assert await store.read(is_current)
+    registration = Registration(
+        "ducks", "ducks.example", parse_origin("203.0.113.7"), "o@mail.example", "default"
+    )
+    async with open_registry(url, reactor) as registry:
+        site, _ = await registry.register(registration)
+        assert await registry.site("ducks") == site
+    async with open_store(url, reactor) as store:
+        await store.write(migrate)  # nor does it touch what it does not know
+        found = await store.read(lambda c: c.execute(text("SELECT ducks FROM sites")).all())
+        assert found == [(3,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_older_program_does_not_start_on_a_schema_that_takes_away(
+    url: str, tmp_path: Path
+) -> None:
+    async with open_store(url, reactor) as store:
+        await store.write(migrate)
+        await store.write(lambda c: upgrade_beyond(c, tmp_path, "9999"))
+        assert not await store.read(is_current)
+    await must_be_refused(url)
+
+
+def test_each_migration_names_the_oldest_program() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    for script in ScriptDirectory.from_config(config).walk_revisions(FIRST_THAT_LOOKS, "head"):
+        assert FIRST_THAT_LOOKS <= script.module.oldest_program <= script.revision
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_newer_database_is_refused_with_one_line(url: str) -> None:
     async with open_store(url, reactor) as store:
         await store.write(migrate)
-        await store.write(lambda c: execute(c, "UPDATE alembic_version SET version_num = '9999'"))
+        unknown = "UPDATE alembic_version SET version_num = '9999', oldest_program = NULL"
+        await store.write(lambda c: execute(c, unknown))
+    await must_be_refused(url)
+
+
+async def must_be_refused(url: str) -> None:
     async with thread_pool(reactor) as pool:
         registry = Registry(SqlStore(url, pool), clock=reactor, keys=zone_keys())
         with pytest.raises(StartupError, match=r"^registry\.url: .*9999.*newer") as caught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from watchducks.analytics.plan import HAS_TTL, Plan, ttl_of
 from watchducks.analytics.rollups import DAY
-from watchducks.analytics.tables import MIGRATIONS, VERSIONS
+from watchducks.analytics.tables import APPLIED, MIGRATIONS, Migration
 from watchducks.background import Repeating, StartupError
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
@@ -38,6 +38,7 @@ class Schema:
         raw_days: int,
         required: bool = True,
         waits: bool = False,
+        migrations: Sequence[Migration] = MIGRATIONS,
     ) -> None:
         """:param state_directory: ``data_dir/journal``: remembers that the store was once reached.
 
@@ -46,7 +47,9 @@ class Schema:
         :param required: False: an outage at the first start is none of our business.
         :param waits: another process may have the store to itself for a while: open it beside
             everything else, and whenever that is.
+        :param migrations: all that the program knows, in order.
         """
+        self._migrations = migrations
         self._waits = waits
         self._store = store
         self._marker = state_directory / "log-store-was-ready"
@@ -57,6 +60,7 @@ class Schema:
             self._retry, RETRY_SECONDS, clock=clock, log=self._log, name="preparing the log store"
         )
         self._retrying = False
+        self._told = ""
         self.ready = False
 
     async def start(self) -> None:
@@ -65,7 +69,8 @@ class Schema:
         A store that cannot be reached is an error the first time, when it is most likely a wrong
         URL. Later it is an outage, which the proxy survives: we go on and try again.
 
-        :raises StartupError: not reachable at the first start, or the tables cannot be made.
+        :raises StartupError: not reachable at the first start, or the tables cannot be made, or
+            are too new.
         """
         if self._waits:
             self._retrying = True
@@ -83,6 +88,9 @@ class Schema:
         except StoreRefused as error:
             await self._store.stop()
             raise StartupError(f"logs.url: the log store refuses the tables: {error}") from None
+        except StartupError:
+            await self._store.stop()
+            raise
         else:
             self._remember()
 
@@ -97,22 +105,33 @@ class Schema:
 
         :raises StoreUnavailable: not now.
         :raises StoreRefused: the store does not do it.
+        :raises StartupError: a newer version of WatchDucks made them, and this one cannot work on
+            them.
         """
         await self._store.start()
-        await self._store.execute(VERSIONS)
-        rows = await self._store.query("SELECT DISTINCT version FROM schema_versions")
-        applied = {int(row[0]) for row in rows}
+        await self._store.execute(APPLIED)
+        rows = await self._store.query(
+            "SELECT DISTINCT version, oldest_program FROM schema_migrations"
+        )
+        applied = {int(version): int(oldest_program) for version, oldest_program in rows}
+        known = self._migrations[-1].number
+        if any(oldest_program > known for oldest_program in applied.values()):
+            raise StartupError(
+                f"logs.url: the log store has schema {max(applied)}, which is newer than this "
+                f"WatchDucks can work on ({known}): install the version that made it, or a later "
+                "one"
+            )
         plan = Plan(self._store.version, self._raw_days)
-        for migration in MIGRATIONS:
+        for migration in self._migrations:
             # The statements run even where the number is there: a table that somebody dropped
             # comes back, and "IF NOT EXISTS" costs a millisecond.
             for statement in migration.statements(plan):
                 await self._store.execute(statement)
             if migration.number not in applied:
                 await self._store.insert(
-                    "schema_versions",
-                    ("version", "applied"),
-                    ([migration.number], [int(self._now())]),
+                    "schema_migrations",
+                    ("version", "oldest_program", "applied"),
+                    ([migration.number], [migration.oldest_program], [int(self._now())]),
                     f"schema-{migration.number}-{secrets.token_hex(8)}",
                 )
         if plan.version >= HAS_TTL:
@@ -150,6 +169,11 @@ class Schema:
             await self.apply()
         except (StoreUnavailable, StoreRefused) as error:
             self._log.debug("the log store is not there yet: {error}", error=str(error))
+        except StartupError as error:
+            # What needs the log store waits; all else goes on.
+            if self._told != str(error):
+                self._told = str(error)
+                self._log.error("{error}", error=self._told)
         else:
             self._log.info("the log store is there")
             self._remember()

@@ -35,9 +35,14 @@ ENRICHED_WORDS: Final = (
 
 
 class Migration(NamedTuple):
-    """One step. Its statements may run twice, and at the same time on several hosts."""
+    """One step. Its statements may run twice, and at the same time on several hosts.
+
+    :ivar oldest_program: the newest migration of the oldest program that can work on the tables
+        beside this step: a low one as long as steps only add.
+    """
 
     number: int
+    oldest_program: int
     statements: Callable[[Plan], list[str]]
 
 
@@ -128,15 +133,16 @@ def _annotations(plan: Plan) -> list[str]:
 
 # Forward only: a number that was released never changes and never goes.
 MIGRATIONS: Final = (
-    Migration(1, _requests),
-    Migration(2, _dns_questions),
-    Migration(3, _verdicts),
-    Migration(4, rollups.statements),
-    Migration(5, _doubts),
-    Migration(6, _annotations),
+    Migration(1, 1, _requests),
+    Migration(2, 1, _dns_questions),
+    Migration(3, 1, _verdicts),
+    Migration(4, 1, rollups.statements),
+    Migration(5, 1, _doubts),
+    Migration(6, 1, _annotations),
 )
 
-VERSIONS: Final = (
-    "CREATE TABLE IF NOT EXISTS schema_versions (version UInt32, applied DateTime('UTC'))"
+APPLIED: Final = (
+    "CREATE TABLE IF NOT EXISTS schema_migrations"
+    " (version UInt32, oldest_program UInt32, applied DateTime('UTC'))"
     " ENGINE = MergeTree PARTITION BY tuple() ORDER BY version"
 )

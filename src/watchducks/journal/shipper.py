@@ -76,7 +76,11 @@ class Tables(Protocol):
         """Whether the tables were made or found right since the start."""
 
     async def apply(self) -> None:
-        """Make the tables right. :raises StoreUnavailable, StoreRefused: it was not possible."""
+        """Make the tables right.
+
+        :raises StoreUnavailable, StoreRefused: it was not possible.
+        :raises StartupError: they are a newer version's, and not for this one.
+        """
 
     async def doubt(self, token: str, time: int) -> None:
         """Note that not all that is made of a block's rows may be there, or some of it twice.
@@ -337,7 +341,7 @@ class Shipper:
             # Perhaps not this segment is wrong but the tables: somebody dropped or changed them.
             try:
                 await self._tables.apply()
-            except StoreRefused as error:
+            except (StoreRefused, StartupError) as error:
                 raise StoreUnavailable(f"the tables cannot be made right: {error}") from None
             try:
                 # What was refused may have been a part of the block's way.
