@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import pytest_twisted
+from twisted.logger import capturedLogs
 
 from tests.wire.proxying import HOST, running, wait_for
 from watchducks.proxy.limits import Limits
@@ -30,6 +31,19 @@ async def test_the_connection_used_last_is_used_first() -> None:
         visitors[1].send(GET)
         await wait_for(lambda: order[2].heads_seen == 2, "then the one before")
         assert len(run.origin.connections) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_leaves_no_line_in_the_log() -> None:
+    async with running(limits=Limits(pooled_total=0)) as run:
+        visitor = await run.visit(GET)
+        await visitor.until_has(b"hello")
+        await wait_for(lambda: run.origin.connections[0].lost, "the first one to be closed")
+        with capturedLogs() as events:
+            visitor.send(GET)
+            await visitor.until(lambda v: v.data.count(b"hello") == 2)
+            await wait_for(lambda: run.origin.connections[1].lost, "the second one to be closed")
+    assert [event["log_format"] for event in events if "factory" in event] == []
 
 
 @pytest.mark.parametrize(

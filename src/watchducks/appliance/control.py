@@ -78,9 +78,11 @@ class Control:
                 self._path.unlink()
             # The address of a UNIX socket holds 107 octets; by way of its folder it is short.
             self._folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            factory = Factory.forProtocol(lambda: _Told(self._told))
+            factory.noisy = False
             self._port = self._house.reactor.listenUNIX(
                 f"/proc/self/fd/{self._folder}/{self._path.name}",
-                Factory.forProtocol(lambda: _Told(self._told)),
+                factory,
                 backlog=_BACKLOG,
                 mode=_MODE,
             )

@@ -200,6 +200,7 @@ class ConsoleSite(server.Site):
     :param url: ``settings.console.url``: how people reach the console.
     """
 
+    noisy = False
     requestFactory = ConsoleRequest
 
     def __init__(

@@ -103,13 +103,15 @@ async def connect_to_origin(
     :raises OriginFailure: none does, or its name has none that is known; says what the last did.
     """
     failure = OriginFailure(Reason.CONNECT_FAILED)
+    factory = Factory.forProtocol(make_protocol)
+    factory.noisy = False  # two lines in the log for each connection
     for address in addresses:
         kind = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
         endpoint: IStreamClientEndpoint = kind(
             reactor, str(address), port, timeout=limits.connect_seconds
         )
         try:
-            await endpoint.connect(Factory.forProtocol(make_protocol))
+            await endpoint.connect(factory)
         except ConnectingCancelledError:
             raise CancelledError from None
         except ConnectError as error:
