@@ -12,7 +12,8 @@ import pytest
 from tests.servers.pebble import Pebble
 from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
-from tests.system.appliance import Twistd, api, curl, curl_through, dig
+from tests.system.appliance import Twistd, api, curl, dig
+from tests.system.https import root_of, trusts
 from tests.system.origin import ADDRESS, Origin
 
 # What an owner may wait from the moment on in which the authority can see that the name is ours.
@@ -36,19 +37,6 @@ def register(app: Twistd, name: str, origin: Origin) -> str:
 def settings(pebble: Pebble, **more: object) -> dict[str, dict[str, object]]:
     own = {"directory": pebble.directory_url, "ca_file": str(pebble.ca_file)}
     return {"certificates": own | more}
-
-
-def trusts(app: Twistd, root: Path, host: str) -> bool:
-    """Tell whether a browser that believes Pebble's root gets the page."""
-    port = app.ports["https"]
-    found = curl_through(("127.0.0.1", port), f"https://{host}:{port}/", "--cacert", root)
-    return f"the origin of {host}" in found.stdout
-
-
-def root_of(pebble: Pebble, folder: Path) -> Path:
-    file = folder / "root.pem"
-    file.write_bytes(pebble.root())
-    return file
 
 
 def pairs_of(app: Twistd) -> list[Path]:
