@@ -63,6 +63,7 @@ async def _ship(reactor: Any, url: str, data_dir: str, rows: str) -> None:
         clock=reactor,
         now=time.time,
         spool_bytes=sys.maxsize,
+        node="bench",
     )
     began, cpu = time.monotonic(), time.process_time()
     await shipper.start()

@@ -19,9 +19,13 @@ from twisted.internet.task import deferLater
 from tests.contracts.log_stores import KINDS, KNOWLEDGE, log_store, log_store_url, row
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
+from tests.unit.journal.samples import AtOnce
+from watchducks.analytics.periods import DAY, HOUR, Period
+from watchducks.analytics.queries import Analytics
+from watchducks.analytics.results import Lost
 from watchducks.analytics.schema import Schema
 from watchducks.background import ThreadPool
-from watchducks.journal.losses import Losses
+from watchducks.journal.losses import Loss, Losses
 from watchducks.journal.segments import SHIPPING
 from watchducks.journal.shipper import SETTLE_SECONDS, Shipper
 from watchducks.journal.spool import Spool
@@ -87,6 +91,7 @@ async def running(url: str, directory: Path, flush_rows: int = 10_000) -> AsyncI
             clock=CLOCK,
             now=time.time,
             spool_bytes=1024**3,
+            node="edge-1",
         )
         spool = Spool(
             directory / "spool",
@@ -161,6 +166,34 @@ async def test_dropped_tables_are_made_again_and_no_row_is_lost(url: str, tmp_pa
         journal.record(1)
         assert numbered(await journal.until(1)) == [1]
         assert journal.shipper.rejected == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_lost_is_in_the_charts_once(url: str, tmp_path: Path) -> None:
+    began = int(time.time()) // DAY * DAY - DAY
+    period = Period(began, began + DAY, HOUR, began + DAY)
+    path = tmp_path / "journal" / "lost-rows.json"
+    path.parent.mkdir()
+    losses = Losses(path)
+    losses.add({1: Loss(30, began + 60, began + 90), 2: Loss(1, began, began)})
+    losses.add({1: Loss(5, began - DAY, began - DAY)})
+    losses.add({1: Loss(7, began + 9 * HOUR, began + 9 * HOUR + 5)})
+    assert await losses.leaving(AtOnce())
+    kept = path.read_bytes()
+    lost = (Lost(began + 60, began + 90, 30), Lost(began + 9 * HOUR, began + 9 * HOUR + 5, 7))
+    for _ in range(2):
+        # The second time as after a crash between the insert and its note on the disk.
+        path.write_bytes(kept)
+        async with running(url, tmp_path) as journal:
+
+            async def forgotten() -> bool:
+                return path.read_bytes() != kept
+
+            await eventually(CLOCK, forgotten, "the batch to be stored", 10)
+            analytics = Analytics(journal.store, clock=CLOCK)
+            assert await analytics.lost(1, period) == lost
+            assert await analytics.lost(2, period) == (Lost(began, began, 1),)
+            assert await analytics.lost(3, period) == ()
 
 
 @pytest_twisted.ensureDeferred

@@ -11,7 +11,7 @@ import pytest_twisted
 
 from tests.unit.console.driver import Driver
 from watchducks.analytics.filters import Filters
-from watchducks.analytics.results import Annotation, Failover, SiteAnnotation
+from watchducks.analytics.results import Annotation, Failover, Lost, SiteAnnotation
 from watchducks.model.sites import Visibility
 from watchducks.registry.registration import SiteChanges
 
@@ -140,6 +140,26 @@ async def test_what_was_not_observed_is_shaded(driver: Driver) -> None:
     now = int(driver.clock.seconds())
     driver.analytics.outages = (Failover(now - 7200, now - 3600), Failover(now - 60, None))
     assert driver.get("/sites/ducks").text.count('class="gap"') == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_could_not_be_kept_is_told(driver: Driver) -> None:
+    await driver.add()
+    driver.analytics.scale = 100
+    assert "could not be kept" not in driver.get("/sites/ducks").text
+    now = int(driver.clock.seconds())
+    driver.analytics.losses = (Lost(now - 7200, now - 7100, 1200), Lost(now - 60, now - 30, 34))
+    page = driver.get("/sites/ducks").text
+    assert page.count('class="gap"') == 2
+    assert "Requests of this period that could not be kept: 1,234, between" in page
+    for moment in (now - 7200, now - 30):
+        assert f'<time data-time="{moment}">' in page
+    korean = driver.get("/sites/ducks?lang=ko").text
+    assert "이 기간에 저장하지 못한 요청: 1,234건" in korean
+    assert driver.api("GET", "/api/v1/sites/ducks/traffic").json["lost"] == [
+        {"began": now - 7200, "ended": now - 7100, "requests": 1200},
+        {"began": now - 60, "ended": now - 30, "requests": 34},
+    ]
 
 
 @pytest_twisted.ensureDeferred

@@ -131,7 +131,7 @@ class Card {
     this.#chart?.show(
       points.map((point) => point["time"] ?? 0),
       columns,
-      (figures["failovers"] as Gap[] | undefined) ?? [],
+      ["failovers", "lost"].flatMap((key) => (figures[key] as Gap[] | undefined) ?? []),
       this.#marks(),
     );
     for (const element of this.section.querySelectorAll<HTMLElement>("[data-fact]")) {

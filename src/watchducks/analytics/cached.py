@@ -19,6 +19,7 @@ from watchducks.analytics.results import (
     Failover,
     Latency,
     Live,
+    Lost,
     Overview,
     PathTraffic,
     Ranking,
@@ -132,6 +133,10 @@ class CachedAnalytics:
     async def failovers(self, period: Period) -> tuple[Failover, ...]:
         """See Analytics."""
         return await self._ask(self._analytics.failovers, period)
+
+    async def lost(self, site_id: int, period: Period) -> tuple[Lost, ...]:
+        """See Analytics."""
+        return await self._ask(self._analytics.lost, site_id, period)
 
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
         """See Analytics."""

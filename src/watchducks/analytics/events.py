@@ -8,7 +8,7 @@ from typing import Final
 
 from watchducks.analytics.periods import Period
 from watchducks.analytics.reading import Reader
-from watchducks.analytics.results import Annotation, Failover, Live, SiteAnnotation
+from watchducks.analytics.results import Annotation, Failover, Live, Lost, SiteAnnotation
 from watchducks.stores.interfaces import LogStore
 
 # A failover that began earlier than this before a chart's period is not shown in it.
@@ -16,6 +16,9 @@ LONGEST_FAILOVER_SECONDS: Final = 7 * 86_400
 
 # Changes of verdicts read for one chart: years of them, or a very bad hour.
 MOST_VERDICTS: Final = 10_000
+
+# Losses of a site read for one chart: a week of them on ten hosts, by the hour.
+MOST_LOSSES: Final = 2_000
 
 # More notes than these in a chart hide each other.
 MOST_ANNOTATIONS: Final = 200
@@ -50,6 +53,21 @@ class EventQuestions:
         )
         changes = [(str(observer), int(at), int(healthy)) for observer, at, healthy in rows]
         return find_failovers(changes, period.start)
+
+    async def lost(self, site_id: int, period: Period) -> tuple[Lost, ...]:
+        """Return the requests of ``period`` that could not be kept, together where no whole bucket
+        lies between them; oldest first. What reaches into the period counts in full."""
+        rows = await self.reader.store.query(
+            # The same batch may have been stored twice.
+            "SELECT DISTINCT toUInt32(time) AS first, toUInt32(until) AS last, rows, batch"
+            " FROM losses WHERE site = %(site)s AND time < toDateTime(%(end)s)"
+            f" AND until >= toDateTime(%(start)s) ORDER BY first, last LIMIT {MOST_LOSSES}",
+            {"site": site_id, "start": period.start, "end": period.data_end},
+        )
+        return join_losses(
+            [Lost(int(first), int(last), int(count)) for first, last, count, _ in rows],
+            period.bucket,
+        )
 
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
         """Return what was noted of a site, or of all, within ``period``, and where bursts of server
@@ -137,6 +155,23 @@ def find_error_bursts(
 
 def _time_of(annotation: Annotation) -> int:
     return annotation.time
+
+
+def join_losses(losses: Sequence[Lost], bucket: int) -> tuple[Lost, ...]:
+    """Return the losses with those made one that lie within ``bucket`` seconds of each other.
+
+    :param losses: by their beginning.
+    """
+    joined: list[Lost] = []
+    for loss in losses:
+        if joined and loss.began <= joined[-1].ended + bucket:
+            last = joined[-1]
+            joined[-1] = Lost(
+                last.began, max(last.ended, loss.ended), last.requests + loss.requests
+            )
+        else:
+            joined.append(loss)
+    return tuple(joined)
 
 
 def find_failovers(changes: Sequence[tuple[str, int, int]], start: int = 0) -> tuple[Failover, ...]:

@@ -25,6 +25,19 @@ class Failover:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Requests that were observed, but could not be kept.
+
+    :ivar began: the first of them, POSIX seconds.
+    :ivar ended: the last.
+    """
+
+    began: int
+    ended: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficPoint:
     """:ivar connections: HTTPS connections that were passed through untouched."""
 

@@ -131,6 +131,22 @@ def _annotations(plan: Plan) -> list[str]:
     ]
 
 
+def _losses(plan: Plan) -> list[str]:
+    """Requests that were observed but not kept: none, or some rows an hour, site and node. A batch
+    may be there twice."""
+    return [
+        "CREATE TABLE IF NOT EXISTS losses ("
+        " time DateTime('UTC'),"  # of the first
+        " until DateTime('UTC'),"  # of the last
+        " site UInt32,"
+        " node LowCardinality(String),"
+        " batch String,"
+        " rows UInt64"
+        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (site, time)"
+        + plan.end(rollups.ROLLUP_DAYS)
+    ]
+
+
 # Forward only: a number that was released never changes and never goes.
 MIGRATIONS: Final = (
     Migration(1, 1, _requests),
@@ -139,6 +155,7 @@ MIGRATIONS: Final = (
     Migration(4, 1, rollups.statements),
     Migration(5, 1, _doubts),
     Migration(6, 1, _annotations),
+    Migration(7, 1, _losses),
 )
 
 APPLIED: Final = (

@@ -67,6 +67,7 @@ async def start_the_shipper(
         clock=house.reactor,
         now=time.time,
         spool_bytes=settings.logs.spool_bytes,
+        node=settings.node.name,
         # The instance that is being taken over from ships for both until it ends.
         waits=bool(house.instance),
     )

@@ -15,6 +15,7 @@ from watchducks.analytics.results import (
     FacetRow,
     Failover,
     Latency,
+    Lost,
     PathTraffic,
     ReferrerTraffic,
     Status,
@@ -88,6 +89,7 @@ _TRAFFIC: Final = joined(
             "points": listing(of(TrafficPoint)),
             "totals": _without(of(Traffic), "points"),
             "failovers": listing(of(Failover)),
+            "lost": listing(of(Lost)),
         }
     ),
 )

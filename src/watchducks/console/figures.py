@@ -15,6 +15,7 @@ from watchducks.analytics.results import (
     Dns,
     Failover,
     Latency,
+    Lost,
     Status,
     Traffic,
     Visitors,
@@ -37,6 +38,7 @@ class SitePage:
     status: Status
     visitors: Visitors
     failovers: Sequence[Failover]
+    lost: Sequence[Lost]
 
 
 class Figures:
@@ -70,6 +72,7 @@ class Figures:
             await self._analytics.status(site_id, chosen, filters),
             await self._analytics.visitors(site_id, chosen, filters),
             await self._analytics.failovers(chosen),
+            await self._analytics.lost(site_id, chosen),
         )
 
     async def dns(self, zone: str, chosen: Period) -> Dns:
@@ -102,11 +105,13 @@ class Figures:
         if kind == "traffic":
             totals = asdict(await self._analytics.traffic(site_id, chosen, filters))
             failovers = [asdict(each) for each in await self._analytics.failovers(chosen)]
+            lost = [asdict(each) for each in await self._analytics.lost(site_id, chosen)]
             return {
                 **head,
                 "points": totals.pop("points"),
                 "totals": totals,
                 "failovers": failovers,
+                "lost": lost,
             }
         if kind == "latency":
             return {**head, **asdict(await self._analytics.latency(site_id, chosen, filters))}

@@ -15,6 +15,7 @@ from watchducks.analytics.results import (
     Failover,
     Latency,
     Live,
+    Lost,
     Overview,
     PathTraffic,
     Ranking,
@@ -188,6 +189,9 @@ class SiteFigures(Protocol):
 
     async def failovers(self, period: Period) -> tuple[Failover, ...]:
         """Return when visitors were led to the origins, and so not observed."""
+
+    async def lost(self, site_id: int, period: Period) -> tuple[Lost, ...]:
+        """Return a site's requests that could not be kept."""
 
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
         """Return what happened to a site, or to all."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from watchducks.analytics.results import Failover, Latency, Status, Traffic, Visitors
+from watchducks.analytics.results import Failover, Latency, Lost, Status, Traffic, Visitors
 from watchducks.console.drawing import lines
 from watchducks.console.figures import SitePage
 from watchducks.console.languages import Language, mark
@@ -69,7 +69,7 @@ def cards(language: Language, figures: SitePage, marks: Sequence[int] = ()) -> l
     :param marks: when something happened, POSIX seconds.
     """
     return [
-        _traffic(language, figures.traffic, figures.failovers, marks),
+        _traffic(language, figures.traffic, [*figures.failovers, *figures.lost], marks),
         _latency(language, figures.latency),
         _status(language, figures.status),
         _visitors(language, figures.visitors),
@@ -77,7 +77,7 @@ def cards(language: Language, figures: SitePage, marks: Sequence[int] = ()) -> l
 
 
 def _traffic(
-    language: Language, traffic: Traffic, failovers: Sequence[Failover], marks: Sequence[int]
+    language: Language, traffic: Traffic, gaps: Sequence[Failover | Lost], marks: Sequence[int]
 ) -> Card:
     word = language.gettext
     facts = [
@@ -106,7 +106,7 @@ def _traffic(
         lines(
             [point.time for point in traffic.points],
             [[point.requests for point in traffic.points]],
-            [(failover.began, failover.ended) for failover in failovers],
+            [(gap.began, gap.ended) for gap in gaps],
             marks=marks,
             filled=True,
         ),

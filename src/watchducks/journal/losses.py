@@ -1,19 +1,27 @@
 """Rows that were given up, by site: what a full disk or a full spool has cost.
 
-The counts are for ever, so they are kept in a file; the charts owe their readers the gap.
+The counts are for ever, so they are kept in a file. The charts owe their readers the gap: what is
+not in the log store yet is kept in the same file by site and hour, and leaves it in batches whose
+name is in the file before they are stored; :mod:`watchducks.journal.loss_reports` stores them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from twisted.logger import Logger
 
 from watchducks.background import Threads
+
+_HOUR: Final = 3600
+# Entries of sites and hours that wait for the log store: two weeks of a hundred sites, some
+# megabytes. Beyond it rows are counted all the same, but no chart will show when they were lost.
+MAX_NOTED: Final = 30_000
 
 
 class Loss(NamedTuple):
@@ -36,6 +44,13 @@ def losses_of(rows: Iterable[tuple[int, int]]) -> dict[int, Loss]:
     return found
 
 
+class LossBatch(NamedTuple):
+    """What goes to the log store together. :ivar losses: site and loss."""
+
+    name: str
+    losses: list[tuple[int, Loss]]
+
+
 def add_losses(found: dict[int, Loss], more: Mapping[int, Loss]) -> None:
     """Add site -> loss to what was found before."""
     for site, loss in more.items():
@@ -53,6 +68,8 @@ class Losses:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._found: dict[int, Loss] = {}
+        self._noted: dict[tuple[int, int], Loss] = {}  # by site and hour
+        self._leaving: LossBatch | None = None
         self._saved = True
 
     @property
@@ -67,7 +84,33 @@ class Losses:
     def add(self, losses: Mapping[int, Loss]) -> None:
         """Count these, too."""
         add_losses(self._found, losses)
+        for site, loss in losses.items():
+            self._note(site, loss)
         self._saved = self._saved and not losses
+
+    def _note(self, site: int, loss: Loss) -> None:
+        key = site, loss.first // _HOUR
+        if key not in self._noted and len(self._noted) >= MAX_NOTED:
+            return
+        hour = {site: self._noted[key]} if key in self._noted else {}
+        add_losses(hour, {site: loss})
+        self._noted[key] = hour[site]
+
+    async def leaving(self, pool: Threads) -> LossBatch | None:
+        """Return the batch to be stored next, the same until :meth:`stored`; None: there is none,
+        or its name could not be written down."""
+        if self._leaving is None and self._noted:
+            losses = [(site, loss) for (site, _), loss in self._noted.items()]
+            self._leaving = LossBatch(secrets.token_hex(8), losses)
+            self._noted = {}
+            self._saved = False
+        return self._leaving if await self.save(pool) else None
+
+    async def stored(self, pool: Threads) -> None:
+        """The batch is in the log store, or given up: forget it."""
+        self._leaving = None
+        self._saved = False
+        await self.save(pool)
 
     def load(self) -> bool:
         """Add what the file has; return False for one that is damaged, which then has nothing.
@@ -76,22 +119,44 @@ class Losses:
         """
         try:
             content = json.loads(self._path.read_bytes())
-            found = {int(site): Loss(*map(int, loss)) for site, loss in content.items()}
+            found = dict(map(_read_loss, content["found"]))
+            noted = list(map(_read_loss, content["noted"]))
+            leaving = [
+                LossBatch(str(name), list(map(_read_loss, losses)))
+                for name, losses in content["leaving"]
+            ]
         except FileNotFoundError:
             return True
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, KeyError):
             return False
         add_losses(self._found, found)
+        for site, loss in noted:
+            self._note(site, loss)
+        self._leaving = leaving[0] if leaving else None
         return True
 
-    async def save(self, pool: Threads) -> None:
-        """Bring the file up to date; when that is not possible it is tried at the next call."""
+    async def save(self, pool: Threads) -> bool:
+        """Bring the file up to date; when that is not possible it is tried at the next call.
+
+        Returns whether the file has what there was when this was called.
+        """
         if self._saved:
-            return
+            return True
         self._saved = True  # what is added during the wait is for the next call
-        content = json.dumps({str(site): loss for site, loss in self._found.items()}).encode()
+        batches = [] if self._leaving is None else [self._leaving]
+        content = json.dumps(
+            {
+                "found": [(site, *loss) for site, loss in self._found.items()],
+                "noted": [(site, *loss) for (site, _), loss in self._noted.items()],
+                "leaving": [
+                    (name, [(site, *loss) for site, loss in losses]) for name, losses in batches
+                ],
+            }
+        ).encode()
         if not await pool.run(self._write, content):
             self._saved = False
+            return False
+        return True
 
     def _write(self, content: bytes) -> bool:
         # A new file under the old name: after a crash it is the old one or the new one, whole.
@@ -105,3 +170,8 @@ class Losses:
             self._log.error("cannot write {path}: {error}", path=str(self._path), error=str(error))
             return False
         return True
+
+
+def _read_loss(entry: Any) -> tuple[int, Loss]:
+    site, rows, first, last = map(int, entry)
+    return site, Loss(rows, first, last)

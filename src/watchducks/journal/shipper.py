@@ -33,6 +33,7 @@ from watchducks.journal.agreement import KeyAgreement, SharedKeys
 from watchducks.journal.assets import AssetWatch
 from watchducks.journal.bound import SpoolBound
 from watchducks.journal.enrich import Batch, days_of, enrich
+from watchducks.journal.loss_reports import LossReports
 from watchducks.journal.losses import Losses
 from watchducks.journal.records import MAX_FRAME_BYTES, decode
 from watchducks.journal.segments import (
@@ -120,6 +121,7 @@ class Shipper:
         clock: IReactorTime,
         now: Callable[[], float],
         spool_bytes: int,
+        node: str,
         waits: bool = False,
     ) -> None:
         """:param state_directory: ``data_dir/journal``, for the visitor keys.
@@ -130,6 +132,7 @@ class Shipper:
         :param pool: one thread, named ``journal``; started before, and stopped after this part.
         :param now: POSIX seconds.
         :param spool_bytes: the bound of the spool's size on disk; beyond it the oldest segments go.
+        :param node: the name of this node.
         :param waits: while another process ships from these directories, leave it to that one, and
             go on when it has ended.
         """
@@ -147,6 +150,7 @@ class Shipper:
         self._clock = clock
         self._now = now
         self._bound = SpoolBound(self._segments, losses, spool_bytes, pool=pool, clock=clock)
+        self._reports = LossReports(losses, store, node, pool=pool, clock=clock)
         self._imported_keys: dict[int, bytes] = {}
         self._running = DeferredLock()
         self._repeating = Repeating(
@@ -266,6 +270,7 @@ class Shipper:
         try:
             while segments := await self._pool.run(self._waiting):
                 await self._ship_line(segments)
+            await self._reports.send(self._tables.apply)
         except (StoreUnavailable, OSError) as error:
             self._back_off(str(error))
             return

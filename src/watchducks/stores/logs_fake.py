@@ -53,7 +53,7 @@ class FakeLogStore:
         if parameters is None or "segment" not in parameters:
             return []
         wanted = parameters["segment"]
-        return [(sum(row["segment"] == wanted for row in self.rows),)]
+        return [(sum(row.get("segment") == wanted for row in self.rows),)]
 
     async def insert(
         self,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from watchducks.analytics.events import find_error_bursts, find_failovers
-from watchducks.analytics.results import Annotation, Failover
+from watchducks.analytics.events import find_error_bursts, find_failovers, join_losses
+from watchducks.analytics.results import Annotation, Failover, Lost
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,9 @@ def test_a_burst_of_errors_is_told_where_it_begins() -> None:
         Annotation(60, "error-burst", "10%"),
         Annotation(240, "error-burst", "10%"),
     )
+
+
+def test_losses_with_no_bucket_between_them_are_one() -> None:
+    losses = [Lost(10, 50, 1), Lost(20, 30, 2), Lost(110, 120, 3), Lost(181, 190, 4)]
+    assert join_losses(losses, 60) == (Lost(10, 120, 6), Lost(181, 190, 4))
+    assert join_losses([], 60) == ()

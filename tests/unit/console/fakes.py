@@ -22,6 +22,7 @@ from watchducks.analytics.results import (
     Latency,
     LatencyPoint,
     Live,
+    Lost,
     Overview,
     PathLatency,
     PathTraffic,
@@ -386,6 +387,7 @@ class FakeAnalytics:
         self.away = False
         self.is_stale = False
         self.outages: tuple[Failover, ...] = ()
+        self.losses: tuple[Lost, ...] = ()
         self.annotated: tuple[Annotation, ...] = ()
         self.happened: tuple[SiteAnnotation, ...] = ()
         self.asked: list[Filters] = []
@@ -418,6 +420,9 @@ class FakeAnalytics:
 
     async def failovers(self, period: Period) -> tuple[Failover, ...]:
         return self.outages
+
+    async def lost(self, site_id: int, period: Period) -> tuple[Lost, ...]:
+        return self.losses
 
     async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
         self.asked.append(filters)

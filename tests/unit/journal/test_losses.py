@@ -6,7 +6,7 @@ import pytest
 import pytest_twisted
 
 from tests.unit.journal.samples import AtOnce
-from watchducks.journal.losses import Loss, Losses, losses_of
+from watchducks.journal.losses import MAX_NOTED, Loss, Losses, losses_of
 
 
 def test_losses_are_counted_by_site_with_their_time() -> None:
@@ -47,7 +47,61 @@ async def test_what_could_not_be_saved_is_saved_later(tmp_path: Path) -> None:
     assert again.rows == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", "3", '{"a": [1, 2, 3]}', '{"1": [1]}', "\0"])
+@pytest_twisted.ensureDeferred
+async def test_a_batch_leaves_under_its_name_whatever_happens_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "lost-rows.json"
+    losses = Losses(path)
+    assert await losses.leaving(AtOnce()) is None
+    losses.add({7: Loss(2, 10, 20), 8: Loss(1, 15, 15)})
+    losses.add({7: Loss(1, 5, 6)})
+    losses.add({7: Loss(4, 3600, 3601)})
+    batch = await losses.leaving(AtOnce())
+    assert batch is not None
+    assert batch.losses == [(7, Loss(3, 5, 20)), (8, Loss(1, 15, 15)), (7, Loss(4, 3600, 3601))]
+    losses.add({7: Loss(1, 21, 21)})
+    assert await losses.leaving(AtOnce()) == batch
+
+    again = Losses(path)  # after a crash, whether the batch was stored or not
+    assert again.load()
+    assert again.rows == 9
+    assert await again.leaving(AtOnce()) == batch
+    await again.stored(AtOnce())
+    following = await again.leaving(AtOnce())
+    assert following is not None
+    assert following.losses == [(7, Loss(1, 21, 21))]
+    assert following.name != batch.name
+    await again.stored(AtOnce())
+    last = Losses(path)
+    assert last.load()
+    assert await last.leaving(AtOnce()) is None
+    assert last.rows == 9, "the counts are for ever"
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_batch_leaves_whose_name_is_not_on_disk(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    losses = Losses(directory / "lost-rows.json")
+    losses.add({1: Loss(1, 1, 1)})
+    assert await losses.leaving(AtOnce()) is None
+    directory.mkdir()
+    assert await losses.leaving(AtOnce()) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_the_log_store_is_bounded(tmp_path: Path) -> None:
+    losses = Losses(tmp_path / "lost-rows.json")
+    losses.add({site: Loss(1, 1, 1) for site in range(MAX_NOTED + 10)})
+    losses.add({1: Loss(1, 2, 2)})
+    batch = await losses.leaving(AtOnce())
+    assert batch is not None
+    assert len(batch.losses) == MAX_NOTED
+    assert batch.losses[1] == (1, Loss(2, 1, 2))
+    assert losses.rows == MAX_NOTED + 11
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "3", "{}", '{"found": [[1]], "noted": [], "leaving": []}', "\0"]
+)
 def test_a_damaged_file_has_nothing(tmp_path: Path, content: str) -> None:
     path = tmp_path / "lost-rows.json"
     path.write_text(content)

@@ -96,6 +96,7 @@ class World:
             clock=self.clock,
             now=self.now,
             spool_bytes=self.spool_bytes,
+            node="edge-1",
             waits=self.waits,
         )
         self.spool = Spool(
@@ -131,7 +132,7 @@ class World:
         self.clock.advance(0)
 
     def stored(self) -> list[str]:
-        return [str(one["path"]) for one in self.store.rows]
+        return [str(one["path"]) for one in self.store.rows if "path" in one]
 
     def files(self, suffix: str) -> list[Path]:
         return sorted((self.directory / "spool").glob(f"*{suffix}"))
