@@ -15,7 +15,6 @@ from watchducks.appliance.mail import start_the_mail
 from watchducks.certificates.failover import CertificateCheck, FailoverChecks
 from watchducks.console.app import Console
 from watchducks.console.exports import Pages
-from watchducks.exposition import Exposition
 from watchducks.health.origins import Origins
 from watchducks.lookups.cutovers import CutoverFollower
 from watchducks.lookups.delegation import Delegations
@@ -31,6 +30,7 @@ from watchducks.notices.crier import Crier
 from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.drills import DrillEnds
 from watchducks.registry.feed import SiteFeed
+from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
 from watchducks.stores.interfaces import Cache, LogStore
@@ -55,7 +55,7 @@ async def start_for_owners(
     await house.run("what owners are told", crier)
     book = AccountBook(registry, seal=house.sealer.seal, clock=house.reactor, posted=mailbag.nudge)
     await _start_the_console(
-        house, registry, book, analytics, export, cache, scans, parents, origins
+        house, registry, book, analytics, export, cache, scans, parents, origins, mailbag
     )
 
 
@@ -140,6 +140,7 @@ async def _start_the_console(
     scans: ScanKeeper,
     parents: Parents,
     origins: _Reports,
+    mailbag: Mailbag,
 ) -> None:
 
     threads = await house.pool("zones")
@@ -154,7 +155,8 @@ async def _start_the_console(
         threads=threads,
         reactor=house.reactor,
         parents=parents,
-        exposition=Exposition(house.samples),
+        letters=mailbag,
+        samples=house.samples,
         cache=cache,
         export=export,
     )

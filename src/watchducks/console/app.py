@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -16,6 +16,8 @@ from twisted.web.resource import IResource
 from watchducks.background import StartupError, Threads
 from watchducks.console.access import Access
 from watchducks.console.account_pages import AccountPages
+from watchducks.console.admin_page import PATHS as ADMIN_PATHS
+from watchducks.console.admin_page import AdminPage
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.api_accounts import AccountApi
@@ -34,6 +36,7 @@ from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleSite, Front
 from watchducks.console.interfaces import (
     Accounts,
+    Letters,
     OriginHealth,
     Readiness,
     Scans,
@@ -57,6 +60,7 @@ from watchducks.console.sessions import SignedSessions
 from watchducks.console.site_page import SitePage
 from watchducks.console.zones import Zones
 from watchducks.exposition import Exposition
+from watchducks.model.metrics import Sample
 from watchducks.registry.parents import Parents
 from watchducks.registry.registration import Policy
 from watchducks.settings import Settings
@@ -109,7 +113,8 @@ class Console:
     :param export: the single requests of a site.
     :param cache: where proxies tell what happens at this moment.
     :param threads: for reading and printing the records of zones.
-    :param exposition: answers ``/metrics``; None: with what the process uses alone.
+    :param letters: what waits to be sent.
+    :param samples: what this host measures, for ``/metrics`` and for admins.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
     """
 
@@ -123,12 +128,13 @@ class Console:
         accounts: Accounts,
         scans: Scans,
         origins: OriginHealth,
+        letters: Letters,
         threads: Threads,
         cache: Cache,
         export: ExportPages,
         reactor: Any,
         parents: Parents | None = None,
-        exposition: Exposition | None = None,
+        samples: Callable[[], Iterable[Sample]] = tuple,
     ) -> None:
         self._reactor = reactor
         self._endpoints = settings.console.http
@@ -223,7 +229,7 @@ class Console:
         machines = Machines(
             sites=sites,
             readiness=readiness,
-            exposition=exposition or Exposition(tuple),
+            exposition=Exposition(samples),
             answers=answers,
         )
         self._live = LiveApi(access, analytics, cache, clock=reactor)
@@ -254,12 +260,26 @@ class Console:
             languages=languages,
             answers=answers,
         )
+        self._admin_page = AdminPage(
+            node=settings.node,
+            sites=sites,
+            accounts=accounts,
+            access=access,
+            readiness=readiness,
+            letters=letters,
+            samples=samples,
+            frame=frame,
+            languages=languages,
+            answers=answers,
+            now=reactor.seconds,
+        )
         self._pages, self._owner_pages, self._boards = pages, owner_pages, boards
         self._service, self._account_pages = service, account_pages
         self._machines = machines
         assets = Assets(bundle, answers)
         page_routes, machine_routes = pages.app.resource(), machines.app.resource()
         service_routes = service.app.resource()
+        admin_routes = self._admin_page.app.resource()
         account_routes = account_pages.app.resource()
         owner_routes, board_routes = owner_pages.app.resource(), boards.app.resource()
 
@@ -272,6 +292,8 @@ class Console:
                 return machine_routes
             if _ACCOUNT_PATH.fullmatch(path):
                 return account_routes
+            if path in ADMIN_PATHS:
+                return admin_routes
             if path in SERVICE_PATHS:
                 return service_routes
             if path in BOARD_PATHS:

@@ -29,6 +29,7 @@ from watchducks.analytics.results import (
 )
 from watchducks.model.accounts import ANYBODY, APPLIANCE, Actor, Entry, Scope, Token, Viewer
 from watchducks.model.cutover import SiteCutover
+from watchducks.model.letters import LetterState
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
 from watchducks.model.verdicts import OriginReport
@@ -147,6 +148,13 @@ class Accounts(Protocol):
 
     async def revoke_token(self, email: str, number: int, *, by: Actor) -> bool:
         """Forget one of these tokens; False: it is none of them."""
+
+
+class Letters(Protocol):
+    """What is posted: :class:`watchducks.registry.mailbag.Mailbag`."""
+
+    async def counted(self) -> Mapping[LetterState, int]:
+        """Return how many letters there are in each state. :raises StoreUnavailable:"""
 
 
 class Scans(Protocol):

@@ -19,6 +19,7 @@ from tests.unit.console.fakes import (
     FakeAccounts,
     FakeAnalytics,
     FakeExport,
+    FakeLetters,
     FakeOrigins,
     FakeParents,
     FakeReadiness,
@@ -27,6 +28,7 @@ from tests.unit.console.fakes import (
     FakeThreads,
 )
 from watchducks.console.app import Console
+from watchducks.model.metrics import Sample
 from watchducks.registry.registration import Policy, validate
 from watchducks.settings import parse
 from watchducks.stores.memory import MemoryCache
@@ -108,6 +110,8 @@ class Driver:
         self.parents = FakeParents()
         self.scans = FakeScans()
         self.origins = FakeOrigins()
+        self.letters = FakeLetters()
+        self.samples: list[Sample] = []
         self.cache = MemoryCache(self.clock)
         self.export = FakeExport()
         self.console = Console(
@@ -118,6 +122,8 @@ class Driver:
             accounts=self.accounts,
             scans=self.scans,
             origins=self.origins,
+            letters=self.letters,
+            samples=lambda: self.samples,
             threads=FakeThreads(),
             reactor=self.clock,
             parents=self.parents,

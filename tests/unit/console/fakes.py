@@ -51,6 +51,7 @@ from watchducks.model.accounts import (
     Viewer,
 )
 from watchducks.model.cutover import DRILL_SECONDS, Progress, SiteCutover, after_click, begun
+from watchducks.model.letters import LetterState
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.scans import KeptScan
@@ -628,6 +629,18 @@ class FakeExport:
                 await page
                 continue
             yield page
+
+
+class FakeLetters:
+    """:ivar waiting: how many letters; None: they cannot be counted."""
+
+    def __init__(self) -> None:
+        self.waiting: int | None = 0
+
+    async def counted(self) -> Mapping[LetterState, int]:
+        if self.waiting is None:
+            raise StoreUnavailable("registry: cannot connect")
+        return {LetterState.WAITING: self.waiting}
 
 
 class FakeScans:
