@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,16 @@ import pytest
 from tests.servers.pebble import Pebble
 from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
-from tests.system.appliance import Twistd, api, curl, dig
+from tests.system.appliance import BIN, Twistd, api, curl, dig, run
 from tests.system.https import root_of, trusts
 from tests.system.origin import ADDRESS, Origin
+from tests.system.paced import PacedTwistd
+from watchducks.appliance.pace import Pace
 
 # What an owner may wait from the moment on in which the authority can see that the name is ours.
 CERTIFIED_SECONDS = 10.0
+# A lease of little more than a turn of the keeper.
+PACE = Pace(lease_seconds=7, fallback_seconds=1.0)
 
 
 def register(app: Twistd, name: str, origin: Origin) -> str:
@@ -41,6 +47,21 @@ def settings(pebble: Pebble, **more: object) -> dict[str, dict[str, object]]:
 
 def pairs_of(app: Twistd) -> list[Path]:
     return sorted((app.data_dir / "certificates").glob("acme-*"))
+
+
+def has_other_keys(app: Twistd) -> None:
+    """Have our account get another key, and wait for it."""
+    asked = run(BIN / "watchducks", "certificate", "rollover", "--config", app.config)
+    assert asked.returncode == 0, asked.stderr
+
+    def steps() -> list[str]:
+        with sqlite3.connect(app.data_dir / "registry.sqlite") as registry:
+            rows = registry.execute("SELECT details FROM audit WHERE act = 'account-key'")
+            found = [json.loads(details)["step"] for (details,) in rows]
+        registry.close()
+        return sorted(found)
+
+    wait_until(lambda: steps() == ["changed", "wanted"], "another key", 20)
 
 
 @pytest.mark.timeout(120)
@@ -69,6 +90,8 @@ def test_a_new_site_has_https(
     assert took < CERTIFIED_SECONDS
     # A worker may be a second behind the other.
     wait_until(lambda: trusts(app, root, "ducks.example"), "it for the apex", 2)
+    if not workers:
+        has_other_keys(app)
     register(app, "pond", origin)
     wait_until(lambda: trusts(app, root, "www.pond.example"), "the other certificate", 30)
     assert trusts(app, root, "www.ducks.example")
@@ -82,11 +105,45 @@ def test_a_new_site_has_https(
     assert pairs_of(app) == before  # nothing was ordered again
 
 
-@pytest.mark.timeout(120)
-def test_an_order_survives_a_kill(
-    twistd: Callable[..., Twistd], pebble: Pebble, origin: Origin, tmp_path: Path
+@pytest.fixture
+def paced(tmp_path: Path) -> Iterator[Callable[..., Twistd]]:
+    """As ``twistd``, for one that waits for nobody longer than a test does."""
+    made: list[Twistd] = []
+
+    def make(own: Mapping[str, Mapping[str, object]]) -> Twistd:
+        made.append(PacedTwistd(tmp_path / "paced", own, PACE))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.mark.timeout(60)
+def test_a_second_authority_stands_in_for_one_that_refuses(
+    paced: Callable[..., Twistd], pebble: Pebble, origin: Origin, tmp_path: Path
 ) -> None:
-    app = twistd(settings(pebble))
+    (tmp_path / "other").mkdir()
+    other = Pebble(tmp_path / "other")
+    fallback = {"directory": other.directory_url, "ca_file": str(other.ca_file)}
+    app = paced(settings(pebble, fallback=fallback))
+    # It wants an account that the sysadmin has there, and there is none.
+    pebble.be(dns_port=app.ports["dns"], mac_keys={"ducks": b"quack" * 8})
+    try:
+        other.be(dns_port=app.ports["dns"])
+        root = root_of(other, tmp_path)
+        app.start()
+        register(app, "ducks", origin)
+        wait_until(lambda: trusts(app, root, "ducks.example"), "the other's certificate", 30)
+    finally:
+        other.stop()
+
+
+@pytest.mark.timeout(60)
+def test_an_order_survives_a_kill(
+    paced: Callable[..., Twistd], pebble: Pebble, origin: Origin, tmp_path: Path
+) -> None:
+    app = paced(settings(pebble))
     pebble.be(dns_port=app.ports["dns"], http_port=app.ports["http"])
     root = root_of(pebble, tmp_path)
     app.start()
@@ -135,5 +192,12 @@ def test_a_drill_leads_to_the_origin_and_ends(
     code, site = api("PATCH", url, {"drill": "on"}, token)
     assert (code, bool(site["drill_until"])) == (200, True)
     wait_until(lambda: dig(port, "ducks.example") == [ADDRESS], "the origin", 10)
-    api("PATCH", url, {"drill": "off"}, token)
+    with sqlite3.connect(app.data_dir / "registry.sqlite") as registry:
+        registry.execute("UPDATE registry SET revision = revision + 1")
+        registry.execute(
+            "UPDATE sites SET drill_until = ?, revision = (SELECT revision FROM registry)",
+            (int(time.time()) + 3,),  # as if it had begun five minutes ago
+        )
+    registry.close()
     wait_until(lambda: dig(port, "ducks.example") == ["127.0.0.1"], "the proxy", 10)
+    wait_until(lambda: api("GET", url, token=token)[1]["drill_until"] is None, "its end", 10)

@@ -16,50 +16,16 @@ from tests.servers.nsd import Nsd
 from tests.servers.process import find_program
 from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
-from tests.system.appliance import BIN, Twistd, api, dig, run
+from tests.system.appliance import Twistd, api, dig, run
 from tests.system.domains import DELEGATED, DUCKS, LOOK_SECONDS, PARENT, PORT, Console, move_on
+from tests.system.paced import PacedTwistd
+from watchducks.appliance.pace import Pace
 from watchducks.model.signing import Phase
 
 # Several turns of what is made to look each second, beside the feed and seven other programs.
 FELT_SECONDS = 20.0
 
-# `twistd watchducks` at a pace that a test can wait for.
-PROGRAM = """\
-from watchducks.tap import ApplianceService, Options
-
-options = Options()
-options.parseOptions(["--config", {config!r}])
-
-from twisted.application.service import Application
-from twisted.internet import reactor
-from watchducks.appliance import Appliance
-from watchducks.appliance.pace import Pace
-from watchducks.supervision import Supervisor
-
-pace = Pace(parents_seconds=0.5, missing_seconds=0.5, again_seconds=0.5)
-application = Application("watchducks")
-ApplianceService(
-    Appliance(options.settings, reactor, document=options.document, pace=pace),
-    Supervisor("", 0, clock=reactor),
-    options,
-    reactor,
-).setServiceParent(application)
-"""
-
-
-class PacedTwistd(Twistd):
-    """The appliance, which looks twice a second where it usually looks now and then."""
-
-    def command(self) -> list[str]:
-        program = self.directory / "paced.tac"
-        program.write_text(PROGRAM.format(config=str(self.write_config())))
-        return [
-            str(BIN / "twistd"),
-            "--nodaemon",
-            "--no_save",
-            f"--pidfile={self.directory / 'twistd.pid'}",
-            f"--python={program}",
-        ]
+PACE = Pace(parents_seconds=0.5, missing_seconds=0.5, again_seconds=0.5)
 
 
 class Owner:
@@ -129,6 +95,7 @@ def paced(tmp_path: Path, unbound: Unbound) -> Iterator[Twistd]:
             },
             "security": {"require_delegation": True},
         },
+        PACE,
     )
     try:
         running.start()

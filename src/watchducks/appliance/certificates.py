@@ -144,6 +144,8 @@ async def start_the_keeper(
         rules=house.settings.cutover_rules,
         clock=house.reactor,
         now=time.time,
+        lease_seconds=house.pace.lease_seconds,
+        fallback_seconds=house.pace.fallback_seconds,
     )
     await feed.follow(keeper.apply)
     await house.run("the keeper of certificates", keeper)

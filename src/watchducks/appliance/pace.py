@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from watchducks.certificates.plan import FALLBACK_SECONDS, LEASE_SECONDS
 from watchducks.lookups.missing import INTERVAL_SECONDS
 from watchducks.nameserver.misses import AGAIN_SECONDS
 from watchducks.registry.parents import LOOK_SECONDS
@@ -19,11 +20,15 @@ class Pace:
     :ivar missing_seconds: between two turns of asking old name servers for missing names.
     :ivar again_seconds: after which a missing name that is asked for again counts once more. Edges,
         which have clocks of their own, keep to the default.
+    :ivar lease_seconds: for which one host alone has certificates made, unless it says so again.
+    :ivar fallback_seconds: after which a second certificate authority stands in for the first.
     """
 
     parents_seconds: float = LOOK_SECONDS
     missing_seconds: float = INTERVAL_SECONDS
     again_seconds: float = AGAIN_SECONDS
+    lease_seconds: int = LEASE_SECONDS
+    fallback_seconds: float = FALLBACK_SECONDS
 
 
 USUAL: Final = Pace()

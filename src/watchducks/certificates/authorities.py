@@ -1,8 +1,8 @@
 """The certificate authorities: which of them is asked, and for how long one is left in peace.
 
 The first one, while it can do it. A second one stands in when the first could not for
-:data:`FALLBACK_SECONDS`, and only for what is urgent: what fails because of a name would fail there
-as well, and a renewal has weeks.
+:data:`.plan.FALLBACK_SECONDS`, and only for what is urgent: what fails because of a name would
+fail there as well, and a renewal has weeks.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from watchducks.certificates.acme.libraries import AccountKey
 from watchducks.certificates.acme.session import Answer
 from watchducks.certificates.memory import Wait
-from watchducks.certificates.plan import NEVER
+from watchducks.certificates.plan import FALLBACK_SECONDS, NEVER
 
 # When an authority is away: doubled each time.
 FIRST_PAUSE_SECONDS: Final = 5.0
 MAX_PAUSE_SECONDS: Final = 600.0
-# An authority that is being restarted is back by then; an owner who waits should not wait longer.
-FALLBACK_SECONDS: Final = 30.0
 
 
 class Authority(Protocol):
@@ -112,7 +110,13 @@ class OpenPlace:
 class Authorities:
     """:param places: the wanted one first."""
 
-    def __init__(self, places: Sequence[Place], store: AccountStore) -> None:
+    def __init__(
+        self,
+        places: Sequence[Place],
+        store: AccountStore,
+        fallback_seconds: float = FALLBACK_SECONDS,
+    ) -> None:
+        self._fallback_seconds = fallback_seconds
         self._places = places
         self._store = store
         self._open: list[OpenPlace] = []
@@ -156,7 +160,7 @@ class Authorities:
                 return place, now
             earliest = min(earliest, until)
             refused = now if wait is None or wait.until <= now else wait.since
-            stands_in = min(place.away_since or now, refused) + FALLBACK_SECONDS
+            stands_in = min(place.away_since or now, refused) + self._fallback_seconds
             if now < stands_in:
                 return None, min(earliest, stands_in)
         return None, earliest

@@ -26,7 +26,16 @@ from watchducks.certificates.groups import Groups
 from watchducks.certificates.holdings import Certificate, Holdings, PairStore
 from watchducks.certificates.memory import BundleMemory, Memory, Secrets
 from watchducks.certificates.orders import Orders, ProgressStore
-from watchducks.certificates.plan import NEVER, Failure, Issue, due_step, hurried, is_open
+from watchducks.certificates.plan import (
+    FALLBACK_SECONDS,
+    LEASE_SECONDS,
+    NEVER,
+    Failure,
+    Issue,
+    due_step,
+    hurried,
+    is_open,
+)
 from watchducks.certificates.rollover import Rollovers, RolloverStore
 from watchducks.certificates.windows import RenewalWindows
 from watchducks.model.certificates import ACCOUNT_KEYS, KeptPair, Wish
@@ -36,9 +45,6 @@ from watchducks.stores.interfaces import Cache, StoreUnavailable
 
 # A new site is noticed at once; this is for what becomes due, and for a registry that was away.
 TURN_SECONDS: Final = 5.0
-# Some turns. After a kill -9 whoever comes next waits for this; two keepers at once for a moment
-# would order twice, and nothing worse.
-LEASE_SECONDS: Final = 20
 LEASE: Final = "certificates"
 # Orders under way: each is mostly waiting, for propagation and for the authority's looks. With ten
 # seconds for an order 200 new sites have theirs in three minutes, well within Let's Encrypt's 300
@@ -88,11 +94,14 @@ class Keeper:
         rules: CutoverRules,
         clock: IReactorTime,
         now: Callable[[], float],
+        lease_seconds: int = LEASE_SECONDS,
+        fallback_seconds: float = FALLBACK_SECONDS,
     ) -> None:
         self._log = Logger()
         self._store = store
         self._cache = cache
         self._now = now
+        self._lease_seconds = lease_seconds
         self._holder = secrets.token_hex(8)
         self._leased = 0.0
         self._ready = False
@@ -102,7 +111,7 @@ class Keeper:
         self._checks: Iterator[tuple[str, Certificate]] = iter(())
         self._unneeded: dict[str, float] = {}
         self.groups = Groups(names_per_certificate, rules)
-        self.authorities = Authorities(places, store)
+        self.authorities = Authorities(places, store, fallback_seconds)
         self._rollovers = Rollovers(self.authorities, store, now=now)
         self.memory = Memory(store)
         self.holdings = Holdings(store)
@@ -173,7 +182,7 @@ class Keeper:
         now = self._now()
         if self._leased + TURN_SECONDS > now >= self._leased:
             return True
-        if not await self._store.lease(LEASE, self._holder, LEASE_SECONDS):
+        if not await self._store.lease(LEASE, self._holder, self._lease_seconds):
             self._leased = 0.0
             return False
         self._leased = now

@@ -7,7 +7,6 @@ from typing import Any
 import pytest_twisted
 
 from watchducks.certificates.authorities import (
-    FALLBACK_SECONDS,
     FIRST_PAUSE_SECONDS,
     MAX_PAUSE_SECONDS,
     Authorities,
@@ -15,6 +14,7 @@ from watchducks.certificates.authorities import (
     account_name,
 )
 from watchducks.certificates.memory import Wait
+from watchducks.certificates.plan import FALLBACK_SECONDS
 
 NOW = 1e9
 

@@ -23,17 +23,22 @@ from watchducks.certificates.acme.errors import (
 )
 from watchducks.certificates.acme.libraries import AccountKey, new_key
 from watchducks.certificates.acme.session import Answer
-from watchducks.certificates.authorities import FALLBACK_SECONDS, FIRST_PAUSE_SECONDS, Place
+from watchducks.certificates.authorities import FIRST_PAUSE_SECONDS, Place
 from watchducks.certificates.keeper import (
     AT_ONCE,
     DROP_SECONDS,
     LEASE,
-    LEASE_SECONDS,
     TURN_SECONDS,
     Keeper,
 )
 from watchducks.certificates.orders import RATE_LIMIT_SECONDS, REFUSED_SECONDS
-from watchducks.certificates.plan import COUNTED_SECONDS, MAX_FAILED_AN_HOUR, RETRY_SECONDS
+from watchducks.certificates.plan import (
+    COUNTED_SECONDS,
+    FALLBACK_SECONDS,
+    LEASE_SECONDS,
+    MAX_FAILED_AN_HOUR,
+    RETRY_SECONDS,
+)
 from watchducks.certificates.windows import NO_WINDOW_SECONDS
 from watchducks.model.certificates import ACCOUNT_KEYS, CertificateProgress, KeptPair, Trouble, Wish
 from watchducks.model.cutover import CutoverRules
