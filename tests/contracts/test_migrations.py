@@ -235,8 +235,12 @@ async def test_an_older_program_does_not_start_on_a_schema_that_takes_away(
 def test_each_migration_names_the_oldest_program() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    for script in ScriptDirectory.from_config(config).walk_revisions(FIRST_THAT_LOOKS, "head"):
-        assert FIRST_THAT_LOOKS <= script.module.oldest_program <= script.revision
+    newest_first = ScriptDirectory.from_config(config).walk_revisions(FIRST_THAT_LOOKS, "head")
+    oldest = [FIRST_THAT_LOOKS]
+    for script in reversed(list(newest_first)):
+        # Whom one migration has shut out no later one lets in again.
+        assert oldest[-1] <= script.module.oldest_program <= script.revision
+        oldest.append(script.module.oldest_program)
 
 
 @pytest_twisted.ensureDeferred

@@ -7,21 +7,59 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.servers.container import build_package
 from tests.servers.waiting import wait_until
 from tests.system.host import PACKAGE, Host, Visitors
+from watchducks.analytics.tables import MIGRATIONS
+from watchducks.registry.migrations import HEAD
 
 # Building and installing the package, and swaps that wait for slow downloads.
 pytestmark = pytest.mark.timeout(240)
 
 SWAPS = 2
 REQUESTS = 8_000
+REGISTRY = "var/lib/watchducks/registry.sqlite"
 SITE_PACKAGES = PACKAGE / "lib/python3.11/site-packages/watchducks"
+
+
+# What a newer version has beyond this one.
+OUR_HEAD = f'HEAD: Final = "{HEAD}"'
+NEWER_REGISTRY = f"""
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, oldest_program = "9999", "{HEAD}", "{HEAD}"
+
+
+def upgrade():
+    op.add_column("sites", sa.Column("ducks", sa.Integer, nullable=False, server_default="3"))
+"""
+LAST_TABLES = f"    Migration({MIGRATIONS[-1].number}, 1, {MIGRATIONS[-1].statements.__name__}),\n"
+NEWER_TABLES = """\
+    Migration(99, 1, lambda _: ["CREATE TABLE IF NOT EXISTS ducks (n UInt8) ENGINE = Memory"]),
+"""
+
+
+def replace_file(path: Path, text: str) -> None:
+    """As dpkg and pip do: what runs keeps its own."""
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+
+
+def schema_of(host: Host) -> tuple[str, str]:
+    """Return the registry's schema, and the oldest program that can work on it."""
+    registry = f"file:{host.container.root / REGISTRY}?mode=ro"
+    with closing(sqlite3.connect(registry, uri=True)) as database:
+        ((version, oldest),) = database.execute("SELECT * FROM alembic_version")
+    return version, oldest
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +95,37 @@ def test_a_broken_version_changes_nothing(host: Host) -> None:
     colour, version = host.running(), host.status()[host.running()]["pid"]
     broken = host.container.root / SITE_PACKAGES / "appliance/__init__.py"
     good = broken.read_text()
-    broken.unlink()  # as dpkg and pip do: what runs keeps its own
-    broken.write_text("raise RuntimeError('this version is broken')\n")
+    replace_file(broken, "raise RuntimeError('this version is broken')\n")
     try:
         found = host.container.execute("watchducks-swap", seconds=120)
     finally:
-        broken.unlink()
-        broken.write_text(good)
+        replace_file(broken, good)
     assert found.returncode == 1
     assert "this version is broken" in found.stdout
     assert host.status()[colour]["pid"] == version
     assert host.running() == colour
     host.swap()
+
+
+def test_the_version_before_takes_over_again(host: Host) -> None:
+    """And the tests below run it on what the newer one made of the registry and the log store."""
+    package = host.container.root / SITE_PACKAGES
+    migration = package / "registry/migrations/versions/9999_newer.py"
+    registry, tables = package / "registry/migrations/__init__.py", package / "analytics/tables.py"
+    older = {path: path.read_text() for path in (registry, tables)}
+    assert (older[registry].count(OUR_HEAD), older[tables].count(LAST_TABLES)) == (1, 1)
+    try:
+        replace_file(migration, NEWER_REGISTRY)
+        replace_file(registry, older[registry].replace(OUR_HEAD, 'HEAD: Final = "9999"'))
+        replace_file(tables, older[tables].replace(LAST_TABLES, LAST_TABLES + NEWER_TABLES))
+        host.swap()
+    finally:
+        migration.unlink()
+        for path, text in older.items():
+            replace_file(path, text)
+    assert schema_of(host) == ("9999", HEAD)
+    host.swap()
+    assert schema_of(host) == ("9999", HEAD)
 
 
 def test_a_colour_that_is_killed_is_back(host: Host) -> None:
