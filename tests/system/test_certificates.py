@@ -97,12 +97,20 @@ def test_a_new_site_has_https(
     assert trusts(app, root, "www.ducks.example")
     for pair in pairs_of(app):
         assert (pair / "privkey.pem").stat().st_mode & 0o777 == 0o600
+    wait_until(lambda: noted(app, "ducks") == {"certificate"}, "a note of it", 15)
     before = pairs_of(app)
     assert len(before) == (2 if sites_per_certificate == 1 else len(before))
     app.stop()
     app.start()
     assert trusts(app, root, "www.pond.example")
     assert pairs_of(app) == before  # nothing was ordered again
+
+
+def noted(app: Twistd, site: str) -> set[str]:
+    """Return the kinds of what was noted of a site's certificate."""
+    _, found = api("GET", f"{app.console}/api/v1/sites/{site}/annotations?range=day")
+    kinds = [str(note["kind"]) for note in found["annotations"]]
+    return {kind for kind in kinds if kind.startswith("certificate")}
 
 
 @pytest.fixture
