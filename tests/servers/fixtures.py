@@ -101,4 +101,6 @@ def chromium(_browser: Chrome) -> Chrome:
     # Of all sites: delete_all_cookies() forgets those of the present page only.
     _browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
     _browser.get("about:blank")
+    # What the page of an earlier test complained of, when its server went, is not this test's.
+    _browser.get_log("browser")  # type: ignore[no-untyped-call]
     return _browser

@@ -85,7 +85,7 @@ def test_a_visitor_is_led_to_the_proxy_and_shown_in_the_chart(demo: Demo, chromi
 
 @pytest.mark.timeout(120)
 def test_the_access_log_of_an_earlier_server_is_in_the_charts(demo: Demo) -> None:
-    register(demo, "swans", f"http://127.0.0.2:{demo.origin}")
+    register(demo, "herons", f"http://127.0.0.2:{demo.origin}")
     yesterday = time.strftime("%d/%b/%Y:12:00:%%02d +0000", time.gmtime(time.time() - 86_400))
     log = demo.directory / "access.log"
     log.write_text(
@@ -102,7 +102,7 @@ def test_the_access_log_of_an_earlier_server_is_in_the_charts(demo: Demo) -> Non
         BIN / "watchducks",
         "logs",
         "import",
-        "swans",
+        "herons",
         log,
         "--config",
         config,
@@ -114,14 +114,14 @@ def test_the_access_log_of_an_earlier_server_is_in_the_charts(demo: Demo) -> Non
         ).stdout
 
     def week() -> Any:
-        return api("GET", f"{demo.url}/api/v1/sites/swans/traffic?range=week")[1]
+        return api("GET", f"{demo.url}/api/v1/sites/herons/traffic?range=week")[1]
 
     assert "1000 requests" in imported()
     wait_until(lambda: week()["totals"]["requests"] == 1000, "the requests in the chart", 30, 0.5)
-    _, visitors = api("GET", f"{demo.url}/api/v1/sites/swans/visitors?range=week")
+    _, visitors = api("GET", f"{demo.url}/api/v1/sites/herons/visitors?range=week")
     assert visitors["total"] == 2
     assert "\n0 requests" in imported()
-    _, paths = api("GET", f"{demo.url}/api/v1/sites/swans/paths?range=week")
+    _, paths = api("GET", f"{demo.url}/api/v1/sites/herons/paths?range=week")
     assert {path["path"]: path["requests"] for path in paths["paths"]} == {
         "/style.css": 500,
         **{f"/{number}": 50 for number in range(10)},
