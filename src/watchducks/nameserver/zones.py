@@ -45,8 +45,9 @@ SOA_EXPIRE_SECONDS: Final = 3_600_000
 # For NS, SOA and our own servers' addresses. An hour: they change with a move of a server, which
 # is announced days ahead, and an owner who leaves us is not held for longer.
 INFRASTRUCTURE_TTL_SECONDS: Final = 3_600
-# The next challenge for the same name is another one, maybe within a second.
-CHALLENGE_TTL_SECONDS: Final = 1
+# Never kept by a resolver (RFC 1035 section 3.2.1): the next challenge for the same name is another
+# one, maybe within a second, as when a site joins a bundle.
+CHALLENGE_TTL_SECONDS: Final = 0
 # What an answer made of an ALIAS says. The same each time, for each change of an answer makes the
 # name server forget those it has at hand; short, because it comes on top of the time for which the
 # addresses are held to before they are looked up again.
