@@ -38,7 +38,7 @@ from watchducks.registry.registry import Registry
 from watchducks.stores.sql import SqlStore
 
 REACTOR: Any = reactor
-PROGRAM = Path(__file__).with_name("courier_program.py")
+ROOT = Path(__file__).parents[2]
 LONG = b"Subject: dots\r\n\r\n" + b".\r\n..\r\n" * 40_000 + b"end\r\n"
 SECONDS = 20.0
 
@@ -196,7 +196,9 @@ async def test_a_courier_that_is_killed_loses_no_letter(plain: MailServer, tmp_p
         assert await Mailbag(registry, clock=REACTOR).post(letter("stuck@mail.example"))
     arguments = [url, plain.url(credentials=""), str(plain.ca_file)]
     process = subprocess.Popen(  # noqa: ASYNC220  it runs beside us
-        ["setpriv", "--pdeathsig", "KILL", sys.executable, str(PROGRAM), *arguments]
+        ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.wire.courier_program"]
+        + arguments,
+        cwd=ROOT,
     )
     try:
         # The server has it, and says nothing: whether it is responsible nobody knows.
