@@ -194,12 +194,9 @@ async def test_a_courier_that_is_killed_loses_no_letter(plain: MailServer, tmp_p
     url = f"sqlite:///{tmp_path}/registry.sqlite"
     async with open_registry(url, reactor) as registry:
         assert await Mailbag(registry, clock=REACTOR).post(letter("stuck@mail.example"))
-    arguments = [url, plain.url(credentials=""), str(plain.ca_file)]
-    process = subprocess.Popen(  # noqa: ASYNC220  it runs beside us
-        ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.wire.courier_program"]
-        + arguments,
-        cwd=ROOT,
-    )
+    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.wire.courier_program"]
+    command += [url, plain.url(credentials=""), str(plain.ca_file)]
+    process = subprocess.Popen(command, cwd=ROOT)  # noqa: ASYNC220  it runs beside us
     try:
         # The server has it, and says nothing: whether it is responsible nobody knows.
         wait_until(lambda: len(plain.messages()) == 1, "the message", SECONDS)
