@@ -177,7 +177,7 @@ async def test_roll_ups_answer_what_the_rows_answer(
         await store.execute("INSERT INTO traffic_hour SELECT * FROM traffic_hour")
         await store.execute("INSERT INTO facets_hour SELECT * FROM facets_hour")
         for day in range(4):
-            await schema.doubt(f"segment-{day}", FIRST + day * DAY)
+            await schema.doubt(f"segment-{day}", [FIRST + day * DAY])
         another = Analytics(store, clock=CLOCK)
         assert await all_answers(another, asked, Filters()) == found
 

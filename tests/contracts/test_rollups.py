@@ -99,8 +99,8 @@ async def test_what_a_roll_up_lacks_or_has_twice_is_made_anew_when_the_day_is_ov
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     async with world(kind, request, tmp_path) as made:
-        await made.schema.doubt("segment-1", START + 5)
-        await made.schema.doubt("segment-2", TODAY)
+        await made.schema.doubt("segment-1", [START])
+        await made.schema.doubt("segment-2", [TODAY])
         for day in (START, TODAY):
             for table in ("traffic_minute", "facets_hour"):  # as if a block had come twice
                 await made.store.execute(
@@ -130,7 +130,7 @@ async def test_a_doubt_without_cause_is_settled_at_once(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     async with world(kind, request, tmp_path) as made:
-        await made.schema.doubt("segment-1", TODAY)
+        await made.schema.doubt("segment-1", [TODAY])
         assert await made.doubts() == [TODAY // DAY]
         await made.upkeep._turn()
         assert (await made.doubts(), made.upkeep.rebuilt) == ([], 0)
@@ -142,7 +142,7 @@ async def test_roll_ups_stay_when_their_rows_are_too_old(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     async with world(kind, request, tmp_path) as made:
-        await made.schema.doubt("segment-1", START)
+        await made.schema.doubt("segment-1", [START])
         made.now = START + (RAW_DAYS + 2) * DAY
         await made.store.execute(f"ALTER TABLE requests DROP PARTITION {_partition(START)}")
         await made.upkeep._turn()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -150,16 +150,21 @@ class Schema:
             if not any(ttl in str(row[0]) for row in shown):
                 await self._store.execute(f"ALTER TABLE {table} MODIFY TTL {ttl}")
 
-    async def doubt(self, token: str, time: int) -> None:
-        """Note that it is not known whether the block ``token`` reached the roll-ups, or once.
+    async def doubt(self, token: str, hours: Collection[int]) -> None:
+        """Note that the roll-ups may lack rows of the block ``token``, or have some twice.
 
         To be called before its rows are believed to be in the store; again is no harm.
 
-        :param time: of one of its rows, POSIX seconds.
+        :param hours: the beginnings of the UTC hours that its rows lie in, POSIX seconds.
         :raises StoreUnavailable, StoreRefused: it could not be noted.
         """
+        days = sorted({hour // DAY for hour in hours})
+        count = len(days)
         await self._store.insert(
-            "day_doubts", ("day", "token", "settled"), ([time // DAY], [token], [0]), f"?{token}"
+            "day_doubts",
+            ("day", "token", "settled"),
+            (days, [token] * count, [0] * count),
+            f"?{token}",
         )
 
     async def _retry(self) -> None:

@@ -48,6 +48,7 @@ from watchducks.journal.visitors import KEY_BYTES, VisitorKeys, day_of
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
 TABLE = "requests"
+HOUR = 3600
 
 # How often other processes' segments are looked for; our own spool says when it has sealed one.
 SCAN_SECONDS = 1.0
@@ -83,10 +84,10 @@ class Tables(Protocol):
         :raises StartupError: they are a newer version's, and not for this one.
         """
 
-    async def doubt(self, token: str, time: int) -> None:
+    async def doubt(self, token: str, hours: Collection[int]) -> None:
         """Note that not all that is made of a block's rows may be there, or some of it twice.
 
-        :param time: of one of its rows, POSIX seconds.
+        :param hours: the beginnings of the UTC hours that its rows lie in, POSIX seconds.
         :raises StoreUnavailable, StoreRefused: it was not possible.
         """
 
@@ -371,7 +372,8 @@ class Shipper:
                 continue
             if doubtful:
                 # Its rows may be there, and not all that is made of them.
-                await self._tables.doubt(batch.token, batch.first)
+                hours = range(batch.first // HOUR * HOUR, batch.last + 1, HOUR)
+                await self._tables.doubt(batch.token, hours)
             if doubtful and await self._is_there(batch):
                 self._log.info("{token} is in the log store already", token=batch.token)
             else:

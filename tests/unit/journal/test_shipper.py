@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -49,7 +50,7 @@ class FakeTables:
         self.broken = False
         self.doubts: list[str] = []
 
-    async def doubt(self, token: str, time: int) -> None:
+    async def doubt(self, token: str, hours: Collection[int]) -> None:
         self.doubts.append(token)
 
     async def apply(self) -> None:
