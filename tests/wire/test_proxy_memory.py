@@ -91,7 +91,8 @@ def test_times_are_of_the_clock_that_was_given() -> None:
     world.turn(0.25)
     origin.dataReceived(OK[-1:])
     (row,) = world.rows
-    assert row.time_us == 1_700_000_000_250_000
+    # It is logged at its end, and says how long it took.
+    assert row.time_us == 1_700_000_000_250_000 + 3_750_000
     assert (row.duration_us, row.origin_us) == (3_750_000, 2_000_000)
     assert row.client == "192.0.2.9"
 

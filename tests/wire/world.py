@@ -74,7 +74,7 @@ class World:
             pools=OriginPools(reactor=self.reactor, deadlines=deadlines, limits=self.limits),
             sink=self.rows,
             clock=self.reactor,
-            wall=lambda: 1_700_000_000.25,
+            wall=lambda: 1_700_000_000.25 + self.reactor.seconds(),
             deadlines=deadlines,
             limits=self.limits,
             tasks=Tasks(Logger()),

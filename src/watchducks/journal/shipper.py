@@ -65,9 +65,9 @@ SETTLE_SECONDS = 1.0
 # How long stop() goes on shipping. The rest waits on disk for the next start.
 STOP_SECONDS = 5.0
 
-# A day's visitor key lives this much longer than the day: a request belongs to the day in which it
-# began, and one that takes longer than an hour is a stream, not a page.
-KEY_GRACE_US = 3600 * 1_000_000
+# A day's visitor key lives this much longer than the day. A request belongs to the day in which it
+# ended, so this is for what lies in open segments yet: at most logs.flush_seconds, 300, of rows.
+KEY_GRACE_US = 600 * 1_000_000
 
 
 class Tables(Protocol):

@@ -28,7 +28,8 @@ class Row(NamedTuple):
     A NamedTuple because the proxy makes one for each request: it costs a tenth of a frozen
     dataclass. Text fields may hold anything a visitor sends; the journal bounds their length.
 
-    :ivar time_us: when the request's first byte was read; POSIX microseconds.
+    :ivar time_us: when the request ended, as other servers' access logs have it; POSIX
+        microseconds. So rows come in the order of their times, however long requests take.
     :ivar site_id: :attr:`watchducks.model.sites.Site.id`.
     :ivar kind: ``request``, or ``connection`` for a passed-through TLS connection, of which only
         host, client, bytes and duration are known.

@@ -85,7 +85,6 @@ class TlsAccept(Undecided):
         self._peer = peer
         self._buffer = b""
         self._began = context.clock.seconds()
-        self._wall_began = context.wall()
         self._deciding = False
         self._lost = False
 
@@ -171,7 +170,6 @@ class TlsAccept(Undecided):
                 hello.server_name,
                 client,
                 clock_began=self._began,
-                wall_began=self._wall_began,
             )
         )
 

@@ -75,7 +75,6 @@ class Exchange:
         "_tunnel",
         "_uploading",
         "_visitor",
-        "_wall_began",
     )
 
     def __init__(
@@ -83,18 +82,13 @@ class Exchange:
         context: ProxyContext,
         visitor: VisitorSide,
         request: Request,
-        *,
         clock_began: float,
-        wall_began: float,
     ) -> None:
-        """:param clock_began: when its first byte was read, by the context's clock.
-        :param wall_began: the same in POSIX seconds.
-        """
+        """:param clock_began: when its first byte was read, by the context's clock."""
         self._context = context
         self._visitor = visitor
         self._request = request
         self._clock_began = clock_began
-        self._wall_began = wall_began
         self._request_id = context.new_request_id()
         self._route: Route | None = None
         self._connection: OriginConnection | None = None
@@ -423,7 +417,7 @@ class Exchange:
             path, _, query = request.target.partition(b"?")
             self._context.sink.record(
                 Row(
-                    int(self._wall_began * 1_000_000),
+                    int(self._context.wall() * 1_000_000),
                     route.site_id,
                     "request",
                     self._visitor.scheme,

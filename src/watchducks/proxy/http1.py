@@ -74,7 +74,7 @@ class VisitorConnection(Protocol):
         self._buffer = b""
         self._head: RequestHeadReader | None = None
         self._head_is_new = False
-        self._clock_began = self._wall_began = 0.0
+        self._clock_began = 0.0
         self._request: Request | None = None
         self._repeated: RepeatedHead | None = None
         self._exchange: Exchange | None = None
@@ -208,7 +208,6 @@ class VisitorConnection(Protocol):
             request = repeated.read(data)
             if request is not None:
                 self._clock_began = self._context.clock.seconds()
-                self._wall_began = self._context.wall()
                 self._begin(request)
                 return
         self._buffer = self._buffer + data if self._buffer else data
@@ -247,7 +246,6 @@ class VisitorConnection(Protocol):
                 limits.head_bytes, limits.head_fields, limits.target_bytes
             )
             self._clock_began = self._context.clock.seconds()
-            self._wall_began = self._context.wall()
             self._head_is_new = True
         try:
             rest = head.feed(data)
@@ -279,13 +277,7 @@ class VisitorConnection(Protocol):
         self._body = reader_for(request.length)
         self._held = self._body is not None
         self._pace = None
-        self._exchange = Exchange(
-            self._context,
-            self,
-            request,
-            clock_began=self._clock_began,
-            wall_began=self._wall_began,
-        )
+        self._exchange = Exchange(self._context, self, request, self._clock_began)
         self._exchange.start()
 
     def _read_body(self, exchange: Exchange, body: BodyReader) -> None:
@@ -347,7 +339,6 @@ class VisitorConnection(Protocol):
             fields=fields,
             response_bytes=len(body),
             clock_began=self._clock_began,
-            wall_began=self._wall_began,
         )
         self._close()
 

@@ -69,7 +69,7 @@ class Http2Connection(Protocol):
         self._covers = covers
         self._peer = peer
         self._now = context.clock.seconds()
-        self._began = (self._now, context.wall())
+        self._began = self._now
         self._frames = FrameReader(self._own_limits, self._now)
         self._leaving = False
         self._visitor_leaves = False
@@ -210,7 +210,7 @@ class Http2Connection(Protocol):
             return
         now = self._now = self._context.clock.seconds()
         if not self._owing:
-            self._began = (now, self._context.wall())
+            self._began = now
         idle = not self._session.streams
         self._frames.feed(data)
         self._reading = True

@@ -73,7 +73,7 @@ class Http2Session(Http2Streams):
         self.served_up_to = LAST_STREAM_ID
         self._peer = peer
         self._about = VisitorFields(peer.address, _SCHEME)
-        self._began = (0.0, 0.0)
+        self._began = 0.0
         self._highest = 0  # that the visitor has opened
         self._gaps: list[range] = []
         # a field section that is not complete
@@ -84,11 +84,11 @@ class Http2Session(Http2Streams):
 
     # --- the connection's view ---
 
-    def receive(self, frame: Frame, now: float, began: tuple[float, float]) -> None:
+    def receive(self, frame: Frame, now: float, began: float) -> None:
         """Act upon a frame.
 
-        :param now: by the context's clock. :param began: when a request that ends with this frame
-            began, by that clock and in POSIX seconds.
+        :param now: by the context's clock. :param began: when a request whose head ends with this
+            frame began, by that clock.
         :raises Http2Error: it breaks the protocol.
         """
         self._now, self._began = now, began
@@ -170,10 +170,7 @@ class Http2Session(Http2Streams):
         except Refusal as refusal:
             self._refuse(stream, section, refusal.reason)
             return
-        clock_began, wall_began = self._began
-        exchange = Exchange(
-            self._context, stream, request, clock_began=clock_began, wall_began=wall_began
-        )
+        exchange = Exchange(self._context, stream, request, self._began)
         stream.start(exchange, request.length, tunnel=bool(request.upgrade))
 
     def _make_stream(self, stream_id: int, section: Section, *, ended: bool) -> Http2Stream:
@@ -198,7 +195,6 @@ class Http2Session(Http2Streams):
         method, target, fields = salvage(section)
         accepted = b",".join([value for name, value in fields if name == b"accept-language"])
         context = self._context
-        clock_began, wall_began = self._began
         response_bytes = stream.refuse(
             reason, context.new_request_id(), accepted, context.wall(), to_head=method == b"HEAD"
         )
@@ -212,8 +208,7 @@ class Http2Session(Http2Streams):
             target=target,
             fields=fields,
             response_bytes=response_bytes,
-            clock_began=clock_began,
-            wall_began=wall_began,
+            clock_began=self._began,
         )
         self._frames.reset(self._now)
 

@@ -121,11 +121,9 @@ class Passthrough(_Side):
         client: str,
         *,
         clock_began: float,
-        wall_began: float,
     ) -> None:
         """:param client: the visitor's IP address.
         :param clock_began: when the visitor connected, by the context's clock.
-        :param wall_began: the same in POSIX seconds.
         """
         super().__init__()
         self._context = context
@@ -133,7 +131,6 @@ class Passthrough(_Side):
         self._server_name = server_name
         self._client = client
         self._clock_began = clock_began
-        self._wall_began = wall_began
         self._origin = _OriginSide(self)
         self._origin_us = 0
         self._early = b""
@@ -209,7 +206,7 @@ class Passthrough(_Side):
             self._reason = str(Reason.VISITOR_LEFT)
         context.sink.record(
             Row(
-                time_us=int(self._wall_began * 1_000_000),
+                time_us=int(context.wall() * 1_000_000),
                 site_id=route.site_id,
                 kind="connection",
                 scheme="https",

@@ -38,14 +38,12 @@ def record_refused(
     fields: Fields,
     response_bytes: int,
     clock_began: float,
-    wall_began: float,
 ) -> None:
     """Leave the row of a refused request, once it is known of which site it is.
 
     :param fields: what could be read of them; their Host says for which site it was.
     :param address: the visitor's IP address.
     :param clock_began: when its first byte was read, by the context's clock.
-    :param wall_began: the same in POSIX seconds.
     """
     try:
         host = read_authority(_only(fields, b"host"))
@@ -54,12 +52,14 @@ def record_refused(
 
     path, _, query = target.partition(b"?")
     traits = traits_of_request({name: [_only(fields, name)] for name in READ_FOR_TRAITS})
+    # It has ended, however long it takes to look its site up.
+    time_us = int(context.wall() * 1_000_000)
     duration_us = max(0, int((context.clock.seconds() - clock_began) * 1_000_000))
 
     def record(route: Route) -> None:
         context.sink.record(
             Row(
-                int(wall_began * 1_000_000),
+                time_us,
                 route.site_id,
                 "request",
                 scheme,
