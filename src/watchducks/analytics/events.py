@@ -20,6 +20,9 @@ MOST_VERDICTS: Final = 10_000
 # Losses of a site read for one chart: a week of them on ten hosts, by the hour.
 MOST_LOSSES: Final = 2_000
 
+# A chart's bucket is some twenty pixels wide: of less than a twelfth of it, it can show no gap.
+_STRIPES: Final = 12
+
 # More notes than these in a chart hide each other.
 MOST_ANNOTATIONS: Final = 200
 # What happened lately to many sites: what one reads beside them.
@@ -55,8 +58,9 @@ class EventQuestions:
         return find_failovers(changes, period.start)
 
     async def lost(self, site_id: int, period: Period) -> tuple[Lost, ...]:
-        """Return the requests of ``period`` that could not be kept, together where no whole bucket
-        lies between them; oldest first. What reaches into the period counts in full."""
+        """Return the requests of ``period`` that could not be kept, together where a chart could
+        not show what lies between them; oldest first. What reaches into the period counts in
+        full."""
         rows = await self.reader.store.query(
             # The same batch may have been stored twice.
             "SELECT DISTINCT toUInt32(time) AS first, toUInt32(until) AS last, rows, batch"
@@ -66,7 +70,7 @@ class EventQuestions:
         )
         return join_losses(
             [Lost(int(first), int(last), int(count)) for first, last, count, _ in rows],
-            period.bucket,
+            period.bucket // _STRIPES,
         )
 
     async def annotations(self, site_id: int, period: Period) -> tuple[Annotation, ...]:
@@ -157,14 +161,14 @@ def _time_of(annotation: Annotation) -> int:
     return annotation.time
 
 
-def join_losses(losses: Sequence[Lost], bucket: int) -> tuple[Lost, ...]:
-    """Return the losses with those made one that lie within ``bucket`` seconds of each other.
+def join_losses(losses: Sequence[Lost], gap: int) -> tuple[Lost, ...]:
+    """Return the losses with those made one that lie within ``gap`` seconds of each other.
 
     :param losses: by their beginning.
     """
     joined: list[Lost] = []
     for loss in losses:
-        if joined and loss.began <= joined[-1].ended + bucket:
+        if joined and loss.began <= joined[-1].ended + gap:
             last = joined[-1]
             joined[-1] = Lost(
                 last.began, max(last.ended, loss.ended), last.requests + loss.requests

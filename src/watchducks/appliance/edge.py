@@ -202,7 +202,7 @@ class EdgeProcess:
             return
         samples = [list(sample) for sample in house.samples()]
         missed = self._misses.take(_MISSED_A_BEAT)
-        self._line.tell("beat", samples, missed, of_losses(self._losses.by_site()))
+        self._line.tell("beat", samples, missed, of_losses(self._losses.take()))
 
     # --- the end ---
 

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from watchducks.background import Repeating, StartupError, Tasks
 from watchducks.edges.backoff import Backoff
 from watchducks.edges.line import FORMAT, Handlers, Line
-from watchducks.edges.messages import more_losses, of_changes, read_losses, read_samples
+from watchducks.edges.messages import of_changes, read_losses, read_samples
 from watchducks.edges.nursery import Nursery
 from watchducks.edges.orphans import Pairs
 from watchducks.journal.losses import Loss
@@ -88,7 +88,6 @@ class Edge:
     def __post_init__(self) -> None:
         self.serving: Deferred[None] = Deferred()
         self.samples: list[Sample] = []
-        self.losses: Mapping[int, Loss] = {}
 
 
 class Fleet:
@@ -288,9 +287,8 @@ class Fleet:
     def _beat(self, edge: Edge, samples: list[Any], missed: list[Any], losses: list[Any]) -> None:
         edge.heard = self._reactor.seconds()
         edge.samples = read_samples(samples, f"edge-{edge.number}")
-        lost = read_losses(losses)
-        self._services.lost(more_losses(edge.losses, lost))
-        edge.losses = lost
+        for site, loss in read_losses(losses):
+            self._services.lost({site: loss})
         self._services.missed((zone, name) for zone, name in missed)
 
     def _leave(self, edge: Edge) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from watchducks.journal.losses import Loss
@@ -47,19 +47,9 @@ def read_samples(said: Iterable[Sequence[Any]], process: str) -> list[Sample]:
     ]
 
 
-def of_losses(losses: Mapping[int, Loss]) -> list[list[int]]:
-    return [[site, *loss] for site, loss in losses.items()]
+def of_losses(losses: Iterable[tuple[int, Loss]]) -> list[list[int]]:
+    return [[site, *loss] for site, loss in losses]
 
 
-def read_losses(said: Iterable[Sequence[int]]) -> dict[int, Loss]:
-    return {site: Loss(rows, first, last) for site, rows, first, last in said}
-
-
-def more_losses(before: Mapping[int, Loss], now: Mapping[int, Loss]) -> dict[int, Loss]:
-    """Return what ``now`` has beyond ``before``."""
-    more = {}
-    for site, loss in now.items():
-        rows = loss.rows - (before[site].rows if site in before else 0)
-        if rows > 0:
-            more[site] = loss._replace(rows=rows)
-    return more
+def read_losses(said: Iterable[Sequence[int]]) -> list[tuple[int, Loss]]:
+    return [(site, Loss(rows, first, last)) for site, rows, first, last in said]

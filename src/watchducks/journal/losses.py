@@ -1,8 +1,9 @@
 """Rows that were given up, by site: what a full disk or a full spool has cost.
 
-The counts are for ever, so they are kept in a file. The charts owe their readers the gap: what is
-not in the log store yet is kept in the same file by site and hour, and leaves it in batches whose
-name is in the file before they are stored; :mod:`watchducks.journal.loss_reports` stores them.
+The counts are for ever, so they are kept in a file. The charts owe their readers the gap, and no
+more than the gap: what is not in the log store yet is kept in the same file by site and stretch of
+time, and leaves it in batches whose name is in the file before they are stored;
+:mod:`watchducks.journal.loss_reports` stores them. An edge has no store: its keeper takes them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from twisted.logger import Logger
 from watchducks.background import Threads
 
 _HOUR: Final = 3600
-# Entries of sites and hours that wait for the log store: two weeks of a hundred sites, some
-# megabytes. Beyond it rows are counted all the same, but no chart will show when they were lost.
+# Rows that were lost within this time of each other are one stretch: a minute is the finest point
+# that a chart has.
+_STRETCH_GAP: Final = 60
+# Stretches that wait for the log store: two weeks of a hundred sites that lose rows all the time,
+# some megabytes. Beyond it rows are counted all the same, but no chart will show when they were
+# lost.
 MAX_NOTED: Final = 30_000
 
 
@@ -68,7 +73,8 @@ class Losses:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._found: dict[int, Loss] = {}
-        self._noted: dict[tuple[int, int], Loss] = {}  # by site and hour
+        self._noted: list[tuple[int, Loss]] = []  # site and stretch
+        self._latest: dict[int, int] = {}  # site -> where in it its last stretch is
         self._leaving: LossBatch | None = None
         self._saved = True
 
@@ -89,20 +95,25 @@ class Losses:
         self._saved = self._saved and not losses
 
     def _note(self, site: int, loss: Loss) -> None:
-        key = site, loss.first // _HOUR
-        if key not in self._noted and len(self._noted) >= MAX_NOTED:
-            return
-        hour = {site: self._noted[key]} if key in self._noted else {}
-        add_losses(hour, {site: loss})
-        self._noted[key] = hour[site]
+        place = self._latest.get(site)
+        if place is not None and _touch(self._noted[place][1], loss):
+            together = dict([self._noted[place]])
+            add_losses(together, {site: loss})
+            self._noted[place] = site, together[site]
+        elif len(self._noted) < MAX_NOTED:
+            self._latest[site] = len(self._noted)
+            self._noted.append((site, loss))
+
+    def take(self) -> list[tuple[int, Loss]]:
+        """Return the stretches that nobody took yet, and forget them."""
+        taken, self._noted, self._latest = self._noted, [], {}
+        return taken
 
     async def leaving(self, pool: Threads) -> LossBatch | None:
         """Return the batch to be stored next, the same until :meth:`stored`; None: there is none,
         or its name could not be written down."""
         if self._leaving is None and self._noted:
-            losses = [(site, loss) for (site, _), loss in self._noted.items()]
-            self._leaving = LossBatch(secrets.token_hex(8), losses)
-            self._noted = {}
+            self._leaving = LossBatch(secrets.token_hex(8), self.take())
             self._saved = False
         return self._leaving if await self.save(pool) else None
 
@@ -147,7 +158,7 @@ class Losses:
         content = json.dumps(
             {
                 "found": [(site, *loss) for site, loss in self._found.items()],
-                "noted": [(site, *loss) for (site, _), loss in self._noted.items()],
+                "noted": [(site, *loss) for site, loss in self._noted],
                 "leaving": [
                     (name, [(site, *loss) for site, loss in losses]) for name, losses in batches
                 ],
@@ -170,6 +181,15 @@ class Losses:
             self._log.error("cannot write {path}: {error}", path=str(self._path), error=str(error))
             return False
         return True
+
+
+def _touch(one: Loss, other: Loss) -> bool:
+    """Return whether two losses are one stretch of time: of an hour, for charts count by it."""
+    return (
+        one.first // _HOUR == other.first // _HOUR
+        and one.first - _STRETCH_GAP <= other.last
+        and other.first - _STRETCH_GAP <= one.last
+    )
 
 
 def _read_loss(entry: Any) -> tuple[int, Loss]:

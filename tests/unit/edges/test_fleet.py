@@ -214,10 +214,11 @@ def test_one_that_cannot_be_forked_is_tried_again(world: World) -> None:
 def test_losses_and_missed_names_are_passed_on_once(world: World) -> None:
     edge = world.reactor.edges[0]
     edge.line.tell("beat", [], [["a.example", "old"]], [[1, 5, 100, 110]])
-    edge.line.tell("beat", [], [], [[1, 7, 100, 120]])
+    edge.line.tell("beat", [], [], [[1, 2, 115, 120], [1, 1, 4000, 4000]])
     assert [dict(losses) for losses in world.keeps.losses] == [
         {1: Loss(5, 100, 110)},
-        {1: Loss(2, 100, 120)},
+        {1: Loss(2, 115, 120)},
+        {1: Loss(1, 4000, 4000)},
     ]
     assert world.keeps.names == [("a.example", "old")]
 

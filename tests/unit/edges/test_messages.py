@@ -9,7 +9,6 @@ from typing import Any
 from tests.unit.registry.examples import example_site
 from watchducks.edges.messages import (
     Opinion,
-    more_losses,
     of_changes,
     of_losses,
     of_opinion,
@@ -44,10 +43,6 @@ def test_samples_say_whose_they_are() -> None:
     assert read == sample._replace(labels=(("kind", "a"), ("process", "edge-1")))
 
 
-def test_losses_are_counted_once_although_they_are_told_again() -> None:
-    first = {1: Loss(5, 100, 110)}
-    now = {1: Loss(8, 100, 120), 2: Loss(1, 115, 115)}
-    assert read_losses(over_the_line(of_losses(now))) == now
-    assert more_losses({}, first) == first
-    assert more_losses(first, now) == {1: Loss(3, 100, 120), 2: Loss(1, 115, 115)}
-    assert more_losses(now, now) == {}
+def test_losses() -> None:
+    lost = [(1, Loss(8, 100, 120)), (1, Loss(1, 4000, 4000)), (2, Loss(1, 115, 115))]
+    assert read_losses(over_the_line(of_losses(lost))) == lost

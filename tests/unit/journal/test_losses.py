@@ -108,3 +108,19 @@ def test_a_damaged_file_has_nothing(tmp_path: Path, content: str) -> None:
     losses = Losses(path)
     assert not losses.load()
     assert losses.by_site() == {}
+
+
+def test_stretches_of_time_between_which_all_was_kept_stay_apart(tmp_path: Path) -> None:
+    """A chart is shaded where requests are missing, and nowhere else."""
+    losses = Losses(tmp_path / "lost-rows.json")
+    for first, last in ((100, 110), (170, 171), (1900, 1905), (1200, 1210)):
+        losses.add({7: Loss(1, first, last)})
+    assert losses.take() == [
+        (7, Loss(2, 100, 171)),
+        (7, Loss(1, 1900, 1905)),
+        (7, Loss(1, 1200, 1210)),
+    ]
+    assert losses.take() == []
+    losses.add({7: Loss(1, 111, 111)})
+    assert losses.take() == [(7, Loss(1, 111, 111))], "they are told once"
+    assert losses.by_site() == {7: Loss(5, 100, 1905)}
