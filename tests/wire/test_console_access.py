@@ -10,8 +10,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.unit.console.driver import Driver, Reply
-from watchducks.console.owner_pages import OwnerPages
 from watchducks.console.pages import Pages
+from watchducks.console.records_page import RecordsPage
+from watchducks.console.settings_page import SettingsPage
 from watchducks.model.accounts import Actor, Scope
 
 OWNER, OTHER = "owner@ducks.example", "other@geese.example"
@@ -54,7 +55,7 @@ class World:
         found = [path for path, methods in documents.items() if "get" in methods]
         pages = [
             rule.rule.replace("<name>", "{name}")
-            for owner in (Pages, OwnerPages)
+            for owner in (Pages, RecordsPage, SettingsPage)
             for rule in owner.app.url_map.iter_rules()
             if rule.methods and "GET" in rule.methods
         ]

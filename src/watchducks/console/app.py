@@ -47,16 +47,18 @@ from watchducks.console.languages import Languages
 from watchducks.console.live import LiveApi
 from watchducks.console.machines import PATHS as MACHINE_PATHS
 from watchducks.console.machines import Machines
-from watchducks.console.owner_pages import OwnerPages
+from watchducks.console.owned import OwnedSites
 from watchducks.console.owners import Owners
 from watchducks.console.pages import Pages
 from watchducks.console.rates import RateLimit
+from watchducks.console.records_page import RecordsPage
 from watchducks.console.registrations import Registrations
 from watchducks.console.rendering import Templates
 from watchducks.console.scans import ScanReports
 from watchducks.console.service import PATHS as SERVICE_PATHS
 from watchducks.console.service import Service
 from watchducks.console.sessions import SignedSessions
+from watchducks.console.settings_page import SettingsPage
 from watchducks.console.site_page import SitePage
 from watchducks.console.zones import Zones
 from watchducks.exposition import Exposition
@@ -80,7 +82,7 @@ CHECKS_BURST: Final = 20
 
 
 # What an owner changes; everything else of a site is for everybody.
-_OWNER_PATH: Final = re.compile(rb"/sites/[^/]+/(?:records|settings)(?:/.*)?")
+_OWNER_PATH: Final = re.compile(rb"/sites/[^/]+/(records|settings)(?:/.*)?")
 # What belongs to an account, and the history of a site.
 _ACCOUNT_PATH: Final = re.compile(rb"/(?:sign-in|sign-out|account)(?:/.*)?|/sites/[^/]+/history")
 
@@ -182,21 +184,30 @@ class Console:
             scans=reports,
             now=reactor.seconds,
         )
-        owner_pages = OwnerPages(
-            rules=settings.cutover_rules,
-            sites=sites,
+        owned = OwnedSites(sites, access, owners, checks)
+        records_page = RecordsPage(
+            owned=owned,
             access=access,
-            registrations=registrations,
             zones=zones,
             scans=reports,
-            dnssec=dnssec,
-            owners=owners,
             forms=forms,
             frame=frame,
             languages=languages,
             answers=answers,
-            attempts=checks,
             now=reactor.seconds,
+        )
+        settings_page = SettingsPage(
+            owned=owned,
+            sites=sites,
+            access=access,
+            registrations=registrations,
+            dnssec=dnssec,
+            forms=forms,
+            frame=frame,
+            languages=languages,
+            answers=answers,
+            now=reactor.seconds,
+            rules=settings.cutover_rules,
             url=settings.console.url.rstrip("/"),
         )
         account_pages = AccountPages(
@@ -260,7 +271,7 @@ class Console:
             languages=languages,
             answers=answers,
         )
-        self._admin_page = AdminPage(
+        admin_page = AdminPage(
             node=settings.node,
             sites=sites,
             accounts=accounts,
@@ -273,15 +284,17 @@ class Console:
             answers=answers,
             now=reactor.seconds,
         )
-        self._pages, self._owner_pages, self._boards = pages, owner_pages, boards
-        self._service, self._account_pages = service, account_pages
-        self._machines = machines
+        self._kept = (pages, boards, records_page, settings_page, service, machines, admin_page)
+        self._account_pages = account_pages
         assets = Assets(bundle, answers)
         page_routes, machine_routes = pages.app.resource(), machines.app.resource()
-        service_routes = service.app.resource()
-        admin_routes = self._admin_page.app.resource()
+        service_routes, admin_routes = service.app.resource(), admin_page.app.resource()
         account_routes = account_pages.app.resource()
-        owner_routes, board_routes = owner_pages.app.resource(), boards.app.resource()
+        board_routes = boards.app.resource()
+        owner_routes = {
+            b"records": records_page.app.resource(),
+            b"settings": settings_page.app.resource(),
+        }
 
         def choose(path: bytes) -> IResource:
             if path.startswith(PREFIX.encode("ascii")):
@@ -298,7 +311,8 @@ class Console:
                 return service_routes
             if path in BOARD_PATHS:
                 return board_routes
-            return owner_routes if _OWNER_PATH.fullmatch(path) else page_routes
+            owners_page = _OWNER_PATH.fullmatch(path)
+            return owner_routes[owners_page[1]] if owners_page else page_routes
 
         self.site = ConsoleSite(
             Front(answers, choose), answers, settings.console.url, reactor=reactor
