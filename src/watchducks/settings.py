@@ -236,8 +236,11 @@ class SecuritySettings:
     :ivar require_delegation: a site is served when its domain was seen to be delegated to us. If it
         is not given: yes, but for a closed network (``allow_private_origins``) that names no
         resolvers, where there is nobody to ask who delegates what; :func:`parse` fills it in.
+    :ivar admins: addresses whose accounts may do everything, beside those that
+        ``watchducks admin add`` names.
     """
 
+    admins: tuple[str, ...] = _key(accept.list_of(accept.email), default=())
     allow_private_origins: bool = _key(accept.flag, default=False)
     require_delegation: bool | None = _key(accept.flag, default=None)
     key_file: Path | None = _key(accept.path_or_default, default=None)

@@ -213,6 +213,42 @@ async def test_an_admin_signs_in_without_a_site_until_he_is_none(url: str) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_admin_that_the_settings_name_is_one_as_long_as_they_do(url: str) -> None:
+    async with opened(url) as world:
+        named = AccountBook(
+            world.registry, seal=lambda secret, context: secret, clock=world.clock, admins=[OTHER]
+        )
+        await named.ask_link(OTHER.upper(), "en")
+        ((to, secret),) = await world.links()
+        assert to == OTHER
+        session = await named.sign_in(secret, "")
+        assert session is not None
+        viewer = await named.in_session(session)
+        assert viewer is not None
+        assert viewer.admin
+        assert await named.admins() == [OTHER]
+        plain = await world.book.in_session(session)
+        assert plain is not None
+        assert not plain.admin
+        assert await world.book.admins() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_has_the_registry_makes_admins_a_link_and_nobody_else(url: str) -> None:
+    async with opened(url) as world:
+        book = world.book
+        await world.add("ducks")
+        assert await book.make_link(OWNER, by=ME) is None
+        await book.add_admin(OTHER)
+        secret = await book.make_link(OTHER, by=ME)
+        assert secret is not None
+        assert await world.links() == []
+        assert await book.link_of(secret) == OTHER
+        (entry,) = await world.registry.trail(None, limit=1)
+        assert (entry.act, entry.details) == (Act.LINK_MADE, {"email": OTHER})
+
+
+@pytest_twisted.ensureDeferred
 async def test_lists_show_what_the_viewer_may_see(url: str) -> None:
     async with opened(url) as world:
         registry = world.registry

@@ -65,4 +65,9 @@ async def open_mailbag(settings: Settings, reactor: Reactor) -> AsyncIterator[Ma
 async def open_accounts(settings: Settings, reactor: Reactor) -> AsyncIterator[AccountBook]:
     """Give the accounts, for a command. :raises StartupError: the registry cannot be opened."""
     async with open_registry(settings, reactor) as registry:
-        yield AccountBook(registry, seal=Sealer(settings.key_file).seal, clock=reactor)
+        yield AccountBook(
+            registry,
+            seal=Sealer(settings.key_file).seal,
+            clock=reactor,
+            admins=settings.security.admins,
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from twisted.logger import Logger
+
 from watchducks.analytics.cached import CachedAnalytics
 from watchducks.analytics.export import pages
 from watchducks.analytics.kept import KeptAnswers
@@ -33,7 +35,7 @@ from watchducks.registry.feed import SiteFeed
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
-from watchducks.stores.interfaces import Cache, LogStore
+from watchducks.stores.interfaces import Cache, LogStore, StoreUnavailable
 
 
 async def start_for_owners(
@@ -53,10 +55,29 @@ async def start_for_owners(
     export = partial(pages, asking.reader)
     crier = Crier(registry, analytics, mailbag, clock=house.reactor)
     await house.run("what owners are told", crier)
-    book = AccountBook(registry, seal=house.sealer.seal, clock=house.reactor, posted=mailbag.nudge)
+    book = AccountBook(
+        registry,
+        seal=house.sealer.seal,
+        clock=house.reactor,
+        posted=mailbag.nudge,
+        admins=house.settings.security.admins,
+    )
     await _start_the_console(
         house, registry, book, analytics, export, cache, scans, parents, origins, mailbag
     )
+    await _greet(book)
+
+
+async def _greet(book: AccountBook) -> None:
+    """Tell who has just installed this how to look after it from the console."""
+    try:
+        if not await book.admins():
+            Logger().info(
+                "nobody may look after this service in the console yet: `watchducks admin add"
+                " ADDRESS` lets an address, and prints a link to sign in with"
+            )
+    except StoreUnavailable:  # the feed of the registry says so already
+        return
 
 
 async def _start_the_lookups(

@@ -1,4 +1,4 @@
-"""Commands about the host and its appliance: check, token, status, demo."""
+"""Commands about the host and its appliance: check, status, demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from watchducks.cli import api, local
 from watchducks.cli.common import CommandError, Parents, lines
 from watchducks.demo.command import DemoError, say
 from watchducks.demo.command import run as run_demo
-from watchducks.model.accounts import Actor
 
 if TYPE_CHECKING:
     from watchducks.cli.common import Commands
@@ -27,10 +26,6 @@ def add(commands: Commands, parents: Parents) -> None:
         help="tell what is wrong with the configuration, or with this host for it",
     )
     check.set_defaults(at_once=_check)
-    token = commands.add_parser(
-        "token", parents=[parents.configured], help="make a new admin token, and print it once"
-    )
-    token.set_defaults(run=_token)
     status = commands.add_parser(
         "status",
         parents=[parents.remote],
@@ -54,14 +49,6 @@ def _check(options: argparse.Namespace) -> int:
     for hint in preflight_host.hints(settings):
         say(f"To look at: {hint}.")
     say(f"The configuration is right: node {settings.node.name}, {', '.join(settings.node.roles)}.")
-    return 0
-
-
-async def _token(reactor: Any, options: argparse.Namespace) -> int:
-    from watchducks.appliance.sites import open_registry  # noqa: PLC0415 -- only this command needs it
-
-    async with open_registry(settings_module.find(options.config), reactor) as registry:
-        say(await registry.create_admin_token(by=Actor("command line")))
     return 0
 
 

@@ -18,6 +18,7 @@ ACTS: Final[Mapping[Act, str]] = {
     Act.REMOVED: mark("removed the site"),
     Act.STATE: mark("saw another state"),
     Act.SHARED: mark("made a new link of the site"),
+    Act.LINK_MADE: mark("made a link to sign in"),
     Act.SIGNED_IN: mark("signed in"),
     Act.SIGNED_OUT: mark("signed out"),
     Act.TOKEN_MADE: mark("made a token"),

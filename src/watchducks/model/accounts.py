@@ -144,6 +144,7 @@ class Act(StrEnum):
     REMOVED = "removed"
     STATE = "state"
     SHARED = "shared"
+    LINK_MADE = "link-made"
     SIGNED_IN = "signed-in"
     SIGNED_OUT = "signed-out"
     TOKEN_MADE = "token-made"  # noqa: S105

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection
@@ -42,6 +43,8 @@ class AccountBook:
 
     :param seal: closes a link's secret in its letter; blocks, and is called in a thread.
     :param posted: called after each letter that was posted.
+    :param admins: addresses that are admins' whatever the registry says (``security.admins``).
+    :ivar named: these.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class AccountBook:
         seal: Callable[[bytes, bytes], bytes],
         clock: IReactorTime,
         posted: Callable[[], None] = lambda: None,
+        admins: Collection[str] = (),
     ) -> None:
         self._registry = registry
         self._seal = seal
         self._clock = clock
         self._posted = posted
+        self.named = frozenset(admins)
 
     # --- signing in -----------------------------------------------------------------------------
 
@@ -65,7 +70,7 @@ class AccountBook:
         now = int(self._clock.seconds())
 
         def write(connection: Connection) -> None:
-            for email in accounts.addresses(connection, typed):
+            for email in self._meant(connection, typed):
                 secret = _new_secret()
                 sealed = self._seal(secret.encode(), SEAL_CONTEXT + email.encode())
                 letter = Letter(
@@ -80,6 +85,20 @@ class AccountBook:
 
         await self._write(write)
         self._posted()
+
+    async def make_link(self, email: str, *, by: Actor) -> str | None:
+        """Return the secret of a link that signs an admin in, for whoever has this registry at his
+        command; None: the address is no admin's."""
+        secret, now = _new_secret(), int(self._clock.seconds())
+
+        def write(connection: Connection) -> bool:
+            if email not in self.named and not accounts.is_admin(connection, email):
+                return False
+            accounts.add_link(connection, email, digest_of(secret), now)
+            audit.keep(connection, by, Act.LINK_MADE, now, details={"email": email})
+            return True
+
+        return secret if await self._write(write) else None
 
     async def sign_in(self, secret: str, network: str) -> str | None:
         """Begin a session with a link's secret, once; returns the session's. None: the link is used
@@ -105,9 +124,12 @@ class AccountBook:
     async def in_session(self, secret: str) -> Viewer | None:
         """Return who is signed in with a session's secret; None: nobody any more."""
         digest, now = digest_of(secret), int(self._clock.seconds())
-        return await self._registry.read(
+        found = await self._registry.read(
             lambda connection: accounts.in_session(connection, digest, now)
         )
+        if found is not None and found.email in self.named:
+            return replace(found, admin=True)
+        return found
 
     async def sign_out(self, secret: str, network: str, *, everywhere: bool = False) -> None:
         """End a session, or all of its account."""
@@ -188,8 +210,8 @@ class AccountBook:
         return await self._admin(accounts.remove_admin, email, Act.ADMIN_REMOVED, by)
 
     async def admins(self) -> list[str]:
-        """Return the addresses of admins."""
-        return await self._registry.read(accounts.all_admins)
+        """Return the addresses of admins, those that the settings name included."""
+        return sorted(self.named.union(await self._registry.read(accounts.all_admins)))
 
     async def _admin(
         self, work: Callable[[Connection, str], bool], email: str, act: Act, by: Actor
@@ -205,6 +227,11 @@ class AccountBook:
         return await self._write(write)
 
     # --------------------------------------------------------------------------------------------
+
+    def _meant(self, connection: Connection, typed: str) -> list[str]:
+        """Return the addresses of accounts that ``typed`` may mean."""
+        named = {email for email in self.named if email.lower() == typed.lower()}
+        return sorted(named.union(accounts.addresses(connection, typed)))
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         def write(connection: Connection) -> T:
