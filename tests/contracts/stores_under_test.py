@@ -11,6 +11,7 @@ from tests.unit.nameserver.keys import glass
 from watchducks.background import ThreadPool
 from watchducks.registry.keys import ZoneKeys
 from watchducks.registry.registry import Registry
+from watchducks.registry.sealing import Sealer
 from watchducks.stores.sql import THREADS, SqlStore
 
 
@@ -44,11 +45,13 @@ async def open_store(url: str, reactor: Any) -> AsyncIterator[SqlStore]:
 
 @asynccontextmanager
 async def open_registry(
-    url: str, reactor: Any, keys: ZoneKeys | None = None
+    url: str, reactor: Any, keys: ZoneKeys | None = None, sealer: Sealer | None = None
 ) -> AsyncIterator[Registry]:
     """A started registry on ``url``, as a process of its own would have it."""
     async with thread_pool(reactor) as pool:
-        registry = Registry(SqlStore(url, pool), clock=reactor, keys=keys or zone_keys())
+        registry = Registry(
+            SqlStore(url, pool), clock=reactor, keys=keys or zone_keys(), sealer=sealer
+        )
         await registry.start()
         try:
             yield registry

@@ -174,6 +174,26 @@ async def test_sites_of_the_first_release_get_the_defaults(url: str, half: str |
         assert await store.read(differences) == []
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_is_sealed_already_says_with_which_key(url: str) -> None:
+    def back_to_0014(connection: Connection) -> None:
+        execute(connection, "ALTER TABLE registry DROP COLUMN key_id")
+        execute(connection, "UPDATE alembic_version SET version_num = '0014'")
+        sealed = b"\x01\xc0\xff\xee\x00 a secret"
+        statement = text("INSERT INTO acme (name, sealed) VALUES ('account', :sealed)")
+        connection.execute(statement, {"sealed": sealed})
+
+    def key_id(connection: Connection) -> bytes:
+        return bytes(connection.execute(text("SELECT key_id FROM registry")).scalar_one())
+
+    async with open_store(url, reactor) as store:
+        await store.write(migrate)
+        await store.write(back_to_0014)
+        await store.write(migrate)
+        assert await store.read(key_id) == b"\xc0\xff\xee\x00"
+        assert await store.read(differences) == []
+
+
 def upgrade_beyond(connection: Connection, folder: Path, oldest_program: str) -> None:
     """Do what a newer program does, which knows one migration more."""
     own = Path(migrations.__file__).parent

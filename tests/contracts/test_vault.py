@@ -39,16 +39,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 class Host:
     """:ivar now: POSIX seconds."""
 
-    def __init__(self, registry: Any, key_file: Path) -> None:
+    def __init__(self, registry: Any, sealer: Sealer) -> None:
         self.now = 1e9
         self.registry = registry
-        self.vault = Vault(registry, Sealer(key_file), now=lambda: self.now)
+        self.vault = Vault(registry, sealer, now=lambda: self.now)
 
 
 @asynccontextmanager
 async def host(url: str, key_file: Path) -> AsyncIterator[Host]:
-    async with open_registry(url, REACTOR) as registry:
-        yield Host(registry, key_file)
+    sealer = Sealer(key_file)
+    async with open_registry(url, REACTOR, sealer=sealer) as registry:
+        yield Host(registry, sealer)
 
 
 def challenge(name: str, token: str = "t") -> Challenge:
@@ -142,9 +143,29 @@ async def test_nothing_secret_lies_open(url: str, tmp_path: Path) -> None:
         assert b"quack" not in await one.registry.read(everything)
         with pytest.raises(StoreUnavailable, match="cannot read"):
             await stranger.vault.certificates_since(0)
-        await stranger.vault.keep_secret("own", b"")  # makes another key
-        with pytest.raises(StoreUnavailable, match="hosts that share a registry share"):
-            await stranger.vault.secret("memory")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_registry_has_one_key_and_nobody_makes_another(url: str, tmp_path: Path) -> None:
+    key, other_key = tmp_path / "key", tmp_path / "other"
+    Sealer(other_key).seal(b"", b"")
+    async with host(url, key) as first, host(url, other_key) as stranger:
+        assert await stranger.vault.secret("memory") is None
+        await first.vault.keep_secret("memory", b"quack")
+        # Both were there before anything was sealed.
+        for use in (stranger.vault.keep_secret("own", b"quack"), stranger.vault.secret("memory")):
+            with pytest.raises(StoreUnavailable, match=r"other holds the key .* copy the file"):
+                await use
+        assert await first.vault.secrets("") == {"memory": b"quack"}
+    key.rename(tmp_path / "lost")
+    async with host(url, key) as without:
+        await without.vault.post_challenge(challenge("a.example"))  # no secret
+        for use in (without.vault.keep_secret("own", b"quack"), without.vault.secret("memory")):
+            with pytest.raises(StoreUnavailable, match=r"cannot read .* or from a backup"):
+                await use
+        assert not key.exists()
+        (tmp_path / "lost").rename(key)
+        assert await without.vault.secret("memory") == b"quack"
 
 
 @pytest_twisted.ensureDeferred

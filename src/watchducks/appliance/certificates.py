@@ -71,8 +71,9 @@ async def start_the_challenges(house: House, registry: Registry, cache: Cache) -
 @asynccontextmanager
 async def open_vault(settings: Settings, reactor: Reactor) -> AsyncIterator[Vault]:
     """Give the vault, for a command. :raises StartupError: the registry cannot be opened."""
-    async with open_registry(settings, reactor) as registry:
-        yield Vault(registry, Sealer(settings.key_file), now=reactor.seconds)
+    sealer = Sealer(settings.key_file)
+    async with open_registry(settings, reactor, sealer) as registry:
+        yield Vault(registry, sealer, now=reactor.seconds)
 
 
 async def start_the_files(

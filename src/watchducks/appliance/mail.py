@@ -64,10 +64,11 @@ async def open_mailbag(settings: Settings, reactor: Reactor) -> AsyncIterator[Ma
 @asynccontextmanager
 async def open_accounts(settings: Settings, reactor: Reactor) -> AsyncIterator[AccountBook]:
     """Give the accounts, for a command. :raises StartupError: the registry cannot be opened."""
-    async with open_registry(settings, reactor) as registry:
+    sealer = Sealer(settings.key_file)
+    async with open_registry(settings, reactor, sealer) as registry:
         yield AccountBook(
             registry,
-            seal=Sealer(settings.key_file).seal,
+            seal=sealer.seal,
             clock=reactor,
             admins=settings.security.admins,
         )

@@ -31,6 +31,7 @@ async def start_the_registry(house: House, cache: Cache) -> tuple[Registry, Site
         clock=house.reactor,
         keys=zone_keys(settings, house.sealer),
         rules=settings.cutover_rules,
+        sealer=house.sealer,
     )
     await house.run("the registry", registry)
     feed = SiteFeed(
@@ -47,20 +48,24 @@ async def start_the_registry(house: House, cache: Cache) -> tuple[Registry, Site
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings, reactor: Reactor) -> AsyncIterator[Registry]:
+async def open_registry(
+    settings: Settings, reactor: Reactor, sealer: Sealer | None = None
+) -> AsyncIterator[Registry]:
     """Give the registry alone, for a command that goes round the console.
 
+    :param sealer: what else seals for the command.
     :raises StartupError: it cannot be opened.
     """
     pool = ThreadPool("registry", ONE_THREAD, reactor=reactor)
     pool.start()
     try:
-        keys = zone_keys(settings, Sealer(settings.key_file))
+        sealer = sealer or Sealer(settings.key_file)
         registry = Registry(
             SqlStore(settings.registry.url, pool),
             clock=reactor,
-            keys=keys,
+            keys=zone_keys(settings, sealer),
             rules=settings.cutover_rules,
+            sealer=sealer,
         )
         await registry.start()
         try:

@@ -147,6 +147,11 @@ class Keeper:
         await self._turns.stop()
         await self._windows.stop()
         await self._tasks.stop()
+        await self._give_way()
+
+    async def _give_way(self) -> None:
+        """Let another host be in charge."""
+        self._leased = 0.0
         try:
             await self._store.release(LEASE, self._holder)
         except StoreUnavailable as error:
@@ -190,10 +195,15 @@ class Keeper:
 
     async def _take_over(self) -> None:
         """Read what the keeper before us, most often ourselves, left."""
-        await self.authorities.open()
-        self._rollovers.took_over()
-        await self.memory.recall()
-        await self.holdings.follow()
+        try:
+            await self.authorities.open()
+            self._rollovers.took_over()
+            await self.memory.recall()
+            await self.holdings.follow()
+        except StoreUnavailable:
+            # A host that cannot open what the others sealed must not keep them from their work.
+            await self._give_way()
+            raise
         for group in self.groups.all():
             self._agenda.put(group, self._now())
         self._ready = True

@@ -34,11 +34,12 @@ from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.seals import SealError
 from watchducks.model.sites import Registration, Site
 from watchducks.model.zones import Record, ZoneContents
-from watchducks.registry import accounts, audit, cutovers, finding, scans, statements
+from watchducks.registry import accounts, audit, cutovers, finding, scans, sealed_with, statements
 from watchducks.registry.dump import dump, load
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.migrations import is_current, migrate
 from watchducks.registry.registration import SiteChanges
+from watchducks.registry.sealing import Sealer
 from watchducks.registry.statements import Conflict, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
 from watchducks.stores.sql import SqlStore
@@ -67,6 +68,7 @@ class Registry:
     :param clock: gives the time of registration.
     :param keys: of the zones that are signed.
     :param rules: what counts before a site's zone is delegated to us.
+    :param sealer: what seals for this registry, of which all hosts must have the same key.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class Registry:
         clock: IReactorTime,
         keys: ZoneKeys,
         rules: CutoverRules | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self._log = Logger()
         self._store = store
         self._clock = clock
         self._keys = keys
         self._rules = rules or CutoverRules()
+        self._sealer = sealer
         self._migrated = False
         self._on_write: list[Callable[[int], None]] = []
 
@@ -100,6 +104,7 @@ class Registry:
         await self._store.start()
         try:
             await self._migrate()
+            await self._agree()
         except StoreUnavailable as error:
             self._log.warn("the registry is not there yet: {error}", error=str(error))
 
@@ -493,18 +498,25 @@ class Registry:
     # --------------------------------------------------------------------------------------------
 
     async def _read(self, function: Callable[[Connection], T]) -> T:
-        await self._be_migrated()
+        await self._be_ready()
         return await self._store.read(function)
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
-        await self._be_migrated()
+        await self._be_ready()
+
+        def write(connection: Connection) -> T:
+            written = function(connection)
+            if self._sealer is not None and not self._sealer.expects:
+                sealed_with.settle(connection, self._sealer)
+            return written
+
         try:
-            return await self._store.write(function)
+            return await self._store.write(write)
         except SealError as error:
             self._log.error("a key cannot be kept: {error}", error=str(error))
             raise StoreUnavailable(str(error)) from error
 
-    async def _be_migrated(self) -> None:
+    async def _be_ready(self) -> None:
         # Callers that come at the same time may each try: `migrate` is safe for that, and nobody
         # waits for somebody else's attempt at a database that does not answer.
         if not self._migrated:
@@ -512,11 +524,21 @@ class Registry:
                 await self._migrate()
             except StartupError as error:
                 raise StoreUnavailable(str(error)) from error
+        await self._agree()
 
     async def _migrate(self) -> None:
         if not await self._store.read(is_current):
             await self._store.write(migrate)
         self._migrated = True
+
+    async def _agree(self) -> None:
+        """Learn which key seals, as soon as there is one."""
+        sealer = self._sealer
+        if sealer is None or sealer.expects:
+            return
+        trouble = await self._store.read(lambda connection: sealed_with.learn(connection, sealer))
+        if trouble:
+            self._log.error("the registry's secrets stay closed: {trouble}", trouble=trouble)
 
     def _written(self, revision: int) -> None:
         for listener in self._on_write:

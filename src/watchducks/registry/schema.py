@@ -76,6 +76,8 @@ registry = Table(
     Column("revision", BigInteger, nullable=False),
     # Names this registry among others, so that a follower notices when it is given another one.
     Column("lineage", String(LINEAGE_CHARACTERS), nullable=False),
+    # Which key its secrets are sealed with (watchducks.registry.sealing); NULL: it has none yet.
+    Column("key_id", LargeBinary),
     CheckConstraint("id = 1", name="ck_registry_one_row"),
     **_ROW,
 )

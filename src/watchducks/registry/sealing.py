@@ -42,14 +42,15 @@ _FORMAT: Final = b"\x01"
 class Sealer:
     """Seals and opens, with the key in one file, which is read once. For any thread.
 
-    :param path: the key file. It is made on the first need, by :meth:`seal`; a host that only opens
-        waits for the one that it is given.
+    :param path: the key file. :meth:`seal` makes it on the first need, unless a key is expected
+        (:meth:`expect`); a host that only opens waits for the one that it is given.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._making = threading.Lock()
         self._key: tuple[bytes, AESGCM] | None = None
+        self._expected: bytes | None = None
         self._trouble = f"security.key_file: {path} was not read yet"
 
     @property
@@ -57,26 +58,65 @@ class Sealer:
         """Whether the key file was read."""
         return self._key is not None
 
+    @property
+    def key_id(self) -> bytes | None:
+        """Tells the key from others, and nothing about it; None: the file was not read."""
+        return None if self._key is None else self._key[0]
+
+    @property
+    def expects(self) -> bool:
+        """Whether it is known which key it has to be."""
+        return self._expected is not None
+
+    def there(self) -> bool:
+        """Return whether there is a key file, whatever is in it. Blocks."""
+        return self._path.exists()
+
+    def expect(self, key_id: bytes) -> None:
+        """Use no other key than this one from now on, and make none."""
+        with self._making:
+            self._expected = key_id
+            if self._key is not None and self._key[0] != key_id:
+                self._trouble = self._other(self._key[0])
+                self._key = None
+
     def load(self) -> None:
         """Read the key file. Blocks; for a thread.
 
-        :raises SealError: it is missing, or no key file.
+        :raises SealError: it is missing, no key file, or another one than is expected.
         """
+        with self._making:
+            self._load()
+
+    def _load(self) -> None:
         try:
-            self._key = _read(self._path)
+            found = _read(self._path)
+            if self._expected is not None and found[0] != self._expected:
+                raise SealError(self._other(found[0]))
         except SealError as error:
             self._trouble = str(error)
             raise
+        self._key = found
+
+    def _other(self, key_id: bytes) -> str:
+        expected = b"" if self._expected is None else self._expected
+        return (
+            f"security.key_file: {self._path} holds the key {key_id.hex()}, and the registry's"
+            f" secrets are sealed with {expected.hex()}: copy the file from another host of this"
+            " registry, or from a backup"
+        )
 
     def seal(self, secret: bytes, context: bytes) -> bytes:
         """Return ``secret`` closed; makes the key file (mode 0600) if there is none. Blocks.
 
-        :raises SealError: the key file cannot be read or made.
+        :raises SealError: the key file cannot be read or made, or is not the one that is expected.
         """
         with self._making:
             if self._key is None:
-                _make(self._path)
-                self._key = _read(self._path)
+                if self._expected is None:
+                    _make(self._path)
+                self._load()
+            assert self._key is not None, "it was loaded just now"
             key_id, cipher = self._key
         nonce = secrets.token_bytes(NONCE_OCTETS)
         return _FORMAT + key_id + nonce + cipher.encrypt(nonce, secret, context)
@@ -105,10 +145,11 @@ class Sealer:
 
 
 class KeyFile:
-    """The key file of a host that opens seals, as a part: read at the start, or when it comes.
+    """The key file of a name server, which opens the keys of zones, as a part: read at the start,
+    or when it comes.
 
-    A host without any signed zone has none, so that a missing one is no error here: who needs it
-    says so.
+    Where no zone is signed it is not needed, so that a missing one is no error here; who needs it
+    (a signed zone, certificates, the keys of visitors) says so.
 
     :param pool: for reading the file; it belongs to the caller.
     """
@@ -166,8 +207,8 @@ def _read(path: Path) -> tuple[bytes, AESGCM]:
         key = base64.b64decode(path.read_bytes().strip(), validate=True)
     except OSError as error:
         raise SealError(
-            f"security.key_file: cannot read {path}: {error.strerror}; it has to be copied from the"
-            " host that made it"
+            f"security.key_file: cannot read {path}: {error.strerror}; it has to be copied from"
+            " another host of this registry, or from a backup"
         ) from error
     except binascii.Error:
         key = b""

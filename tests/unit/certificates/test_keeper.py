@@ -52,12 +52,13 @@ BEGIN = 1_800_000_000.0
 
 class Store:
     """A vault and a registry in memory. :ivar away: every call fails.
+    :ivar closed: the key is missing that opens what is there.
     :ivar leases: who has what."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
         self.log: list[KeptPair] = []
-        self.away = False
+        self.away = self.closed = False
         self.leases: dict[str, str] = {}
         self.progress: dict[int, CertificateProgress] = {}
         self.wanted: list[Wish] = []
@@ -72,6 +73,8 @@ class Store:
 
     async def secret(self, name: str) -> bytes | None:
         self._answer()
+        if self.closed:
+            raise StoreUnavailable("another key")
         return self.kept.get(name)
 
     async def secrets(self, prefix: str) -> dict[str, bytes]:
@@ -508,6 +511,16 @@ def test_only_one_keeper_works(world: World) -> None:
     world.start()
     assert not world.authority.orders
     world.store.leases.clear()
+    world.pass_time(0)
+    assert len(world.authority.orders) == 1
+
+
+def test_who_cannot_open_what_is_there_leaves_it_to_others(world: World) -> None:
+    world.put("a.example", 1)
+    world.store.closed = True
+    world.start()
+    assert (world.authority.orders, world.store.leases) == ([], {})
+    world.store.closed = False
     world.pass_time(0)
     assert len(world.authority.orders) == 1
 

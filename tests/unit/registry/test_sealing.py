@@ -103,6 +103,39 @@ def test_who_only_opens_makes_no_key_file(path: Path) -> None:
     assert not path.exists()
 
 
+def test_no_key_is_made_where_another_one_is_expected(path: Path) -> None:
+    before = Sealer(path)
+    sealed = before.seal(b"secret", b"")
+    key_id = before.key_id
+    assert key_id is not None
+    path.rename(path.with_name("lost"))
+    sealer = Sealer(path)
+    sealer.expect(key_id)
+    for use in (sealer.load, lambda: sealer.seal(b"secret", b"")):
+        with pytest.raises(SealError, match=r"cannot read .*registry\.key.* or from a backup"):
+            use()
+    assert not path.exists()
+    path.with_name("lost").rename(path)  # it comes back, and nobody has to restart anything
+    sealer.load()
+    assert sealer.unseal(sealed, b"") == b"secret"
+
+
+def test_another_key_than_the_expected_one_is_not_used(path: Path, tmp_path: Path) -> None:
+    right, wrong = Sealer(path), Sealer(tmp_path / "wrong.key")
+    right.seal(b"secret", b"")
+    wrong.seal(b"secret", b"")
+    assert right.key_id is not None
+    wrong.expect(right.key_id)
+    for use in (
+        wrong.load,
+        lambda: wrong.seal(b"secret", b""),
+        lambda: wrong.unseal(right.seal(b"secret", b""), b""),
+    ):
+        with pytest.raises(SealError, match=r"wrong\.key holds the key .* copy the file from"):
+            use()
+    assert not wrong.loaded
+
+
 @pytest.mark.parametrize("content", [b"", b"c2hvcnQ=\n", b"\xff\xfe no base64"])
 def test_a_file_that_is_no_key_file_is_named(path: Path, content: bytes) -> None:
     path.parent.mkdir()
