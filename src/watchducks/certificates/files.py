@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -163,10 +164,12 @@ def _write(workshop: Path, folder: Path, pair: bytes) -> None:
         new.rename(folder)
     except OSError:
         shutil.rmtree(new, ignore_errors=True)
-        raise
+        if not folder.exists():  # otherwise another instance on this data was faster
+            raise
 
 
 def _remove(workshop: Path, folder: Path) -> None:
     old = workshop / secrets.token_hex(8)
-    folder.rename(old)
+    with suppress(FileNotFoundError):  # another instance on this data was faster
+        folder.rename(old)
     shutil.rmtree(old, ignore_errors=True)

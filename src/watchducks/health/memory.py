@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchducks.model.verdicts import Verdict
+from watchducks.replacing import replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,8 @@ def write(path: Path, serial: int, verdicts: Sequence[Verdict]) -> None:
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="ascii")
     # Not synced to the disk: after a power cut the old verdicts do as well, being judged anew.
-    temporary.replace(path)
+    replace_file(path, (json.dumps(document, indent=1) + "\n").encode("ascii"), durable=False)
 
 
 def read(path: Path) -> Remembered:

@@ -9,7 +9,6 @@ time, and leaves it in batches whose name is in the file before they are stored;
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from twisted.logger import Logger
 
 from watchducks.background import Threads
+from watchducks.replacing import replace_file
 
 _HOUR: Final = 3600
 # Rows that were lost within this time of each other are one stretch: a minute is the finest point
@@ -170,13 +170,8 @@ class Losses:
         return True
 
     def _write(self, content: bytes) -> bool:
-        # A new file under the old name: after a crash it is the old one or the new one, whole.
-        new = self._path.with_suffix(".new")
         try:
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(content)
-            new.replace(self._path)
+            replace_file(self._path, content, durable=False)
         except OSError as error:
             self._log.error("cannot write {path}: {error}", path=str(self._path), error=str(error))
             return False

@@ -8,13 +8,14 @@ has another id the next day. A key is destroyed as soon as no row of its day can
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
 from twisted.logger import Logger
+
+from watchducks.replacing import replace_file
 
 DAY_SECONDS = 86_400
 DAY_US = DAY_SECONDS * 1_000_000
@@ -129,16 +130,8 @@ class VisitorKeys:
                 "keys": {str(day): key.hex() for day, key in self._keys.items()},
             }
         ).encode()
-        # A new file under the old name: after a crash it is the old one or the new one, whole.
-        new = self._path.with_suffix(".new")
         try:
-            new.unlink(missing_ok=True)
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(fd)
-            new.replace(self._path)
+            replace_file(self._path, content)
         except OSError as error:
             self._log.error("cannot write {path}: {error}", path=str(self._path), error=str(error))
             return

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from watchducks.model.origins import Address
+from watchducks.replacing import replace_file
 
 
 class Known(NamedTuple):
@@ -68,10 +69,9 @@ def write(path: Path, remembered: Remembered) -> None:
     :raises OSError: it cannot be written; the old one is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(json.dumps(document_of(remembered)) + "\n", encoding="ascii")
     # Not synced to the disk: after a power cut the names are looked up anew.
-    temporary.replace(path)
+    content = json.dumps(document_of(remembered)) + "\n"
+    replace_file(path, content.encode("ascii"), durable=False)
 
 
 def read(path: Path) -> Remembered:

@@ -12,11 +12,9 @@ address do when they have the same file.
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +23,7 @@ from twisted.logger import Logger
 
 from watchducks.nameserver.guard import packed_address
 from watchducks.nameserver.wire import Malformed
+from watchducks.replacing import replace_file
 
 CLIENT_OCTETS: Final = 8
 SERVER_OCTETS: Final = 16
@@ -138,15 +137,9 @@ def kept_secret(file: Path, log: Logger) -> bytes:
     except OSError as error:
         log.warn("cannot read {path}: {error}", path=str(file), error=str(error))
     secret = secrets.token_bytes(SECRET_OCTETS)
-    new = file.with_name(file.name + ".new")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            new.unlink()
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(secret)
-        new.replace(file)
+        replace_file(file, secret)
     except OSError as error:
         log.warn("cannot write {path}: {error}", path=str(file), error=str(error))
     return secret

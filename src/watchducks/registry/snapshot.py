@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from watchducks.model.origins import parse_origin
 from watchducks.model.signing import Signing
 from watchducks.model.sites import DEFAULT_CHOICES, Site, SiteChoices, SiteState
 from watchducks.model.zones import ZoneContents
+from watchducks.replacing import replace_file
 
 # Counted up when the content changes its meaning; a file of a later format is not read. A site of
 # format 1 had no choices, one of format 2 no contents, and one of format 3 no signing; the
@@ -52,23 +52,7 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
 
     :raises OSError: the folder is missing, or the disk full. The old file is still there.
     """
-    temporary = path.with_name(f"{path.name}.new")
-    digest = hashlib.sha256()
-    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        for piece in _pieces(snapshot):
-            digest.update(piece)
-            file.write(piece)
-        file.write(_END + digest.hexdigest().encode() + _LAST)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    # The new name must be on the disk too.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path, _with_checksum(_pieces(snapshot)))
 
 
 def read_snapshot(path: Path) -> Snapshot | None:
@@ -96,6 +80,14 @@ def read_snapshot(path: Path) -> Snapshot | None:
         raise SnapshotDamaged(f"it cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SnapshotDamaged(f"it is not a list of sites: {error}"[:200]) from error
+
+
+def _with_checksum(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
+    yield _END + digest.hexdigest().encode() + _LAST
 
 
 def _pieces(snapshot: Snapshot) -> Iterator[bytes]:

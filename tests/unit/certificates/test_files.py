@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from tests.unit.certificates.authority import Authority
 from tests.unit.certificates.test_store import InlinePool
+from watchducks.certificates import files as certificate_files
 from watchducks.certificates.files import LOOK_SECONDS, CertificateFiles, joined, split, write_all
 from watchducks.certificates.store import CertificateStore
 from watchducks.model.certificates import KeptPair
@@ -108,3 +109,15 @@ def test_the_longest_name(directory: Path, authority: Authority) -> None:
     assert write_all(directory, [KeptPair(name, pair(authority, "pond.example"))])
     assert write_all(directory, [KeptPair(name, None)])
     assert list(directory.iterdir()) == []
+
+
+def test_two_colours_write_and_remove_the_same(directory: Path, authority: Authority) -> None:
+    workshop = directory.with_name("workshop")
+    workshop.mkdir()
+    folder, pem = directory / "acme-pond.example-0123", pair(authority, "pond.example")
+    for _ in range(2):
+        certificate_files._write(workshop, folder, pem)
+    assert modes(directory) == [0o600]
+    for _ in range(2):
+        certificate_files._remove(workshop, folder)
+    assert [*directory.iterdir(), *workshop.iterdir()] == []
