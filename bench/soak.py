@@ -1,178 +1,62 @@
 """Half an hour of everything: ``python -m bench.soak [--minutes N] [--workers N]``.
 
-The appliance with its embedded stores, at half of what it can carry: half of the time wrk gives
-it all it takes, and without a pause there are visitors in the ways of :mod:`bench.steady`, sites
-whose origins refuse, say nothing or break off, hosts that nobody registered, and sites that come
-and go.
+The appliance with its embedded stores, at half of what it can carry: half of the time wrk or h2load
+gives it all it takes (HTTP, HTTPS and HTTP/2 in turn), and without a pause there are visitors in
+the ways of :mod:`bench.steady`, sites whose origins refuse, say nothing or break off, hosts that
+nobody registered, and sites that come and go.
 
-What must not grow is looked at every ten seconds: memory, descriptors, threads, timers. After the
-first five minutes (a sixth of a shorter run) memory may drift by 2 %, by the medians of the first
-and the last quarter of what remains.
+What must not grow is looked at every 15 s (:mod:`bench.looks`). After the first five minutes (a
+sixth of a shorter run) memory may drift by 2 %, and what is counted by 10 %, by the medians of the
+first and the last quarter of what remains. When all visitors have gone, there must be no more
+descriptors, threads, timers and Deferreds than before they came.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import os
 import re
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_ROOT), str(_ROOT / "src")]
 
-from bench.machine import cpu_seconds, describe, program  # noqa: E402 - found by the path above
+from bench.looks import Look, ends, environment, look  # noqa: E402 - found by the path above
+from bench.machine import cpu_seconds, describe, program  # noqa: E402
+from bench.trouble import ORIGIN, Origins, Trouble  # noqa: E402
 from tests.servers.ports import LOOPBACK, free_port  # noqa: E402
+from tests.servers.waiting import wait_until  # noqa: E402
 from tests.system.appliance import Twistd, api  # noqa: E402
-from watchducks.cli import local  # noqa: E402
-from watchducks.instances import control_file  # noqa: E402
+from watchducks.demo.authority import Authority  # noqa: E402
 
-ORIGIN: Final = "127.0.0.2"
+HOST: Final = "www.ducks.example"
 DRIFT: Final = 0.02
+# Counts go up and down with the visitors of the moment.
+COUNTS_DRIFT: Final = 0.1
 WARM_MINUTES: Final = 5.0
-_LOOK_SECONDS: Final = 10.0
+_COUNTS: Final = ("descriptors", "threads", "timers", "deferreds")
+_LOOK_SECONDS: Final = 15.0
 _BURST_SECONDS: Final = 2
 _CONNECTIONS: Final = 32
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+# Of visitors who have gone: connections to origins are kept for a minute, and what waits for a
+# silent one may wait for 100 s.
+_QUIET_SECONDS: Final = 150.0
+# Beside what there was before: connections to origins that are kept for good, single timers.
+_QUIET_SLACK: Final = 30
+_CERTIFICATE_SECONDS: Final = 30.0
 _NOISE: Final = re.compile(r"Traceback|Unhandled|#critical|never awaited|failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one process of ours has at one moment; MiB and counts."""
-
-    minute: float
-    mib: float
-    descriptors: int
-    threads: int
-    timers: int
-
-
-def _family(pid: int) -> list[int]:
-    """Return a process and all below it, but chDB, whose memory is ClickHouse's own affair."""
-    if _is_chdb(pid):
-        return []
-    found = [pid]
-    with suppress(OSError):  # one that ends meanwhile
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += _family(int(child))
-    return found
-
-
-def _is_chdb(pid: int) -> bool:
-    with suppress(OSError):
-        return b"chdb_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
-
-
-def _look(appliance: Twistd, began: float) -> Look:
-    """Look at the appliance and its workers, all together."""
-    pages = descriptors = threads = 0
-    for pid in _family(appliance.pid):
-        with suppress(OSError):  # a worker that ended meanwhile
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-            descriptors += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-            threads += sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
-    told = local.ask(control_file(appliance.data_dir, ""))
-    return Look(
-        minute=(time.monotonic() - began) / 60,
-        mib=pages * _PAGE / 2**20,
-        descriptors=descriptors,
-        threads=threads,
-        timers=told["process"]["timers"],
-    )
-
-
-class Trouble:
-    """What goes on beside the traffic, in a thread: origins that fail, sites that come and go."""
-
-    def __init__(self, appliance: Twistd, failing: list[str]) -> None:
-        self._appliance = appliance
-        self._failing = failing
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.registered = 0
-        self.failed_visits = 0
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._ended.set()
-        self._thread.join(30)
-
-    def _run(self) -> None:
-        while not self._ended.wait(0.2):
-            number = self.registered
-            site = {
-                "name": f"soak-{number}",
-                "domain": f"www.soak-{number}.example",
-                "origin": f"http://{ORIGIN}:9",
-                "email": "a@ducks.example",
-                "cohort": "soak",
-            }
-            url = f"{self._appliance.console}/api/v1/sites"
-            with suppress(OSError, ValueError):
-                status, body = api("POST", url, site)
-                if status == 201:
-                    self.registered += 1
-                    self._visit(site["domain"])
-                    api("DELETE", f"{url}/{site['name']}", token=body["token"])
-            for host in (*self._failing, f"nobody-{number}.example"):
-                self._visit(host)
-
-    def _visit(self, host: str) -> None:
-        address = (LOOPBACK, self._appliance.ports["http"])
-        with suppress(OSError), socket.create_connection(address, 2) as visitor:
-            visitor.settimeout(1)
-            visitor.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            # Whoever gives up early is a part of it.
-            visitor.recv(65536)
-            self.failed_visits += 1
-
-
-class _Origins:
-    """Origins that accept and say nothing, or break off in the middle of an answer."""
-
-    def __init__(self) -> None:
-        self._sockets = [socket.create_server((ORIGIN, 0), backlog=256) for _ in range(2)]
-        self.silent, self.breaking = (made.getsockname()[1] for made in self._sockets)
-        self._held: list[socket.socket] = []
-        for made, serve in zip(self._sockets, (self._say_nothing, self._break), strict=True):
-            threading.Thread(target=self._accept, args=(made, serve), daemon=True).start()
-
-    def _accept(self, made: socket.socket, serve: Any) -> None:
-        with suppress(OSError):
-            while True:
-                serve(made.accept()[0])
-
-    def _say_nothing(self, connection: socket.socket) -> None:
-        self._held.append(connection)
-        while len(self._held) > 100:
-            self._held.pop(0).close()
-
-    def _break(self, connection: socket.socket) -> None:
-        with connection:
-            connection.settimeout(1)
-            with suppress(OSError):
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nquack")
-
-    def close(self) -> None:
-        for made in self._sockets:
-            made.close()
 
 
 @contextmanager
@@ -190,21 +74,38 @@ def _steady(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         running.wait()
 
 
-def _burst(appliance: Twistd, host: str) -> float:
-    """Give it all it takes for some seconds; return the requests a second."""
-    url = f"http://{LOOPBACK}:{appliance.ports['http']}/page"
-    found = subprocess.run(
-        [
-            *(program("wrk"), "--threads", "1", "--connections", str(_CONNECTIONS)),
-            *("--duration", str(_BURST_SECONDS), "--header", f"Host: {host}", url),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=_BURST_SECONDS + 30,
-        check=False,
-    ).stdout
-    match = re.search(r"Requests/sec:\s+([0-9.]+)", found)
-    return float(match[1]) if match else 0.0
+class Bursts:
+    """All it takes for some seconds, in one way after the other.
+
+    :ivar rates: way -> requests a second of each burst.
+    """
+
+    def __init__(self, ports: dict[str, int]) -> None:
+        wrk = [program("wrk"), "--threads", "1", "--connections", str(_CONNECTIONS)]
+        wrk += ["--duration", f"{_BURST_SECONDS}s", "--header", f"Host: {HOST}"]
+        tls = [program("h2load"), "--threads", "1", "--clients", str(_CONNECTIONS)]
+        tls += ["--duration", str(_BURST_SECONDS), f"--connect-to={LOOPBACK}:{ports['https']}"]
+        https = f"https://{HOST}:{ports['https']}/page"
+        self._ways = {
+            "http": [*wrk, f"http://{LOOPBACK}:{ports['http']}/page"],
+            "https": [*tls, "--h1", https],
+            "http2": [*tls, "--max-concurrent-streams", "8", https],
+        }
+        self._turn = itertools.cycle(self._ways)
+        self.rates: dict[str, list[float]] = {way: [] for way in self._ways}
+
+    def run(self) -> None:
+        way = next(self._turn)
+        found = subprocess.run(
+            self._ways[way],
+            capture_output=True,
+            text=True,
+            timeout=_BURST_SECONDS + 60,
+            check=False,
+        ).stdout
+        rate = re.search(r"Requests/sec:\s+([0-9.]+)|, ([0-9.]+) req/s", found)
+        if rate:
+            self.rates[way].append(float(rate[1] or rate[2]))
 
 
 def _said(steady: subprocess.Popen[bytes]) -> dict[str, Any]:
@@ -218,94 +119,184 @@ def _said(steady: subprocess.Popen[bytes]) -> dict[str, Any]:
     return found
 
 
+@dataclass
+class Findings:
+    """:ivar before, after: looks without visitors. :ivar share: CPUs that were used."""
+
+    before: Look
+    after: Look
+    looks: list[Look] = field(default_factory=list)
+    share: float = 0.0
+    visitors: dict[str, Any] = field(default_factory=dict)
+
+
+class Watched(Twistd):
+    """The appliance, whose processes tell what they have inside. :ivar inside: where."""
+
+    def __init__(self, directory: Path, settings: dict[str, dict[str, Any]]) -> None:
+        super().__init__(directory, settings)
+        self.inside = directory / "inside"
+
+    def command(self) -> list[str]:
+        told = environment(self.inside)
+        return ["env", *(f"{key}={value}" for key, value in told.items()), *super().command()]
+
+    def look(self, minute: float) -> Look:
+        return look(self.pid, self.inside, minute)
+
+    def look_at_rest(self) -> Look:
+        return look(self.pid, self.inside, collect=True)
+
+
 def _soak(directory: Path, minutes: float, workers: int) -> int:
-    appliance = Twistd(
+    appliance = Watched(
         directory / "a", {"node": {"workers": workers}, "nameserver": {"rrl_per_second": 0}}
     )
     appliance.start()
-    origins = _Origins()
+    origins = Origins()
     port = free_port("tcp")
-    sites = {
-        "www.ducks.example": f"http://{ORIGIN}:{port}",
-        "www.refuses.example": f"http://{ORIGIN}:9",
-        "www.silent.example": f"http://{ORIGIN}:{origins.silent}",
-        "www.breaks.example": f"http://{ORIGIN}:{origins.breaking}",
+    failing = {
+        "www.refuses.example": 9,
+        "www.silent.example": origins.silent,
+        "www.breaks.example": origins.breaking,
     }
-    for domain, origin in sites.items():
-        body = {"name": domain, "domain": domain, "origin": origin, "email": "a@ducks.example"}
-        status, answer = api("POST", f"{appliance.console}/api/v1/sites", body)
-        assert status == 201, answer
-    trouble = Trouble(appliance, list(sites)[1:])
+    trouble = Trouble(appliance, list(failing))
+    bursts = Bursts(appliance.ports)
     ports = [str(appliance.ports[kind]) for kind in ("http", "https", "dns")]
-    # Without a certificate there is no TLS: only what needs none.
-    kinds = ("fresh", "kept", "websocket", "download", "dns-udp", "dns-tcp")
     try:
-        with (
-            _steady(ORIGIN, "--origin", str(port)),
-            _steady(LOOPBACK, "www.ducks.example", "--ports", *ports, "--only", *kinds) as visitors,
-        ):
-            trouble.start()
-            looks, rate, share = _watch(appliance, minutes)
-            found = _said(visitors)
+        for domain, at in {HOST: port, **failing}.items():
+            body = {"name": domain, "domain": domain, "origin": f"http://{ORIGIN}:{at}"}
+            url = f"{appliance.console}/api/v1/sites"
+            status, answer = api("POST", url, {**body, "email": "a@ducks.example"})
+            assert status == 201, answer
+        _certify(appliance, directory)
+        before = appliance.look_at_rest()
+        found = Findings(before, after=before)
+        with _steady(ORIGIN, "--origin", str(port)):
+            patience = str(minutes * 60 + 600)
+            with _steady(*(LOOPBACK, HOST, "--ports", *ports, "--seconds", patience)) as visitors:
+                trouble.start()
+                _watch(appliance, minutes, bursts, found)
+                found.visitors = _said(visitors)
+            trouble.stop()
+            found.after = _quiet(appliance, before)
     finally:
         trouble.stop()
         origins.close()
         appliance.stop()
-    return _judge(appliance, looks, minutes, rate, share, found, trouble)
+    noise = [line for line in appliance.log.read_text().splitlines() if _NOISE.search(line)]
+    _report(minutes, bursts, found, trouble, noise)
+    return 1 if noise or found.visitors["failed"] or not _judge(minutes, found) else 0
 
 
-def _watch(appliance: Twistd, minutes: float) -> tuple[list[Look], float, float]:
-    """Drive the bursts and look; return the looks, requests a second in bursts, CPUs used."""
+def _certify(appliance: Twistd, directory: Path) -> None:
+    """Give the site a certificate, and wait until it is shown."""
+    folder = appliance.data_dir / "certificates" / "ducks"
+    folder.mkdir(parents=True)
+    chain, key = Authority(directory / "authority").issue([HOST])
+    (folder / "privkey.pem").write_bytes(key)
+    (folder / "fullchain.pem").write_bytes(chain)
+    trusting = ssl.create_default_context(cafile=directory / "authority" / "ca.pem")
+
+    def shown() -> bool:
+        with suppress(OSError):
+            address = (LOOPBACK, appliance.ports["https"])
+            with (
+                socket.create_connection(address, 2) as plain,
+                trusting.wrap_socket(plain, server_hostname=HOST),
+            ):
+                return True
+        return False
+
+    wait_until(shown, "the certificate", _CERTIFICATE_SECONDS)
+
+
+def _watch(appliance: Watched, minutes: float, bursts: Bursts, found: Findings) -> None:
+    """Drive the bursts, and look."""
     began = time.monotonic()
     used = cpu_seconds(appliance.pid)
-    looks, rates, next_look = [], [], began + _LOOK_SECONDS
+    next_look = began + _LOOK_SECONDS
     while (now := time.monotonic()) < began + minutes * 60:
-        rates.append(_burst(appliance, "www.ducks.example"))
+        bursts.run()
         if now >= next_look:
-            looks.append(_look(appliance, began))
-            next_look += _LOOK_SECONDS
+            found.looks.append(appliance.look((now - began) / 60))
+            next_look = now + _LOOK_SECONDS
         time.sleep(_BURST_SECONDS)  # noqa: TID251 -- the other half of the time
-    share = (cpu_seconds(appliance.pid) - used) / (time.monotonic() - began)
-    return looks, statistics.median(rates), share
+    found.share = (cpu_seconds(appliance.pid) - used) / (time.monotonic() - began)
 
 
-def _judge(
-    appliance: Twistd,
-    looks: list[Look],
-    minutes: float,
-    rate: float,
-    share: float,
-    found: dict[str, Any],
-    trouble: Trouble,
-) -> int:
-    warm = min(WARM_MINUTES, minutes / 6)
-    later = [look for look in looks if look.minute >= warm]
-    quarter = max(1, len(later) // 4)
+def _quiet(appliance: Watched, before: Look) -> Look:
+    """Return the first look at which nothing is left of the visitors, or else the last."""
+    until = time.monotonic() + _QUIET_SECONDS
+    while True:
+        now = appliance.look_at_rest()
+        if not _left(before, now) or time.monotonic() > until:
+            return now
+        time.sleep(_LOOK_SECONDS)  # noqa: TID251 -- each look costs the processes something
+
+
+def _left(before: Look, after: Look) -> list[str]:
+    """Return of what there is more than before."""
+    return [name for name in _COUNTS if getattr(after, name) > getattr(before, name) + _QUIET_SLACK]
+
+
+def _warm(minutes: float, found: Findings) -> list[Look]:
+    return [one for one in found.looks if one.minute >= min(WARM_MINUTES, minutes / 6)]
+
+
+def _drift(looks: list[Look], name: str) -> float:
+    first, last = ends([getattr(one, name) for one in looks])
+    return (last - first) / first if first else 0.0
+
+
+def _judge(minutes: float, found: Findings) -> bool:
+    looks = _warm(minutes, found)
+    level = all(_drift(looks, name) <= COUNTS_DRIFT for name in _COUNTS)
+    return level and _drift(looks, "mib") <= DRIFT and not _left(found.before, found.after)
+
+
+def _report(
+    minutes: float, bursts: Bursts, found: Findings, trouble: Trouble, noise: list[str]
+) -> None:
     print(describe())
-    print(f"{minutes:g} minutes, {rate:.0f} requests/s in bursts (half of the time)")
-    print(f"{share:.2f} CPUs used; visitors: {sum(found['done'].values())} {found['done']}")
-    print(f"failed: {found['failed']} {found['errors'][:3]}; again: {found['again']}")
-    print(f"{trouble.registered} sites came and went, {trouble.failed_visits} visits in vain")
-    bad = bool(found["failed"])
-    for name in ("mib", "descriptors", "threads", "timers"):
-        values = [getattr(look, name) for look in later]
-        first, last = (statistics.median(part) for part in (values[:quarter], values[-quarter:]))
-        drift = (last - first) / first if first else 0.0
+    rates = {way: round(statistics.median(rate)) for way, rate in bursts.rates.items() if rate}
+    print(f"{minutes:g} minutes, requests/s in bursts (half of the time): {rates}")
+    done = found.visitors["done"]
+    print(f"{found.share:.2f} CPUs used; visitors: {sum(done.values())} {done}")
+    print(
+        f"failed: {found.visitors['failed']} {found.visitors['errors'][:3]};"
+        f" again: {found.visitors['again']}"
+    )
+    print(
+        f"{trouble.registered} sites came and went (refused: {dict(trouble.refused)}),"
+        f" {trouble.failed_visits} visits in vain"
+    )
+    looks = _warm(minutes, found)
+    for name in ("mib", "heap_mib", *_COUNTS, "objects", "blocks"):
+        values = [getattr(one, name) for one in looks]
+        first, last = ends(values)
         print(
-            f"{name:12} {first:8.1f} -> {last:8.1f}  {drift:+.1%}"
-            f"  (from {min(values):.1f} to {max(values):.1f})"
+            f"{name:12} {first:10.1f} -> {last:10.1f}  {_drift(looks, name):+.1%}"
+            f"  (from {min(values):.1f} to {max(values):.1f});"
+            f" before {getattr(found.before, name):.1f}, after {getattr(found.after, name):.1f}"
         )
-        if name == "mib":
-            bad = bad or drift > DRIFT
-    noise = [line for line in appliance.log.read_text().splitlines() if _NOISE.search(line)]
+    for process in looks[-1].processes:
+        first, last = ends([one.processes[process] for one in looks])
+        print(f"  {process:12} {first:8.1f} -> {last:8.1f} MiB")
+    growth = {
+        type_: last - first
+        for type_ in looks[-1].types
+        for first, last in [ends([one.types[type_] for one in looks])]
+    }
+    for type_, more in sorted(growth.items(), key=lambda item: -item[1])[:8]:
+        print(f"  {more:+8.0f} {type_}")
     print(f"{len(noise)} lines of trouble in the log", *noise[:5], sep="\n  ")
-    return 1 if bad or noise else 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.soak")
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--workers", type=int, default=0, help="node.workers")
+    parser.add_argument("--workers", type=int, default=2, help="node.workers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         sys.exit(_soak(Path(name), options.minutes, options.workers))
