@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import select
 import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Final
@@ -16,7 +18,12 @@ from bench.peers import SMALL_BYTES, Proxy
 from bench.registry import HOST
 from tests.servers.ports import LOOPBACK
 
-_REQUEST: Final = f"GET /small HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: bench\r\n\r\n".encode()
+
+def _request(host: str) -> bytes:
+    return f"GET /small HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\n\r\n".encode()
+
+
+_REQUEST: Final = _request(HOST)
 # Enough for the server to have the next one waiting.
 _HANDSHAKE_THREADS: Final = 4
 # The paced load: at 1,000 requests/s and some milliseconds each, a few of them are in use.
@@ -108,19 +115,24 @@ def handshakes(proxy: Proxy, seconds: float, *, resumed: bool) -> float:
     return (proxy.usage().serving - before.serving) / made
 
 
-def paced(proxy: Proxy, rate: int, seconds: float) -> list[float]:
+def paced(
+    proxy: Proxy, rate: int, seconds: float, hosts: Sequence[str] = (HOST,)
+) -> list[float]:
     """Send ``rate`` requests a second, evenly, without waiting for answers; return the seconds that
     each took, sorted.
+
+    :param hosts: visited in turn.
 
     A request for which no connection is free waits, and its time counts from when it was due.
     """
     took: list[float] = []
+    requests = itertools.cycle(_request(host) for host in hosts)
     with ExitStack() as stack:
         connections = [
             stack.enter_context(_connect(proxy, "http")) for _ in range(_PACED_CONNECTIONS)
         ]
         for connection in connections:
-            connection.sendall(_REQUEST)  # the proxy's connections to the origin, too
+            connection.sendall(next(requests))  # the proxy's connections to the origin, too
         for connection in connections:
             _read_answer(connection)
         free = deque(connections)
@@ -134,7 +146,7 @@ def paced(proxy: Proxy, rate: int, seconds: float) -> list[float]:
                 # Our own lateness, microseconds of it, is not the server's.
                 since = now if now - due < interval else due
                 asked[connection] = (since, b"")
-                connection.sendall(_REQUEST)
+                connection.sendall(next(requests))
                 due += interval
                 continue
             patience = _ANSWER_SECONDS if due >= begin + seconds else max(0.0, due - now)
