@@ -1,8 +1,8 @@
 """People who look at the console: pages and answers asked for at a steady pace.
 
 A program of its own (``python bench/dashboards.py PORT MIX RATE SECONDS``), which says as JSON how
-it was served. Like a browser, it takes gzip and keeps its connections; unlike one, it shows no ETag,
-so that each answer is a whole one.
+it was served. Like a browser, it takes gzip and keeps its connections; unlike one, it shows no
+ETag, so that each answer is a whole one.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def _look(port: int, paths: Sequence[str], rate: float, seconds: float) ->
 def main(port: str, mix: str, rate: str, seconds: str) -> None:
     """Look, and say how it was."""
     found = asyncio.run(_look(int(port), MIXES[mix], float(rate), float(seconds)))
-    print(json.dumps(found))  # noqa: T201 -- the answer to who started this program
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

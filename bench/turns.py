@@ -1,4 +1,6 @@
-"""An appliance whose reactor notes how long its turns take: ``python bench/turns.py FILE OPTION...``.
+"""An appliance whose reactor notes how long its turns take.
+
+``python bench/turns.py FILE OPTION...``
 
 The options are twistd's. At its end FILE has a line for each turn of a millisecond and more: when
 it ended (the machine's monotonic clock) and what it took, in seconds.

@@ -115,9 +115,7 @@ def handshakes(proxy: Proxy, seconds: float, *, resumed: bool) -> float:
     return (proxy.usage().serving - before.serving) / made
 
 
-def paced(
-    proxy: Proxy, rate: int, seconds: float, hosts: Sequence[str] = (HOST,)
-) -> list[float]:
+def paced(proxy: Proxy, rate: int, seconds: float, hosts: Sequence[str] = (HOST,)) -> list[float]:
     """Send ``rate`` requests a second, evenly, without waiting for answers; return the seconds that
     each took, sorted.
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 
 from tests.contracts.log_stores import KINDS, log_store, log_store_url
 from tests.servers.waiting import eventually
@@ -26,6 +27,7 @@ from watchducks.analytics.facets import ORDERS
 from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.kept import KeptAnswers
 from watchducks.analytics.periods import DAY, HOUR, MINUTE, Period, period
+from watchducks.analytics.pulse import BLIND_SECONDS, LOOK_SECONDS, Pulse
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import Annotation, SiteAnnotation
 from watchducks.analytics.rollups import FACETS
@@ -249,16 +251,31 @@ async def test_kept_answers_are_the_answers(
         ]
 
     async with world(kind, request, tmp_path) as (store, _, ask):
-        kept = KeptAnswers(MemoryCache(CLOCK), "the store", clock=CLOCK)
+        clock = Clock()
+        pulse = Pulse(store, clock=clock)
+        kept = KeptAnswers(MemoryCache(CLOCK), "the store", pulse, clock=CLOCK)
         cached = CachedAnalytics(ask, kept)
         expected = await answers(ask)
         assert await answers(cached) == expected
+
+        first = await cached.version()
+        clock.advance(LOOK_SECONDS)
+        assert cached.known_version is None
+        assert await cached.version() == first
+        await annotate(store, 1, "certificate", "long ago", 1)
+        assert await cached.version() == first  # it was just looked at
+        clock.advance(LOOK_SECONDS)
+        assert await cached.version() != first
 
         async def stale() -> bool:
             assert await cached.live(1) == expected[-1]
             return cached.is_stale
 
         await store.stop()
+        clock.advance(LOOK_SECONDS)
+        away = await cached.version()
+        clock.advance(BLIND_SECONDS)
+        assert away != await cached.version()
         # The live question is not fresh for long; all others are.
         assert await answers(cached) == expected
         await eventually(CLOCK, stale, "a question to the store that is away", 5)

@@ -50,6 +50,15 @@ class CachedAnalytics:
         """Whether the log store is away, and answers are the last ones."""
         return self._answers.is_stale
 
+    @property
+    def known_version(self) -> str | None:
+        """See :class:`~watchducks.analytics.pulse.Pulse`."""
+        return self._answers.pulse.known
+
+    async def version(self) -> str:
+        """See :class:`~watchducks.analytics.pulse.Pulse`."""
+        return await self._answers.pulse.version()
+
     async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
         """See Analytics."""
         return await self._ask(self._analytics.traffic, site_id, period, filters)
@@ -179,7 +188,7 @@ def _question(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Quest
     period = next((value for value in args if isinstance(value, Period)), None)
     common = (*others, *sorted(kwargs.items()))
     if period is None:
-        return Question(name, common, None)
+        return Question(name, common, None, ages=True)
     about = (*common, period.start, period.data_end, period.bucket, period.begins)
     goes_on = period.until < period.end and not period.is_cut
     shape = (*common, period.bucket, len(period.times)) if goes_on else None

@@ -1,14 +1,16 @@
 """Answers that are kept: in the shared cache, computed once for all who wait, refreshed ahead.
 
-An answer is fresh for a time that depends on what it is about (:func:`fresh_seconds`). One that is
-nearly over is given, and computed anew meanwhile. While the log store is away the last answer is
-given, for up to a day, and :attr:`KeptAnswers.is_stale` says so.
+An answer is fresh for a time that depends on what it is about (:func:`fresh_seconds`), and beyond
+that for as long as nothing in the log store has changed (:mod:`watchducks.analytics.pulse`). One
+that is nearly over is given, and computed anew meanwhile. While the log store is away the last
+answer is given, for up to a day, and :attr:`KeptAnswers.is_stale` says so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -19,15 +21,15 @@ from twisted.logger import Logger
 
 from watchducks.analytics.packing import pack, to_bytes, unpack
 from watchducks.analytics.periods import HOUR, Period
+from watchducks.analytics.pulse import LOOK_SECONDS, Pulse
 from watchducks.analytics.rollups import DAY
 from watchducks.background import Tasks
 from watchducks.stores.interfaces import Cache, StoreUnavailable
 
 T = TypeVar("T")
 
-# A request is to be seen within a second of its segment's being sealed, of which the insert and the
-# page's own polling take most; a hundred viewers cost as much as four.
-LIVE_SECONDS: Final = 0.25
+# What an answer about the present day is fresh for; see the pulse.
+LIVE_SECONDS: Final = LOOK_SECONDS
 # Of a week's or a month's points nobody sees a request more or less.
 SLOW_SECONDS: Final = 15.0
 # A period that is over may still get rows of a proxy that was cut off. They are doubted and hence
@@ -35,8 +37,16 @@ SLOW_SECONDS: Final = 15.0
 PAST_SECONDS: Final = 600.0
 # Rows come within this time in the ordinary course of things.
 SETTLED_AFTER: Final = 2 * HOUR
+# An answer that took long is fresh for this many times as long, within SLOW_SECONDS, so that a busy
+# store is not kept busy by one page that stays open.
+EFFORT: Final = 10
+# Nothing has changed in the store: still, other parts of an answer than rows may have aged.
+UNCHANGED_SECONDS: Final = 60.0
 # From this share of its freshness on an answer is computed anew before anybody has to wait for it.
 AHEAD: Final = 0.7
+# Answers that are kept in this process as they are, beside the cache, which has them as bytes: some
+# tens a page, of a few kB each.
+MOST_READ: Final = 2000
 # While the store is away: yesterday's figures are better than none, older ones are not.
 KEPT_SECONDS: Final = 86_400.0
 
@@ -44,7 +54,8 @@ KEPT_SECONDS: Final = 86_400.0
 def fresh_seconds(period: Period, now: float, doubted: Collection[int]) -> float:
     """Return for how long an answer about ``period`` is as good as a new one. Pure.
 
-    :param doubted: days since 1970 that are being corrected; what touches them is not kept.
+    :param doubted: days since 1970 that are being corrected; what touches them is good only
+        while nothing comes.
     """
     if any(period.start < (day + 1) * DAY and day * DAY < period.data_end for day in doubted):
         return 0.0
@@ -61,11 +72,13 @@ class Question:
     :ivar about: everything that the answer depends on.
     :ivar shape: the same, but for the moment at which a period ends that goes with the clock; None:
         it does not.
+    :ivar ages: the answer changes with the time, although nothing happens.
     """
 
     name: str
     about: tuple[object, ...]
     shape: tuple[object, ...] | None
+    ages: bool = False
 
     @property
     def key(self) -> str:
@@ -84,26 +97,37 @@ def _key(name: str, about: tuple[object, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """:ivar computed: POSIX seconds; so is ``fresh_until``."""
+    """
+    :ivar computed: POSIX seconds; so is ``fresh_until``.
+    :ivar version: of what the log store held before.
+    """
 
     computed: float
     fresh_until: float
+    version: str
     value: Any
 
 
 class KeptAnswers:
     """Keeps answers.
 
+    :ivar pulse: of the log store.
     :ivar is_stale: whether the store was away when it was last asked.
     """
 
     _log = Logger()
 
-    def __init__(self, cache: Cache, store_url: str, *, clock: IReactorTime) -> None:
-        """:param store_url: of the log store: another one that shares the cache has other sites."""
+    def __init__(self, cache: Cache, store_url: str, pulse: Pulse, *, clock: IReactorTime) -> None:
+        """
+        :param store_url: of the log store: another one that shares the cache has other sites.
+        :param pulse: of the log store.
+        """
         self._scope = "logs:" + hashlib.sha256(store_url.encode()).hexdigest()[:16]
         self._cache = cache
+        self.pulse = pulse
         self._clock = clock
+        # Key -> the content that was read there, and what it says.
+        self._read_before: OrderedDict[str, tuple[bytes, _Entry]] = OrderedDict()
         self._tasks = Tasks(self._log)
         self._waiting: dict[str, list[Deferred[Any]]] = {}
         self.is_stale = False
@@ -136,12 +160,21 @@ class KeptAnswers:
                 self._begin(question, kind, compute, fresh)
             found: T = entry.value
             return found
+        if entry is not None and await self._is_unchanged(question, entry):
+            unchanged: T = entry.value
+            return unchanged
         waiter: Deferred[T] = Deferred()
         if key not in self._waiting:
             self._begin(question, kind, compute, fresh, waiter)
         else:
             self._waiting[key].append(waiter)
         return await waiter
+
+    async def _is_unchanged(self, question: Question, entry: _Entry) -> bool:
+        """Return whether an answer is fresh because nothing has changed since."""
+        if question.ages or self._clock.seconds() > entry.computed + UNCHANGED_SECONDS:
+            return False
+        return entry.version == await self.pulse.version()
 
     def _begin(
         self,
@@ -181,7 +214,9 @@ class KeptAnswers:
         compute: Callable[[], Awaitable[Any]],
         fresh: Callable[[], Awaitable[float]],
     ) -> Any:
+        began = self._clock.seconds()
         try:
+            version = await self.pulse.version()
             value = await compute()
             seconds = await fresh()
         except StoreUnavailable:
@@ -192,7 +227,11 @@ class KeptAnswers:
             return last.value
         self.is_stale = False
         now = self._clock.seconds()
-        content = to_bytes({"at": now, "until": now + seconds, "value": pack(value)})
+        seconds = max(seconds, min(SLOW_SECONDS, EFFORT * (now - began)))
+        content = to_bytes(
+            {"at": now, "until": now + seconds, "version": version, "value": pack(value)}
+        )
+        self._remember(question.key, content, _Entry(now, now + seconds, version, value))
         for key in {question.key, question.last_key}:
             try:
                 await self._cache.set(self._scope + key, content, KEPT_SECONDS)
@@ -207,10 +246,27 @@ class KeptAnswers:
             return None
         if content is None:
             return None
+        known = self._read_before.get(key)
+        if known is not None and known[0] == content:
+            self._read_before.move_to_end(key)
+            return known[1]
         try:
             document = json.loads(content)
-            return _Entry(document["at"], document["until"], unpack(kind, document["value"]))
+            entry = _Entry(
+                document["at"],
+                document["until"],
+                document["version"],
+                unpack(kind, document["value"]),
+            )
         except (ValueError, KeyError, TypeError) as error:
             # Another version of ours shares the cache.
             self._log.debug("an answer cannot be read: {error}", error=str(error))
             return None
+        self._remember(key, content, entry)
+        return entry
+
+    def _remember(self, key: str, content: bytes, entry: _Entry) -> None:
+        self._read_before[key] = content, entry
+        self._read_before.move_to_end(key)
+        if len(self._read_before) > MOST_READ:
+            self._read_before.popitem(last=False)

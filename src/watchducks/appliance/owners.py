@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from watchducks.analytics.cached import CachedAnalytics
 from watchducks.analytics.export import pages
 from watchducks.analytics.kept import KeptAnswers
+from watchducks.analytics.pulse import Pulse
 from watchducks.analytics.queries import Analytics
 from watchducks.appliance.happenings import Notes
 from watchducks.appliance.house import House
@@ -48,7 +49,8 @@ async def start_for_owners(
     await feed.follow(drills.apply)
     await house.run("the end of drills in the registry", drills)
     origins = await _start_the_origin_probes(house, feed)
-    answers = KeptAnswers(cache, house.settings.logs.url, clock=house.reactor)
+    pulse = Pulse(store, clock=house.reactor)
+    answers = KeptAnswers(cache, house.settings.logs.url, pulse, clock=house.reactor)
     await house.run("the kept answers", answers)
     asking = Analytics(store, clock=house.reactor)
     analytics = CachedAnalytics(asking, answers)

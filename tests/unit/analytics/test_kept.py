@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,16 +12,19 @@ from twisted.internet.task import Clock
 
 from watchducks.analytics.kept import (
     AHEAD,
+    EFFORT,
     KEPT_SECONDS,
     LIVE_SECONDS,
     PAST_SECONDS,
     SLOW_SECONDS,
+    UNCHANGED_SECONDS,
     KeptAnswers,
     Question,
     fresh_seconds,
 )
 from watchducks.analytics.packing import pack, to_bytes, unpack
 from watchducks.analytics.periods import DAY, HOUR, Period
+from watchducks.analytics.pulse import LOOK_SECONDS, Pulse
 from watchducks.analytics.results import (
     DnsPoint,
     Overview,
@@ -30,11 +34,29 @@ from watchducks.analytics.results import (
     Visitors,
     VisitorsPoint,
 )
-from watchducks.stores.interfaces import StoreUnavailable
+from watchducks.stores.interfaces import StoreUnavailable, Value
+from watchducks.stores.logs_fake import FakeLogStore
 from watchducks.stores.memory import MemoryCache
 
 QUESTION = Question("visitors", (1, "day"), None)
 FRESH = 10.0
+
+
+class _Store(FakeLogStore):
+    """:ivar changes: whether something has come whenever one looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes = True
+        self.looks = 0
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, Value | Sequence[Value]] | None = None
+    ) -> list[tuple[Value, ...]]:
+        assert "system.parts" in sql
+        _ = await super().query(sql, parameters)
+        self.looks += self.changes
+        return [(self.looks,)]
 
 
 class World:
@@ -43,7 +65,9 @@ class World:
     def __init__(self) -> None:
         self.clock = Clock()
         self.cache = MemoryCache(self.clock)
-        self.answers = KeptAnswers(self.cache, "chdb:///one", clock=self.clock)
+        self.store = _Store()
+        self.pulse = Pulse(self.store, clock=self.clock)
+        self.answers = KeptAnswers(self.cache, "chdb:///one", self.pulse, clock=self.clock)
         self.asked: list[Deferred[int]] = []
         self.fresh = FRESH
 
@@ -110,10 +134,51 @@ def test_an_answer_is_refreshed_before_it_is_over(world: World) -> None:
     assert late == [7]
 
 
-def test_what_is_being_corrected_is_asked_each_time(world: World) -> None:
+def test_an_answer_stays_good_while_nothing_changes(world: World) -> None:
+    world.store.changes = False
+    world.ask()
+    world.asked[0].callback(5)
+    world.clock.advance(FRESH + 1)
+    assert world.ask() == [5]
+    world.clock.advance(LOOK_SECONDS)
+    ages = Question("visitors", (1, "day"), None, ages=True)
+    assert world.ask(ages) == []  # nothing has changed but the time
+    world.asked[1].callback(6)
+    world.clock.advance(FRESH + 1)
+    world.store.changes = True
+    late = world.ask()
+    assert late == []
+    world.asked[2].callback(7)
+    world.store.changes = False
+    world.clock.advance(UNCHANGED_SECONDS + 1)
+    assert (late, world.ask()) == ([7], [])
+
+
+def test_what_took_long_is_not_asked_again_at_once(world: World) -> None:
+    world.fresh = 0.1
+    world.ask()
+    world.clock.advance(0.5)
+    world.asked[0].callback(5)
+    world.clock.advance(0.5 * EFFORT * AHEAD - 0.1)
+    assert (world.ask(), len(world.asked)) == ([5], 1)
+    world.clock.advance(SLOW_SECONDS)
+    assert world.ask() == []
+
+
+def test_what_another_process_has_asked_is_read_once(world: World) -> None:
+    world.ask()
+    world.asked[0].callback(5)
+    world.answers = KeptAnswers(world.cache, "chdb:///one", world.pulse, clock=world.clock)
+    read = [Deferred.fromCoroutine(world.answers._read(QUESTION.key, Visitors)) for _ in range(2)]
+    assert read[0].result is read[1].result is not None
+
+
+def test_what_is_being_corrected_is_asked_whenever_something_has_come(world: World) -> None:
     world.fresh = 0.0
     world.ask()
     world.asked[0].callback(5)
+    assert world.ask() == [5]
+    world.clock.advance(LOOK_SECONDS)
     assert world.ask() == []
     assert len(world.asked) == 2
 
@@ -155,7 +220,9 @@ def test_without_the_cache_it_goes_on(world: World) -> None:
     assert got == [5]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"at":1,"until":99,"value":{}}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"at":1,"until":99,"version":"","value":{}}', b"\xff"]
+)
 def test_what_another_version_left_is_asked_anew(world: World, content: bytes) -> None:
     _ = Deferred.fromCoroutine(world.cache.set(world.answers._scope + QUESTION.key, content, 100))
     world.ask()
@@ -165,7 +232,7 @@ def test_what_another_version_left_is_asked_anew(world: World, content: bytes) -
 def test_another_log_store_has_other_answers(world: World) -> None:
     world.ask()
     world.asked[0].callback(5)
-    world.answers = KeptAnswers(world.cache, "chdb:///another", clock=world.clock)
+    world.answers = KeptAnswers(world.cache, "chdb:///another", world.pulse, clock=world.clock)
     assert world.ask() == []
 
 
