@@ -143,6 +143,30 @@ async def test_sessions_end_by_time_by_hand_and_with_the_last_site(url: str) -> 
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_account_keeps_its_time_zone(url: str) -> None:
+    async with opened(url) as world:
+        book = world.book
+        await world.add("ducks")
+        session = await world.sign_in()
+        await book.keep_time_zone("somebody@else.example", "Asia/Tokyo")
+        for zone in ("Asia/Seoul", ""):
+            await book.keep_time_zone(OWNER, zone)
+            viewer = await book.in_session(session)
+            assert viewer is not None
+            assert viewer.time_zone == zone
+        await world.registry.remove("ducks")
+        await book.add_admin("root@else.example")
+        await book.keep_time_zone("root@else.example", "Asia/Seoul")
+        await book.ask_link("root@else.example", "ko")
+        ((_, secret),) = [link for link in await world.links() if link[0] == "root@else.example"]
+        session_of_admin = await book.sign_in(secret, "")
+        assert session_of_admin is not None
+        viewer = await book.in_session(session_of_admin)
+        assert viewer is not None
+        assert viewer.time_zone == "Asia/Seoul"
+
+
+@pytest_twisted.ensureDeferred
 async def test_no_secret_is_in_the_database(url: str) -> None:
     async with opened(url) as world:
         await world.add("ducks")

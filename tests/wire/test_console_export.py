@@ -24,8 +24,11 @@ async def test_an_owner_gets_all_rows_in_pages() -> None:
     driver.export.pages = [[ROW, ROW], [ROW]]
     reply = driver.api("GET", f"{PATH}?country=KR", token=token)
     lines = reply.text.splitlines()
-    assert lines[0] == ",".join(COLUMNS)
-    assert lines[1:] == [",".join(map(str, ROW))] * 3
+    assert lines[0] == ",".join([*COLUMNS, "local_time"])
+    assert lines[1:] == [",".join([*map(str, ROW), "1970-01-01T00:00:00.000+00:00"])] * 3
+    there = driver.api("GET", f"{PATH}?tz=Asia/Seoul", token=token).text.splitlines()
+    assert there[1].endswith(",1970-01-01T09:00:00.000+09:00")
+    driver.export.asked.pop()
     assert reply.headers["content-disposition"] == 'attachment; filename="ducks.csv"'
     assert reply.headers["content-type"].startswith("text/csv")
     assert driver.export.asked == [(1, Filters("all", (("country", ("KR",)),)))]
@@ -33,7 +36,7 @@ async def test_an_owner_gets_all_rows_in_pages() -> None:
     assert len(objects) == 3
     assert objects[0].startswith('{"time": 0, ')
     driver.export.pages = []
-    assert driver.api("GET", PATH, token=token).text.splitlines() == [",".join(COLUMNS)]
+    assert driver.api("GET", PATH, token=token).text.splitlines() == lines[:1]
 
 
 @pytest_twisted.ensureDeferred
@@ -58,7 +61,7 @@ async def test_an_outage_before_is_told_and_one_on_the_way_breaks_the_connection
     head = f"GET {PATH} HTTP/1.1\r\nHost: console.example\r\nAuthorization: Bearer {token}\r\n\r\n"
     protocol.dataReceived(head.encode())
     assert transport.disconnected or transport.disconnecting
-    assert not transport.value().endswith(b"0\r\n\r\n"), "it does not look complete"
+    assert not transport.value().endswith(b"\r\n0\r\n\r\n"), "it does not look complete"
 
 
 @pytest_twisted.ensureDeferred

@@ -268,7 +268,7 @@ def test_dnssec_is_switched_on_and_its_key_changed_and_off_again(owner: Owner) -
     assert (reply.status, reply.headers["location"]) == (303, f"{SETTINGS}?kept=yes#dnssec")
     text = driver.get(SETTINGS).text
     assert "the DS record for your registrar appears here" in text
-    assert "Nov 22 01:26 UTC" in text  # three hours from now
+    assert "Nov 22 01:26</time>" in text  # three hours from now
     assert "data-copy" not in text
     later(3 * 3600)
     (first,) = driver.api("GET", "/api/v1/sites/ducks/dnssec").json["ds"]
@@ -422,7 +422,7 @@ def test_the_present_name_servers_are_asked_again(owner: Owner) -> None:
 def test_the_pages_are_korean_too(owner: Owner) -> None:
     for page in (RECORDS, SETTINGS):
         text = owner.driver.get(page, **{"Accept-Language": "ko"}).text
-        assert '<html lang="ko">' in text
+        assert '<html lang="ko"' in text
         assert "설정" in text
 
 

@@ -277,14 +277,14 @@ def test_an_unknown_site_is_not_found(driver: Driver) -> None:
 
 
 def test_the_language_follows_the_browser_then_the_switch(driver: Driver) -> None:
-    assert '<html lang="en">' in driver.get("/").text
-    assert '<html lang="ko">' in driver.get("/", **{"Accept-Language": "ko-KR,ko;q=0.9"}).text
+    assert '<html lang="en"' in driver.get("/").text
+    assert '<html lang="ko"' in driver.get("/", **{"Accept-Language": "ko-KR,ko;q=0.9"}).text
     chosen = driver.get("/?lang=ko")
-    assert '<html lang="ko">' in chosen.text
+    assert '<html lang="ko"' in chosen.text
     assert "아직 등록된 사이트가 없습니다" in chosen.text
-    assert '<html lang="ko">' in driver.get("/register").text, "the cookie remembers it"
-    assert '<html lang="en">' in driver.get("/?lang=en").text
-    assert '<html lang="en">' in driver.get("/?lang=xx").text
+    assert '<html lang="ko"' in driver.get("/register").text, "the cookie remembers it"
+    assert '<html lang="en"' in driver.get("/?lang=en").text
+    assert '<html lang="en"' in driver.get("/?lang=xx").text
 
 
 def test_errors_speak_the_language_too(driver: Driver) -> None:
@@ -301,7 +301,7 @@ async def test_a_site_says_whether_its_server_answers(driver: Driver) -> None:
     failure = Note("origin", "{reason}", {"reason": "<b>{odd}"})
     driver.origins.reports[1] = OriginReport(failure, 1_795_300_000, 1_795_300_060)
     page = driver.get("/sites/ducks").text
-    assert "Nov 21 22:26 UTC</time>: &lt;b&gt;{odd}</p>" in page
+    assert "Nov 21 22:26</time>: &lt;b&gt;{odd}</p>" in page
     page = driver.get("/sites/ducks", **{"Accept-Language": "ko"}).text
     assert "서버가" in page
     assert "부터 응답하지 않습니다" in page

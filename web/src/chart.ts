@@ -2,7 +2,7 @@
 // tooltip. Screen readers get the table beside it instead.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { tick, time } from "./format";
+import { tick, time, timeZone } from "./format";
 
 export type Values = (number | null)[];
 
@@ -86,6 +86,7 @@ export class Chart {
       width: this.container.clientWidth,
       height: HEIGHT,
       padding: [10, 12, 0, 0],
+      tzDate: (posixSeconds) => uPlot.tzDate(new Date(posixSeconds * 1000), timeZone),
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       legend: { show: series.length > 1, live: false },
       scales: {

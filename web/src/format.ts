@@ -1,6 +1,18 @@
 // Numbers and times as the reader's language writes them, the same as the server does.
 
 const language = document.documentElement.lang || "en";
+/** Whose clock the page goes by. */
+export const timeZone = known(document.documentElement.dataset["zone"] ?? "UTC");
+
+// The server may know zones that the browser does not.
+function known(name: string): string {
+  try {
+    new Intl.DateTimeFormat(language, { timeZone: name });
+    return name;
+  } catch {
+    return "UTC";
+  }
+}
 
 const plain = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 const short = new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 });
@@ -10,17 +22,21 @@ const signed = new Intl.NumberFormat(language, {
   maximumFractionDigits: 0,
   signDisplay: "exceptZero",
 });
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(language, {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+  timeZone,
+});
 const moment = new Intl.DateTimeFormat(language, {
   month: "short",
   day: "numeric",
   hour: "2-digit",
   minute: "2-digit",
   hourCycle: "h23",
+  timeZone,
 });
-// Buckets of a day are UTC days: written in local time, each would seem to be the day before.
-const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", timeZone: "UTC" });
-const localDay = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
+const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", timeZone });
 
 export const NOTHING = "–";
 
@@ -55,5 +71,5 @@ export function time(posixSeconds: number, daily: boolean): string {
 // A label of an axis: the hour within a day, else the day.
 export function tick(posixSeconds: number, daily: boolean, stepSeconds: number): string {
   if (daily) return day.format(posixSeconds * 1000);
-  return (stepSeconds < 86_400 ? clock : localDay).format(posixSeconds * 1000);
+  return (stepSeconds < 86_400 ? clock : day).format(posixSeconds * 1000);
 }

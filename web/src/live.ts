@@ -23,6 +23,7 @@ const clock = new Intl.DateTimeFormat(document.documentElement.lang || "en", {
   minute: "2-digit",
   second: "2-digit",
   hourCycle: "h23",
+  timeZone: format.timeZone,
 });
 
 function row(visit: Visit): HTMLElement {

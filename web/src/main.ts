@@ -1,8 +1,9 @@
-// What every page loads: style, copy buttons, and validation while somebody types.
+// What every page loads: style, copy buttons, validation while somebody types, the time zone.
 import "./style.css";
 import "./duck.svg";
 import { readFileInto } from "./files";
 import { validateWhileTyping } from "./validation";
+import { tellZone } from "./zone";
 
 function enableCopyButtons(): void {
   for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-copy]")) {
@@ -18,6 +19,7 @@ function enableCopyButtons(): void {
   }
 }
 
+tellZone();
 enableCopyButtons();
 for (const form of document.querySelectorAll<HTMLFormElement>("form[data-live-validation]")) {
   validateWhileTyping(form, form.dataset["liveValidation"] ?? "");

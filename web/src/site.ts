@@ -139,7 +139,6 @@ class Card {
     }
     const body = this.section.querySelector(".chart-data tbody");
     body?.replaceChildren(...points.toReversed().map((point) => this.#row(point)));
-    this.section.querySelector("[data-utc]")?.remove();
   }
 
   // The list of what happened is written by the server.

@@ -191,7 +191,9 @@ def _question(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Quest
         return Question(name, common, None, ages=True)
     about = (*common, period.start, period.data_end, period.bucket, period.begins)
     goes_on = period.until < period.end and not period.is_cut
-    shape = (*common, period.bucket, len(period.times)) if goes_on else None
+    # Buckets of hours and days begin at others' in another time zone.
+    phase = period.start % period.bucket
+    shape = (*common, period.bucket, len(period.times), phase) if goes_on else None
     return Question(name, about, shape)
 
 

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from watchducks.analytics.filters import NONE, Filters
@@ -51,6 +52,8 @@ COLUMNS: Final = {
     "duration_us": "duration_us",
     "origin_us": "origin_us",
 }
+# The last column, worked out here: when, by the clock of whoever asks.
+LOCAL_TIME: Final = "local_time"
 # Two rows that are equal in it are equal in all that matters for the order of pages.
 _TIES: Final = "cityHash64(segment, path, status, visitor, duration_us, response_bytes)"
 
@@ -121,24 +124,30 @@ async def _page(
     )
 
 
-def csv_lines(rows: Sequence[Row], *, header: bool) -> bytes:
+def csv_lines(rows: Sequence[Row], zone: tzinfo = UTC, *, header: bool) -> bytes:
     """Return rows as CSV (RFC 4180), UTF-8. :param header: with the columns' names before them."""
     out = io.StringIO()
     writer = csv.writer(out)
     if header:
-        writer.writerow(COLUMNS)
-    writer.writerows([_safe(value) for value in row] for row in rows)
+        writer.writerow([*COLUMNS, LOCAL_TIME])
+    writer.writerows([*map(_safe, row), _local(row[0], zone)] for row in rows)
     return out.getvalue().encode()
 
 
-def json_lines(rows: Sequence[Row]) -> bytes:
+def json_lines(rows: Sequence[Row], zone: tzinfo = UTC) -> bytes:
     """Return rows as JSON, an object a line."""
-    return "".join(_objects(rows)).encode()
+    return "".join(_objects(rows, zone)).encode()
 
 
-def _objects(rows: Sequence[Row]) -> Iterator[str]:
+def _objects(rows: Sequence[Row], zone: tzinfo) -> Iterator[str]:
     for row in rows:
-        yield json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False) + "\n"
+        named = {**dict(zip(COLUMNS, row, strict=True)), LOCAL_TIME: _local(row[0], zone)}
+        yield json.dumps(named, ensure_ascii=False) + "\n"
+
+
+def _local(posix_seconds: float | str, zone: tzinfo) -> str:
+    """Return a moment as a spreadsheet reads it: 2026-11-22T09:00:00.123+09:00."""
+    return datetime.fromtimestamp(float(posix_seconds), zone).isoformat(timespec="milliseconds")
 
 
 def _safe(value: float | str) -> float | str:

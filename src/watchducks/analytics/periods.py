@@ -92,7 +92,7 @@ def period(
     :param zone: IANA name of the viewer's time zone; None: UTC.
     :raises InvalidFields: ``range``, ``from``, ``to`` or ``tz`` is wrong.
     """
-    there = _zone(zone)
+    there = time_zone(zone)
     length = RANGES.get(range_)
     if length is not None:
         _refuse_limits(from_, to)
@@ -183,8 +183,8 @@ def _next(begin: datetime, bucket: int, steps: int = 1) -> int:
     return int(moved.replace(tzinfo=begin.tzinfo).timestamp())
 
 
-def _zone(name: str | None) -> ZoneInfo:
-    """Return the time zone. :raises InvalidFields: there is none of this name."""
+def time_zone(name: str | None) -> ZoneInfo:
+    """Return the time zone; None: UTC. :raises InvalidFields: there is none of this name."""
     try:
         return ZoneInfo("UTC" if name is None else name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

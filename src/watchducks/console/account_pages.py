@@ -14,9 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
+from watchducks.analytics.periods import time_zone
 from watchducks.background import Tasks
 from watchducks.console.access import Access, session_cookie
 from watchducks.console.answers import Answers, Refusal
+from watchducks.console.clocks import remember
 from watchducks.console.forms import Forms, csrf_field, form_route
 from watchducks.console.frame import Frame, told, visitor
 from watchducks.console.http import ConsoleRequest, argument
@@ -209,6 +211,21 @@ class AccountPages(Routes):
             sites=await self._accounts.sites_of(viewer.email),
             state_names=state_names(self._languages.of(request)),
         )
+
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/account/zone", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        zone=_text(),
+    )
+    async def keep_zone(self, request: ConsoleRequest, zone: str) -> bytes:
+        """Keep in which time zone the account sees figures, in every browser."""
+        viewer = await self._signed_in(request)
+        if viewer is None:
+            return self._frame.redirect(request, "/sign-in")
+        name = time_zone(zone.strip()).key if zone.strip() else ""
+        await self._accounts.keep_time_zone(viewer.email, name)
+        remember(request, "")  # what was chosen before in this browser is over
+        return self._frame.redirect(request, "/account")
 
     @requirer.require(  # type: ignore[untyped-decorator]
         app.route("/account/tokens", methods=["GET"]),

@@ -156,7 +156,8 @@ class Console:
             threads=threads,
         )
         dnssec = Dnssec(sites, registrations, parents, now=reactor.seconds)
-        sessions, frame = SignedSessions(reactor), Frame(templates, languages, answers)
+        frame = Frame(templates, languages, answers, reactor.seconds)
+        sessions = SignedSessions(reactor)
         forms, owners = Forms(sessions), Owners(sites)
         access = Access(
             sites=sites,
@@ -289,8 +290,7 @@ class Console:
         assets = Assets(bundle, answers)
         page_routes, machine_routes = pages.app.resource(), machines.app.resource()
         service_routes, admin_routes = service.app.resource(), admin_page.app.resource()
-        account_routes = account_pages.app.resource()
-        board_routes = boards.app.resource()
+        account_routes, board_routes = account_pages.app.resource(), boards.app.resource()
         owner_routes = {
             b"records": records_page.app.resource(),
             b"settings": settings_page.app.resource(),

@@ -15,6 +15,7 @@ from watchducks.analytics.results import SiteSeries, SiteTotals
 from watchducks.console.access import Access
 from watchducks.console.answers import Answers, Refusal
 from watchducks.console.asked import Asked
+from watchducks.console.clocks import clock_of
 from watchducks.console.drawing import lines, spark
 from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.frame import Frame
@@ -120,9 +121,9 @@ class Boards(Routes):
         """Show how the sites are doing, all or those of one cohort."""
         asked = Asked.of(request, ("range", "cohort", "after"))
         language = self._languages.of(request)
-        chosen = self._figures.period(asked.get("range"))
         cohort = asked.get("cohort")
         viewer = await self._access.viewer(request)
+        chosen = self._figures.period(asked.get("range"), zone=clock_of(request).name)
         counts = dict(await self._sites.cohorts(viewer=viewer))
         shown = await self._sites.sites(cohort, asked.get("after"), PAGE_SITES, viewer=viewer)
         board, cards = None, [SiteCard(site, NOTHING, NOTHING, Markup("")) for site in shown]
@@ -223,7 +224,7 @@ class Boards(Routes):
         by = ranked_by(asked.get("by"))
         cohort = asked.get("cohort")
         viewer = await self._access.viewer(request)
-        chosen = self._figures.period(asked.get("range"))
+        chosen = self._figures.period(asked.get("range"), zone=clock_of(request).name)
         counts = dict(await self._sites.cohorts(viewer=viewer))
         sites = await self._sites.sites(cohort, None, MOST_SITES, viewer=viewer)
         names = {site.id: site for site in sites if site.choices.ranked}
@@ -264,14 +265,13 @@ class Boards(Routes):
         """Show some sites side by side."""
         asked = Asked.of(request, ("range", "site"))
         language = self._languages.of(request)
-        chosen = self._figures.period(asked.get("range"))
+        viewer = await self._access.viewer(request)
+        chosen = self._figures.period(asked.get("range"), zone=clock_of(request).name)
         names = asked.all("site")[:MOST_COLUMNS]
         found = [await self._seen(request, name) for name in names]
         sites = [site for site in found if site is not None]
         missing = [name for name, site in zip(names, found, strict=True) if site is None]
-        offered = await self._sites.sites(
-            None, None, OFFERED_SITES, viewer=await self._access.viewer(request)
-        )
+        offered = await self._sites.sites(None, None, OFFERED_SITES, viewer=viewer)
         columns: list[tuple[Site, SiteTotals]] | None = []
         drawing = Markup("")
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Final
 
 from watchducks.analytics.results import VisitorsPoint
@@ -24,8 +24,8 @@ class Day:
     level: int
 
 
-def calendar(points: Sequence[VisitorsPoint]) -> list[Day]:
-    """Return the days; empty if nobody came in any of them."""
+def calendar(points: Sequence[VisitorsPoint], zone: tzinfo) -> list[Day]:
+    """Return the days of ``zone``; empty if nobody came in any of them."""
     most = max((point.visitors for point in points), default=0)
     if not most:
         return []
@@ -38,5 +38,5 @@ def calendar(points: Sequence[VisitorsPoint]) -> list[Day]:
             -(-point.visitors * _LEVELS // most),
         )
         for point in points
-        for day in [datetime.fromtimestamp(point.time, UTC)]
+        for day in [datetime.fromtimestamp(point.time, zone)]
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import tzinfo
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from zope.interface import implementer
 
 from watchducks.analytics.export import csv_lines, json_lines
 from watchducks.analytics.filters import Filters
-from watchducks.analytics.periods import Period
+from watchducks.analytics.periods import Period, time_zone
 from watchducks.background import Threads
 from watchducks.console.access import Access
 from watchducks.console.answers import Refusal
@@ -97,25 +98,32 @@ class ExportApi:
             raise Refusal(503, problem, headers={"Retry-After": "60"})
         self._running += 1
         try:
-            await self._stream(request, form, site.name, self._pages(site.id, chosen, filters))
+            zone = time_zone(argument(request, b"tz"))
+            rows = self._pages(site.id, chosen, filters)
+            await self._stream(request, form, site.name, rows, zone)
         finally:
             self._running -= 1
         return b""
 
     async def _stream(
-        self, request: ConsoleRequest, form: str, name: str, pages: AsyncIterator[Page]
+        self,
+        request: ConsoleRequest,
+        form: str,
+        name: str,
+        pages: AsyncIterator[Page],
+        zone: tzinfo,
     ) -> None:
         flow: _Flow | None = None
         try:
             async for page in pages:
                 first = flow is None
                 flow = flow or _begun(request, form, name)
-                text = await self._threads.run(_written, form, page, first=first)
+                text = await self._threads.run(_written, form, page, zone, first=first)
                 request.write(text)  # type: ignore[no-untyped-call]
                 await flow.ready()
             if flow is None:
                 flow = _begun(request, form, name)
-                request.write(_written(form, (), first=True))  # type: ignore[no-untyped-call]
+                request.write(_written(form, (), zone, first=True))  # type: ignore[no-untyped-call]
         except (StoreUnavailable, StoreRefused):
             if flow is None:
                 raise
@@ -141,5 +149,5 @@ def _begun(request: ConsoleRequest, form: str, name: str) -> _Flow:
     return flow
 
 
-def _written(form: str, page: Page, *, first: bool) -> bytes:
-    return json_lines(page) if form == "jsonl" else csv_lines(page, header=first)
+def _written(form: str, page: Page, zone: tzinfo, *, first: bool) -> bytes:
+    return json_lines(page, zone) if form == "jsonl" else csv_lines(page, zone, header=first)

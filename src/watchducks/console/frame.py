@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from watchducks.console.access import session_cookie
 from watchducks.console.answers import HTML, Answer, Answers, Refusal, as_refusal, to_bytes
+from watchducks.console.clocks import clock_of, keep_choice
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.languages import COOKIE, COOKIE_SECONDS, NAMES, Languages
 from watchducks.console.rendering import Templates
 from watchducks.model.problems import InvalidFields, Problem
 
 # Of this one view of a page.
-_NOT_KEPT: Final = (b"lang", b"registered", b"share")
+_NOT_KEPT: Final = (b"lang", b"tz", b"registered", b"share")
 
 
 class Frame:
     """Sends pages."""
 
-    def __init__(self, templates: Templates, languages: Languages, answers: Answers) -> None:
+    def __init__(
+        self,
+        templates: Templates,
+        languages: Languages,
+        answers: Answers,
+        now: Callable[[], float],
+    ) -> None:
+        self._now = now
         self._templates = templates
         self._languages = languages
         self._answers = answers
@@ -38,10 +46,15 @@ class Frame:
         language = self._languages.of(request)
         if argument(request, b"lang") == language.code:
             request.addCookie(COOKIE, language.code, max_age=str(COOKIE_SECONDS))
+        clock = clock_of(request)
+        keep_choice(request)
         text = self._templates.render(
             language,
             template,
             language_links=language_links(request),
+            clock=clock,
+            now=self._now(),
+            zone_form=kept_arguments(request),
             signed_in=bool(request.received_cookies.get(session_cookie(request).encode())),
             **values,
         )
@@ -75,10 +88,18 @@ def told(error: BaseException) -> tuple[Mapping[str, Problem], Refusal]:
 
 def language_links(request: ConsoleRequest) -> Mapping[str, str]:
     """Return language code -> this very page in that language."""
-    kept = {
-        name.decode("utf-8"): values[-1].decode("utf-8")
+    path = request.path.decode("ascii", "replace")
+    kept = kept_arguments(request)
+    return {code: f"{path}?{urlencode([*kept, ('lang', code)])}" for code in NAMES}
+
+
+def kept_arguments(request: ConsoleRequest) -> Sequence[tuple[str, str]]:
+    """Return what a link or a form that leads back to this very page takes along."""
+    if request.method == b"POST":
+        return ()  # these are the fields of a form
+    return [
+        (name.decode("utf-8"), value.decode("utf-8"))
         for name, values in request.args.items()
         if name not in _NOT_KEPT
-    }
-    path = request.path.decode("ascii", "replace")
-    return {code: f"{path}?{urlencode({**kept, 'lang': code})}" for code in NAMES}
+        for value in values
+    ]

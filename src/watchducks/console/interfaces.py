@@ -133,6 +133,9 @@ class Accounts(Protocol):
     async def identify(self, token: str) -> Viewer | None:
         """Return who shows ``token``; None: it is nobody's."""
 
+    async def keep_time_zone(self, email: str, name: str) -> None:
+        """Keep in which time zone an account sees figures."""
+
     async def sites_of(self, email: str) -> list[Site]:
         """Return an owner's sites by name."""
 

@@ -6,7 +6,7 @@ The words are those of ``locale/<code>/LC_MESSAGES/console.po`` (:mod:`watchduck
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from babel import Locale
@@ -93,14 +93,14 @@ class Language:
             octets /= 1000
         return f"{self.number(octets)} TB"
 
-    def moment(self, posix_seconds: float) -> str:
-        """Write a time of day with its date, in UTC: for pages without JavaScript."""
-        moment = datetime.fromtimestamp(posix_seconds, UTC)
+    def moment(self, posix_seconds: float, zone: tzinfo = UTC) -> str:
+        """Write a time of day with its date, by the clock of a zone."""
+        moment = datetime.fromtimestamp(posix_seconds, zone)
         return f"{format_skeleton('MMMd', moment, locale=self.locale)} {moment:%H:%M}"
 
-    def date(self, posix_seconds: float) -> str:
-        """Write a day, in UTC."""
-        moment = datetime.fromtimestamp(posix_seconds, UTC)
+    def date(self, posix_seconds: float, zone: tzinfo = UTC) -> str:
+        """Write a day, by the clock of a zone."""
+        moment = datetime.fromtimestamp(posix_seconds, zone)
         return format_skeleton("MMMd", moment, locale=self.locale)
 
 

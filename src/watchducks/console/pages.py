@@ -13,6 +13,7 @@ from twisted.web.iweb import IRequest
 from watchducks.console.access import Access
 from watchducks.console.answers import Answers, Refusal, no_site
 from watchducks.console.asked import Asked
+from watchducks.console.clocks import clock_of
 from watchducks.console.forms import Forms, csrf_field, form_route
 from watchducks.console.frame import Frame, told, visitor
 from watchducks.console.guides import GUIDES
@@ -179,7 +180,7 @@ class Pages(Routes):
         self._access.keep_share(request, site)
         asked = Asked.of(request, PARAMETERS)
         language = self._languages.of(request)
-        shown = await self._site_page.values(site, asked, language)
+        shown = await self._site_page.values(site, asked, language, clock_of(request))
         token = await self._token_note(request, site)
         found = await self._sites.cutover(site.id)
         if found is None:

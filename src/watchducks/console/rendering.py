@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 
 from watchducks.console.answers import Refusal
+from watchducks.console.clocks import OFFERED, Clock
 from watchducks.console.drawing import bar
 from watchducks.console.health import said
 from watchducks.console.languages import NAMES, Language, Languages
@@ -40,8 +44,22 @@ class Templates:
             detail=detail,
             status=refusal.status,
             signed_in=False,
+            clock=Clock(ZoneInfo("UTC")),
+            now=0.0,
+            zone_form=(),
             language_links={code: f"/?lang={code}" for code in NAMES},
         )
+
+
+def _by_the_clock(write: Callable[[float, tzinfo], str]) -> Callable[[Context, float], str]:
+    """Return a filter that writes times by the clock of the page it stands on."""
+
+    @pass_context
+    def written(context: Context, posix_seconds: float) -> str:
+        clock: Clock = context["clock"]
+        return write(posix_seconds, clock.zone)
+
+    return written
 
 
 def _environment(language: Language, asset_url: Callable[[str], str | None]) -> Environment:
@@ -62,13 +80,14 @@ def _environment(language: Language, asset_url: Callable[[str], str | None]) -> 
         asset_url=asset_url,
         display_domain=display_domain,
         bar=bar,
+        offered_zones=OFFERED,
     )
     environment.filters.update(
         number=language.number,
         compact=language.compact,
         milliseconds=language.milliseconds,
-        moment=language.moment,
-        date=language.date,
+        moment=_by_the_clock(language.moment),
+        date=_by_the_clock(language.date),
         problem=language.problem,
         said=lambda note: said(note, language),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from watchducks.analytics.results import Dns, SiteTotals
 from watchducks.console.asked import Asked
 from watchducks.console.boards import range_links
 from watchducks.console.calendar import calendar
+from watchducks.console.clocks import Clock
 from watchducks.console.drawing import lines
 from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.happenings import of_site
@@ -52,19 +53,22 @@ class SitePage:
         self._figures = figures
         self._analytics = analytics
 
-    def period(self, asked: Asked) -> Period:
-        """Return the period that the address names; days stand for their beginning and end (UTC).
+    def period(self, asked: Asked, clock: Clock) -> Period:
+        """Return the period that the address names; days stand for their beginning and end.
 
         :raises InvalidFields: there is no such one.
         """
         if asked.get("range") != CUSTOM:
-            return self._figures.period(asked.get("range"))
-        first, last = _moment(asked, "from"), _moment(asked, "to", days=1)
-        return self._figures.period(CUSTOM, first, last)
+            return self._figures.period(asked.get("range"), zone=clock.name)
+        first = _moment(asked, "from", clock.zone)
+        last = _moment(asked, "to", clock.zone, days=1)
+        return self._figures.period(CUSTOM, first, last, clock.name)
 
-    async def values(self, site: Site, asked: Asked, language: Language) -> dict[str, Any]:
+    async def values(
+        self, site: Site, asked: Asked, language: Language, clock: Clock
+    ) -> dict[str, Any]:
         """Return what the template needs. :raises InvalidFields: the address is wrong."""
-        chosen = self.period(asked)
+        chosen = self.period(asked, clock)
         filters = read_filters(
             None, {name: asked.all(name) for name in DIMENSIONS if asked.all(name)}
         )
@@ -73,28 +77,35 @@ class SitePage:
             "chosen_range": asked.get("range") or DEFAULT_RANGE,
             "custom": asked.get("range") == CUSTOM,
             "kept": [pair for pair in asked.parameters if pair[0] not in _PERIOD],
-            "first_day": _day(chosen.start),
-            "last_day": _day(chosen.end - 1),
+            "first_day": _day(chosen.start, clock.zone),
+            "last_day": _day(chosen.end - 1, clock.zone),
             "daily": chosen.bucket >= DAY,
             "words": {key: language.gettext(word) for key, word in WORDS.items()},
             "chips": chips(asked, language),
-            "question": _question(asked, chosen),
+            "question": _question(asked, chosen, clock),
         }
         try:
-            return {**head, **await self._measured(site, chosen, filters, asked, language)}
+            return {**head, **await self._measured(site, chosen, filters, asked, language, clock)}
         except (StoreUnavailable, StoreRefused):
             # The page says so, and how to get here is worth showing all the same.
             return {**head, "figures": None, "silent": False}
 
     async def _measured(
-        self, site: Site, chosen: Period, filters: Filters, asked: Asked, language: Language
+        self,
+        site: Site,
+        chosen: Period,
+        filters: Filters,
+        asked: Asked,
+        language: Language,
+        clock: Clock,
     ) -> dict[str, Any]:
         figures = await self._figures.site_page(site.id, chosen, filters)
         nothing = SiteTotals.nothing()
         now = await self._analytics.totals([site.id], chosen, filters)
         before = await self._analytics.totals([site.id], chosen.before, filters)
         noted = await self._analytics.annotations(site.id, chosen)
-        month = await self._figures.visitors(site.id, self._figures.period("month"))
+        month = self._figures.period("month", zone=clock.name)
+        daily = await self._figures.visitors(site.id, month)
         return {
             "figures": figures,
             "cards": cards(language, figures, [each.time for each in noted]),
@@ -102,7 +113,7 @@ class SitePage:
             "silent": not (figures.traffic.requests or figures.traffic.connections),
             "tiles": tiles(language, now.get(site.id, nothing), before.get(site.id, nothing)),
             "lists": await list_cards(self._analytics, site.id, chosen, filters, asked, language),
-            "calendar": calendar(month.points),
+            "calendar": calendar(daily.points, clock.zone),
             "dns": _dns(await self._figures.dns(site.zone, chosen), chosen),
         }
 
@@ -118,9 +129,10 @@ def _dns(found: Dns, chosen: Period) -> DnsCard | None:
     )
 
 
-def _question(asked: Asked, chosen: Period) -> str:
+def _question(asked: Asked, chosen: Period, clock: Clock) -> str:
     """Return the query with which the API shows the same."""
     pairs = [pair for pair in asked.parameters if pair[0] in DIMENSIONS]
+    pairs.append(("tz", clock.name))
     if asked.get("range") == CUSTOM:
         period = [("range", CUSTOM), ("from", _iso(chosen.start)), ("to", _iso(chosen.end))]
     else:
@@ -132,12 +144,12 @@ def _iso(posix_seconds: int) -> str:
     return datetime.fromtimestamp(posix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _day(posix_seconds: int) -> str:
-    return datetime.fromtimestamp(posix_seconds, UTC).date().isoformat()
+def _day(posix_seconds: int, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(posix_seconds, zone).date().isoformat()
 
 
-def _moment(asked: Asked, name: str, *, days: int = 0) -> str | None:
-    """Return a time as the API takes it. :param days: added to what is a day alone."""
+def _moment(asked: Asked, name: str, zone: tzinfo, *, days: int = 0) -> str | None:
+    """Return a time as the API takes it. :param days: added to what is a day alone, of ``zone``."""
     text = asked.get(name)
     if text is None or len(text) != len("2026-11-22"):
         return text
@@ -146,4 +158,5 @@ def _moment(asked: Asked, name: str, *, days: int = 0) -> str | None:
     except (ValueError, OverflowError):
         problem = Problem("not-a-day", "{value} is not a day, such as 2026-11-22", value=text)
         raise InvalidFields({name: problem}) from None
-    return f"{day.isoformat()}T00:00:00Z"
+    midnight = datetime.combine(day, time(), zone).timestamp()
+    return _iso(int(midnight))

@@ -51,6 +51,7 @@ class Viewer:
     :ivar owned: ids of sites whose tokens he has shown.
     :ivar session: whether he is signed in, and so a person in front of the console.
     :ivar name: as the audit trail calls him; "": it says nobody.
+    :ivar time_zone: IANA name of the one in which he sees figures; "": he has chosen none.
     """
 
     email: str = ""
@@ -61,6 +62,7 @@ class Viewer:
     owned: frozenset[int] = frozenset()
     session: bool = False
     name: str = ""
+    time_zone: str = ""
 
     def owns(self, site: Site) -> bool:
         """Return whether the site is his to see, whoever else may see it."""

@@ -145,6 +145,10 @@ class AccountBook:
 
         await self._write(write)
 
+    async def keep_time_zone(self, email: str, name: str) -> None:
+        """Keep in which time zone an account sees figures. :param name: of IANA's; "": none."""
+        await self._write(lambda connection: accounts.keep_time_zone(connection, email, name))
+
     async def sites_of(self, email: str) -> list[Site]:
         """Return an owner's sites by name."""
         return await self._registry.read(

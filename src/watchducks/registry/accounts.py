@@ -98,8 +98,28 @@ def in_session(connection: Connection, digest: str, now: int) -> Viewer | None:
         return None
     email = str(found.email)
     return Viewer(
-        email=email, admin=is_admin(connection, email), write=True, session=True, name=email
+        email=email,
+        admin=is_admin(connection, email),
+        write=True,
+        session=True,
+        name=email,
+        time_zone=time_zone(connection, email),
     )
+
+
+def time_zone(connection: Connection, email: str) -> str:
+    """Return the time zone that an account has chosen; "": none."""
+    for table in (owners, admins):
+        query = select(table.c.time_zone).where(table.c.email == email)
+        if found := connection.execute(query).scalar():
+            return str(found)
+    return ""
+
+
+def keep_time_zone(connection: Connection, email: str, name: str) -> None:
+    """Keep the time zone that an account has chosen."""
+    for table in (owners, admins):
+        connection.execute(update(table).where(table.c.email == email).values(time_zone=name))
 
 
 def end_session(connection: Connection, digest: str) -> str | None:

@@ -41,6 +41,8 @@ WORD_CHARACTERS: Final = 16
 DIGEST_CHARACTERS: Final = 64
 LINEAGE_CHARACTERS: Final = 32
 LANGUAGE_CHARACTERS: Final = 8
+# "America/Argentina/ComodRivadavia" is the longest name there is, half as long.
+TIME_ZONE_CHARACTERS: Final = 64
 # 256 bits in base64.
 SECRET_CHARACTERS: Final = 43
 # An address, or a token's label and number.
@@ -89,6 +91,8 @@ owners = Table(
     Column("email", String(MAX_EMAIL_CHARACTERS), nullable=False),
     # What he reads, a code of the console's; "": not known.
     Column("language", String(LANGUAGE_CHARACTERS), nullable=False, server_default=""),
+    # IANA name of the time zone in which he sees figures; "": he has chosen none.
+    Column("time_zone", String(TIME_ZONE_CHARACTERS), nullable=False, server_default=""),
     UniqueConstraint("email", name="uq_owners_email"),
     **_TABLE,
 )
@@ -283,6 +287,8 @@ admins = Table(
     "admins",
     metadata,
     Column("email", String(MAX_EMAIL_CHARACTERS), primary_key=True),
+    # As an owner's.
+    Column("time_zone", String(TIME_ZONE_CHARACTERS), nullable=False, server_default=""),
     **_ROW,
 )
 

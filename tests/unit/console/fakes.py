@@ -276,7 +276,8 @@ class FakeAccounts:
 
     :ivar links: secret -> address, of the links on their way.
     :ivar sessions: secret -> address.
-    :ivar admins: addresses. :ivar made: text of a token -> it, its account and its site's id.
+    :ivar admins: addresses. :ivar zones: address -> its time zone.
+    :ivar made: text of a token -> it, its account and its site's id.
     """
 
     def __init__(self, sites: FakeSites) -> None:
@@ -284,6 +285,7 @@ class FakeAccounts:
         self.links: dict[str, str] = {}
         self.sessions: dict[str, str] = {}
         self.admins: set[str] = set()
+        self.zones: dict[str, str] = {}
         self.made: dict[str, tuple[Token, str, int | None]] = {}
 
     def signed_in(self, email: str) -> str:
@@ -313,8 +315,19 @@ class FakeAccounts:
         email = self.sessions.get(secret)
         if email is None:
             return None
-        admin = email in self.admins
-        return Viewer(email=email, admin=admin, write=True, session=True, name=email)
+        zone = self.zones.get(email, "")
+        return Viewer(
+            email=email,
+            admin=email in self.admins,
+            write=True,
+            session=True,
+            name=email,
+            time_zone=zone,
+        )
+
+    async def keep_time_zone(self, email: str, name: str) -> None:
+        self._sites._check()
+        self.zones[email] = name
 
     async def sign_out(self, secret: str, network: str, *, everywhere: bool = False) -> None:
         email = self.sessions.pop(secret, None)
