@@ -11,11 +11,12 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from watchducks.model.log_servers import SCHEME, parse_log_servers
 from watchducks.settings import Settings
 
 # A store on the same network answers in milliseconds.
 _CONNECT_SECONDS = 3.0
-_STORE_PORTS = {"mysql+pymysql": 3306, "clickhouse": 9000, "redis": 6379}
+_STORE_PORTS = {"mysql+pymysql": 3306, "redis": 6379}
 
 
 def problems(settings: Settings) -> list[str]:
@@ -50,13 +51,29 @@ def _store(key: str, url: str) -> list[str]:
     parts = urlsplit(url)
     if parts.scheme == "chdb" and importlib.util.find_spec("chdb") is None:
         return [f"{key}: chDB is not installed: pip install 'watchducks[embedded]'"]
+    if parts.scheme == SCHEME:
+        hosts = parse_log_servers(url).hosts
+        silent = silent_servers(url)
+        # Of a cluster one server is enough.
+        return [f"{key}: {one}" for one in silent] if len(silent) == len(hosts) else []
     port = _STORE_PORTS.get(parts.scheme)
     if port is None or parts.hostname is None:
         return []
-    where = (parts.hostname, parts.port or port)
+    silence = _silence((parts.hostname, parts.port or port))
+    return [f"{key}: {silence}"] if silence else []
+
+
+def silent_servers(url: str) -> list[str]:
+    """Return a line for each server of ``logs.url`` that does not answer."""
+    if not url.startswith(f"{SCHEME}:"):
+        return []
+    return [line for host in parse_log_servers(url).hosts if (line := _silence(host))]
+
+
+def _silence(where: tuple[str, int]) -> str:
     try:
         socket.create_connection(where, _CONNECT_SECONDS).close()
     except OSError as error:
         # Neither user nor password: the URL itself is never shown.
-        return [f"{key}: nothing answers at {where[0]}:{where[1]}: {error.strerror or error}"]
-    return []
+        return f"nothing answers at {where[0]}:{where[1]}: {error.strerror or error}"
+    return ""

@@ -21,6 +21,7 @@ import dns.exception
 import dns.resolver
 
 from watchducks.instances import CONTROL_FILE
+from watchducks.preflight import silent_servers
 from watchducks.settings import Settings
 
 # Two descriptors for each of 30,000 visitors, and the rest.
@@ -44,7 +45,14 @@ def hints(settings: Settings) -> list[str]:
         *_clock(),
         *_memory(settings),
         *_names(settings),
+        *_log_servers(settings),
     ]
+
+
+def _log_servers(settings: Settings) -> Iterator[str]:
+    if settings.logs.cluster:
+        for line in silent_servers(settings.logs.url):
+            yield f"logs.url: {line}; the other servers do its work meanwhile"
 
 
 def _ports(settings: Settings) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from watchducks import settings_values as accept
 from watchducks.model.cutover import CutoverRules
+from watchducks.model.log_servers import SCHEME, parse_log_servers
 from watchducks.model.origins import Address
 
 DEFAULT_PATH: Final = Path("/etc/watchducks/watchducks.toml")
@@ -134,11 +135,6 @@ _REGISTRY_URL = accept.url(
     "mysql+pymysql",
     example="sqlite:///var/lib/watchducks/registry.sqlite or mysql+pymysql://user:password@host/database",
 )
-_LOGS_URL = accept.url(
-    "chdb",
-    "clickhouse",
-    example="chdb:///var/lib/watchducks/logs or clickhouse://user:password@host:9000/database",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +147,16 @@ class RegistrySettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogsSettings:
     """:ivar url: "" stands for chDB in the data directory, and is filled in by :func:`parse`.
+    :ivar cluster: the name of the ClickHouse cluster that the servers of ``url`` are; "": it is one
+        server.
     :ivar raw_days: how long rows of single requests are kept; what was counted of them stays.
     :ivar country_file: in MaxMind's format: which country an address is in; None: nobody knows.
     :ivar data_centre_file: networks, one a line, from which no person comes.
     :ivar async_insert: the server collects inserts of several shippers into one part.
     """
 
-    url: str = _secret(_LOGS_URL, "")
+    url: str = _secret(accept.log_store, "")
+    cluster: str = _key(accept.cluster_name, default="")
     flush_seconds: float = _key(accept.seconds(0.1, 300), default=5.0)
     flush_rows: int = _key(accept.whole(1, 1_000_000), default=10_000)
     # At least some segments, of 8 MiB at most.
@@ -373,6 +372,7 @@ def parse(document: Mapping[str, object]) -> Settings:
             )
             break
     problems += _wrong_authorities(settings.certificates)
+    problems += _wrong_logs(settings.logs)
     if len(nameserver.addresses) > 0 and len(nameserver.addresses) < len(nameserver.names):
         problems.append(
             "nameserver.addresses: accepted is one address for each of nameserver.names"
@@ -398,6 +398,24 @@ def parse(document: Mapping[str, object]) -> Settings:
         registry=RegistrySettings(url=_absolute_sqlite(registry)),
         logs=dataclasses.replace(settings.logs, url=logs),
     )
+
+
+def _wrong_logs(logs: LogsSettings) -> list[str]:
+    is_server = logs.url.startswith(f"{SCHEME}:")
+    if not logs.cluster:
+        if is_server and len(parse_log_servers(logs.url).hosts) > 1:
+            return ["logs.url: accepted is one host, or several with logs.cluster, what they are"]
+        return []
+    if not is_server:
+        return [
+            f'logs.cluster = "{logs.cluster}": accepted only with servers in logs.url, such as'
+            " clickhouse://user:password@one:9000,other:9000/database"
+        ]
+    if logs.async_insert:
+        # What the server collects of several shippers is no block of which one can tell later
+        # whether it came before.
+        return ["logs.async_insert = True: accepted only without logs.cluster"]
+    return []
 
 
 def _wrong_authorities(certificates: CertificatesSettings) -> list[str]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.endpoints import serverFromString
 
+from watchducks.model.log_servers import EXAMPLE, SCHEME, parse_log_servers
 from watchducks.model.names import normalise_email, normalise_host
 from watchducks.model.origins import Address, address_and_port
 from watchducks.model.problems import Problem
@@ -276,6 +277,24 @@ def dns_endpoint(value: Any) -> str:
     if match[2]:
         address(match[2].replace("\\:", ":"))
     return spec
+
+
+def log_store(value: Any) -> str:
+    example = "chdb:///var/lib/watchducks/logs or " + EXAMPLE
+    if not isinstance(value, str) or not value.startswith(f"{SCHEME}:"):
+        return str(url("chdb", example=example)(value))
+    try:
+        parse_log_servers(value)
+    except ValueError:
+        raise ValueError(example) from None
+    return value
+
+
+def cluster_name(value: Any) -> str:
+    # What can be the name of an element in the server's configuration, which is XML.
+    if not isinstance(value, str) or not re.fullmatch(r"(?:[A-Za-z_][A-Za-z0-9_.-]{0,63})?", value):
+        raise ValueError("a name of remote_servers in ClickHouse's configuration")
+    return value
 
 
 def url(*schemes: str, example: str) -> Check:

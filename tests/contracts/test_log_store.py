@@ -18,6 +18,7 @@ from tests.contracts.log_stores import KINDS, log_store, log_store_url
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
 from watchducks.background import StartupError, ThreadPool
+from watchducks.model.log_servers import parse_log_servers
 from watchducks.stores.blocks import Block, Numbers, Texts
 from watchducks.stores.chdb import ChdbStore
 from watchducks.stores.clickhouse import ClickHouseStore
@@ -245,7 +246,10 @@ async def test_a_frozen_clickhouse_is_noticed(clickhouse: ClickHouse) -> None:
     pool = ThreadPool("logs", 1, reactor=CLOCK)
     pool.start()
     store = ClickHouseStore(
-        clickhouse.fresh_database(), pool, clock=CLOCK, silence_seconds=silence_seconds
+        parse_log_servers(clickhouse.fresh_database()),
+        pool,
+        clock=CLOCK,
+        silence_seconds=silence_seconds,
     )
     try:
         await store.start()

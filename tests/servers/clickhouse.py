@@ -37,6 +37,7 @@ CONFIG = """\
   <max_concurrent_queries>50</max_concurrent_queries>
   <uncompressed_cache_size>0</uncompressed_cache_size>
   <mark_cache_size>67108864</mark_cache_size>
+  {further}
 </yandex>
 """
 
@@ -72,15 +73,20 @@ class ClickHouse(ServerProcess):
         self._program = find_program("clickhouse-server")
         self._numbers = itertools.count(1)
         self._config = directory / "config.xml"
+        self.configure("")
+        (directory / "users.xml").write_text(USERS.format(host=LOOPBACK, poll_seconds=POLL_SECONDS))
+
+    def configure(self, further: str) -> None:
+        """Write the configuration, with further elements; a server that runs follows some."""
         self._config.write_text(
             CONFIG.format(
-                directory=escape(str(directory)),
+                directory=escape(str(self.directory)),
                 host=LOOPBACK,
                 tcp_port=self.port,
                 http_port=self.http_port,
+                further=further,
             )
         )
-        (directory / "users.xml").write_text(USERS.format(host=LOOPBACK, poll_seconds=POLL_SECONDS))
 
     def command(self) -> list[str]:
         return [self._program, f"--config-file={self._config}"]

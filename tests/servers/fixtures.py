@@ -7,7 +7,7 @@ What is in it is shared, so each test (or module) takes a `fresh_database()`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import pytest
@@ -15,6 +15,7 @@ from selenium.webdriver import Chrome
 
 from tests.servers.chromium import start_chromium
 from tests.servers.clickhouse import ClickHouse
+from tests.servers.clickhouse_cluster import SERVERS, ClickHouseCluster
 from tests.servers.mariadb import MariaDB
 from tests.servers.nsd import Nsd
 from tests.servers.pebble import Pebble
@@ -65,6 +66,20 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
     """A private ClickHouse; skipped (or failed, with CI set) where it is not installed."""
     with _running(ClickHouse(tmp_path_factory.mktemp("clickhouse"))) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def clickhouse_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseCluster]:
+    """Two private ClickHouse servers with their ZooKeeper; skipped (or failed, with CI set) where
+    one of these is not installed."""
+    cluster = ClickHouseCluster(
+        tmp_path_factory.mktemp("zookeeper"),
+        [tmp_path_factory.mktemp(f"clickhouse-{number}") for number in range(SERVERS)],
+    )
+    with ExitStack() as running:
+        for server in (cluster.zookeeper, *cluster.servers):
+            running.enter_context(_running(server))
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,18 @@ def test_a_sqlite_url_is_an_absolute_path_with_three_slashes_as_with_four(url: s
     [
         ('[nod]\nname = "a"', ["nod = ", "unknown key", "did you mean node?"]),
         ("[nameserver]\nttll = 3", ["nameserver.ttll = 3", "did you mean ttl?"]),
+        ('[logs]\ncluster = "ducks"', ["logs.cluster", "only with servers in logs.url"]),
+        ('[logs]\ncluster = "a b"', ["logs.cluster", "remote_servers"]),
+        ('[logs]\nurl = "clickhouse://one,other/db"', ["logs.url", "one host", "logs.cluster"]),
+        (
+            '[logs]\nurl = "clickhouse://one/db"\ncluster = "ducks"\nasync_insert = true',
+            ["logs.async_insert", "only without logs.cluster"],
+        ),
+        (
+            '[logs]\nurl = "clickhouse://u:p@one,/db"',
+            ["logs.url", "clickhouse://user:password@host"],
+        ),
+        ('[logs]\nurl = "chdb://host/db"', ["logs.url", "chdb:///var/lib"]),
         ("[nameserver]\nttl = 0", ["nameserver.ttl = 0", "a whole number from 1 to 86400"]),
         ("[nameserver]\nttl = true", ["nameserver.ttl = True"]),
         ('[nameserver.health]\ninterval = "2"', ['nameserver.health.interval = "2"', "seconds"]),

@@ -20,7 +20,11 @@ async def start_the_log_store(house: House, *, required: bool = True) -> tuple[S
     pool = await house.pool("logs", THREADS)
     logs = house.settings.logs
     store = open_log_store(
-        logs.url, pool=pool, reactor=house.reactor, async_insert=logs.async_insert
+        logs.url,
+        pool=pool,
+        reactor=house.reactor,
+        async_insert=logs.async_insert,
+        cluster=logs.cluster,
     )
     directory = house.settings.node.data_dir / "journal"
     schema = Schema(

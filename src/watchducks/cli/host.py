@@ -14,6 +14,7 @@ from watchducks.cli import api, local
 from watchducks.cli.common import CommandError, Parents, lines
 from watchducks.demo.command import DemoError, say
 from watchducks.demo.command import run as run_demo
+from watchducks.settings import Settings
 
 if TYPE_CHECKING:
     from watchducks.cli.common import Commands
@@ -41,7 +42,7 @@ def add(commands: Commands, parents: Parents) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     settings = settings_module.find(options.config)
-    problems = preflight.problems(settings)
+    problems = preflight.problems(settings) or _cluster_problems(settings)
     for problem in problems:
         sys.stderr.write(f"watchducks: {problem}\n")
     if problems:
@@ -50,6 +51,15 @@ def _check(options: argparse.Namespace) -> int:
         say(f"To look at: {hint}.")
     say(f"The configuration is right: node {settings.node.name}, {', '.join(settings.node.roles)}.")
     return 0
+
+
+def _cluster_problems(settings: Settings) -> list[str]:
+    if not settings.logs.cluster:
+        return []
+    # Imports a database driver, which most hosts have no use for.
+    from watchducks.stores.clickhouse_check import cluster_problems  # noqa: PLC0415
+
+    return cluster_problems(settings.logs.url, settings.logs.cluster)
 
 
 async def _status(_reactor: Any, options: argparse.Namespace) -> int:

@@ -118,6 +118,23 @@ class ChdbStore:
         return self._version
 
     @property
+    def cluster(self) -> None:
+        """See LogStore."""
+
+    @property
+    def servers(self) -> Sequence[ChdbStore]:
+        """See LogStore."""
+        return (self,)
+
+    async def shards(self) -> Sequence[ChdbStore]:
+        """See LogStore."""
+        return (self,)
+
+    async def settled(self) -> None:
+        """See LogStore."""
+        await self.query("SELECT 1")
+
+    @property
     def pid(self) -> int | None:
         """The child's process id; None while there is none."""
         return None if self._child is None else self._child.pid

@@ -10,7 +10,6 @@ import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit
 
 from clickhouse_driver.errors import (
     Error,
@@ -24,34 +23,44 @@ from clickhouse_driver.errors import (
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from watchducks.background import Overloaded, StartupError, ThreadPool
+from watchducks.background import Overloaded, ThreadPool
+from watchducks.model.log_servers import LogServers
 from watchducks.stores.binding import bind
 from watchducks.stores.blocks import Block
 from watchducks.stores.clickhouse_blocks import BlockClient, Client
-from watchducks.stores.clickhouse_errors import one_line, store_error
-from watchducks.stores.interfaces import StoreRefused, StoreUnavailable, Value
+from watchducks.stores.clickhouse_errors import ServerAway, one_line, store_error
+from watchducks.stores.interfaces import Cluster, StoreRefused, StoreUnavailable, Value
 
 T = TypeVar("T")
 
-DEFAULT_PORT = 9000
-
 # Long enough for a handshake over a continent; a dead host is noticed before a person gives up.
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 5.0
 # A statement that takes longer is not one a page can wait for. The server ends it by itself.
 STATEMENT_SECONDS = 30
 # A server that says nothing for so long is frozen: while a query runs it reports its progress ten
 # times a second, and an insert, which is silent, takes a fraction of a second (at most one more
 # where MergeTree slows inserts down).
-SILENCE_SECONDS = 15
+SILENCE_SECONDS = 15.0
 # How long stop() waits for statements under way before it cuts their connections.
 STOP_SECONDS = 5.0
 _STOP_POLL_SECONDS = 0.05
+
+# The same where another server can take over: on one network a living one answers in milliseconds,
+# and an insert that waits for ZooKeeper's next leader may as well be made elsewhere.
+CLUSTER_CONNECT_SECONDS = 2.0
+CLUSTER_SILENCE_SECONDS = 5.0
+# A replica that is further behind is not asked while another one is less so.
+STALE_SECONDS = 2
 
 # From this version on LowCardinality needs no permission, and tokens are known.
 _LOW_CARDINALITY_IS_STABLE = (19, 1)
 _HAS_DEDUPLICATION_TOKEN = (22, 3)
 # Before, only inserts whose data stand in the statement are collected, and ours do not.
 _HAS_ASYNC_INSERT = (23, 5)
+# Distributed tables: from here on "sync" is called "foreground", too, and an INSERT SELECT may be
+# split up among the shards, each of which would then make rows of its own of what is one.
+_SAYS_FOREGROUND = (23, 11)
+_SPLITS_INSERT_SELECT = (20, 1)
 
 # Faults of the data or the statement that the driver itself finds.
 _REFUSED_BY_DRIVER = (LogicalError, TooLargeStringSize, TypeMismatchError, UnknownTypeError)
@@ -66,34 +75,28 @@ class ClickHouseStore:
 
     def __init__(
         self,
-        url: str,
+        server: LogServers,
         pool: ThreadPool,
         *,
         clock: IReactorTime,
+        connect_seconds: float = CONNECT_SECONDS,
         silence_seconds: float = SILENCE_SECONDS,
         async_insert: bool = False,
+        in_cluster: bool = False,
     ) -> None:
-        """:param url: ``clickhouse://user:password@host:port/database``.
+        """:param server: one host.
 
         :param pool: the caller's; it runs from before start() until after stop().
-        :raises StartupError: the URL is wrong. The message never holds the password.
+        :param connect_seconds: how long a server may take to answer a handshake or a ping.
         :param silence_seconds: how long a server may say nothing before it counts as gone.
         :param async_insert: the server collects inserts and writes them together, where it knows
             how; it acknowledges each when it is written.
+        :param in_cluster: its tables are distributed over several servers.
         """
-        parts = urlsplit(url)
-        try:
-            port = parts.port or DEFAULT_PORT
-        except ValueError:
-            raise StartupError("logs.url: the port is not a number from 1 to 65535") from None
-        database = unquote(parts.path.strip("/"))
-        if parts.scheme != "clickhouse" or not parts.hostname or not database or "/" in database:
-            raise StartupError("logs.url: expected clickhouse://user:password@host:9000/database")
-        self._host = parts.hostname
-        self._port = port
-        self._user = unquote(parts.username or "default")
-        self._password = unquote(parts.password or "")
-        self._database = database
+        ((self._host, self._port),) = server.hosts
+        self._server = server
+        self._connect_seconds = connect_seconds
+        self._in_cluster = in_cluster
         self._pool = pool
         self._clock = clock
         self._silence_seconds = silence_seconds
@@ -105,14 +108,15 @@ class ClickHouseStore:
         self._version: tuple[int, int] | None = None
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What it is called in messages."""
         return f"ClickHouse at {self._host}:{self._port}"
 
     @property
     def version(self) -> tuple[int, int]:
         """The server's version. :raises StoreUnavailable: never reached so far."""
         if self._version is None:
-            raise StoreUnavailable(f"{self._name} was not reached yet")
+            raise ServerAway(f"{self.name} was not reached yet")
         return self._version
 
     async def start(self) -> None:
@@ -134,6 +138,24 @@ class ClickHouseStore:
             await deferLater(self._clock, _STOP_POLL_SECONDS)
         while self._idle:
             self._idle.pop().disconnect()
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """See LogStore: this is one server, whatever it belongs to."""
+        return None
+
+    @property
+    def servers(self) -> Sequence[ClickHouseStore]:
+        """See LogStore."""
+        return (self,)
+
+    async def shards(self) -> Sequence[ClickHouseStore]:
+        """See LogStore."""
+        return (self,)
+
+    async def settled(self) -> None:
+        """See LogStore: one server shows what it acknowledged."""
+        await self.query("SELECT 1")
 
     async def execute(self, statement: str) -> None:
         """See LogStore."""
@@ -187,22 +209,37 @@ class ClickHouseStore:
 
     def _require_start(self) -> None:
         if self._version is None:
-            raise StoreUnavailable(f"{self._name} was not reached yet")
+            raise ServerAway(f"{self.name} was not reached yet")
 
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {"max_execution_time": STATEMENT_SECONDS}
         if self._version is not None and self._version < _LOW_CARDINALITY_IS_STABLE:
             settings["allow_experimental_low_cardinality_type"] = 1
+        if self._in_cluster:
+            settings |= self._cluster_settings()
+        return settings
+
+    def _cluster_settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            # An insert is acknowledged when its shard has it.
+            "insert_distributed_sync": 1,
+            "max_replica_delay_for_distributed_queries": STALE_SECONDS,
+        }
+        version = self._version or (0, 0)
+        if version >= _SAYS_FOREGROUND:
+            settings["distributed_foreground_insert"] = 1
+        if version >= _SPLITS_INSERT_SELECT:
+            settings["parallel_distributed_insert_select"] = 0
         return settings
 
     async def _run(self, work: Callable[[Client], T]) -> T:
         if self._stopped:
-            raise StoreUnavailable(f"{self._name} is not connected")
+            raise StoreUnavailable(f"{self.name} is not connected")
         self._calls += 1
         try:
             return await self._pool.run(self._in_thread, work)
         except Overloaded as error:
-            raise StoreUnavailable(f"{self._name}: {error}") from None
+            raise StoreUnavailable(f"{self.name}: {error}") from None
         finally:
             self._calls -= 1
 
@@ -212,20 +249,20 @@ class ClickHouseStore:
         return BlockClient(
             self._host,
             port=self._port,
-            user=self._user,
-            password=self._password,
+            user=self._server.user,
+            password=self._server.password,
             database=database,
             client_name="watchducks",
-            connect_timeout=CONNECT_SECONDS,
+            connect_timeout=self._connect_seconds,
             send_receive_timeout=self._silence_seconds,
-            sync_request_timeout=min(CONNECT_SECONDS, self._silence_seconds),
+            sync_request_timeout=min(self._connect_seconds, self._silence_seconds),
         )
 
     def _in_thread(self, work: Callable[[Client], T]) -> T:
         try:
             client = self._idle.pop()
         except IndexError:
-            client = self._client(self._database)
+            client = self._client(self._server.database)
         self._busy.add(client)
         keep = False
         try:
@@ -235,20 +272,20 @@ class ClickHouseStore:
         except ServerException as error:
             # The server answered; the driver connects anew by itself where that is needed.
             keep = True
-            raise store_error(self._name, int(error.code), str(error)) from None
+            raise store_error(self.name, int(error.code), str(error)) from None
         except _REFUSED_BY_DRIVER as error:
-            raise StoreRefused(f"{self._name}: {one_line(str(error))}") from None
+            raise StoreRefused(f"{self.name}: {one_line(str(error))}") from None
         except (Error, OSError, EOFError) as error:
             text = one_line(str(error)) or type(error).__name__
-            raise StoreUnavailable(f"{self._name}: {text}") from None
+            raise ServerAway(f"{self.name}: {text}") from None
         except (struct.error, OverflowError, TypeError, ValueError) as error:
             # Data that does not fit its column, noticed by the driver half-way through a block.
-            raise StoreRefused(f"{self._name}: {one_line(str(error))}") from None
+            raise StoreRefused(f"{self.name}: {one_line(str(error))}") from None
         except Exception:
             if not self._stopped:
                 raise
             # The driver stumbled over the socket that stop() has shut.
-            raise StoreUnavailable(f"{self._name} was stopped") from None
+            raise StoreUnavailable(f"{self.name} was stopped") from None
         finally:
             self._busy.discard(client)
             if keep and not self._stopped:
@@ -266,7 +303,7 @@ class ClickHouseStore:
             client.disconnect()
             anywhere = self._client("")
             try:
-                name = self._database.replace("\\", "\\\\").replace("`", "\\`")
+                name = self._server.database.replace("\\", "\\\\").replace("`", "\\`")
                 anywhere.execute(f"CREATE DATABASE IF NOT EXISTS `{name}`")
             finally:
                 anywhere.disconnect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from watchducks.stores.blocks import Block
@@ -21,6 +22,18 @@ class StoreUnavailable(Exception):
 
 class StoreRefused(Exception):
     """The store is there and refused the statement; trying the same again will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where the tables of a log store are when it is several servers.
+
+    :ivar name: of the cluster, in the servers' own ``remote_servers``.
+    :ivar database: the same on each.
+    """
+
+    name: str
+    database: str
 
 
 class Cache(Protocol):
@@ -56,7 +69,7 @@ class Cache(Protocol):
 
 
 class LogStore(Protocol):
-    """ClickHouse, as a server or embedded (chDB).
+    """ClickHouse, as a server, as a cluster of servers, or embedded (chDB).
 
     Every method may raise :class:`StoreUnavailable` or :class:`StoreRefused`. Statements are
     written in the subset of SQL that ClickHouse 18.16 and 26 share, with ``%(name)s`` places for
@@ -73,8 +86,29 @@ class LogStore(Protocol):
     def version(self) -> tuple[int, int]:
         """The server's version, such as ``(18, 16)``; known after :meth:`start`."""
 
+    @property
+    def cluster(self) -> Cluster | None:
+        """What it is a cluster of; None: one server. Its tables are made accordingly (plan.py)."""
+
+    @property
+    def servers(self) -> Sequence[LogStore]:
+        """All that it is made of, each to be told by itself what tables it has; alone: itself.
+        Whoever starts this store does not start them."""
+
+    async def shards(self) -> Sequence[LogStore]:
+        """Return one server of each part of the rows: what is told to it, its replicas follow.
+
+        :raises StoreUnavailable: of one part there is none.
+        """
+
+    async def settled(self) -> None:
+        """Return once every question sees what was inserted until now.
+
+        :raises StoreUnavailable: not now: the store is away, or a replica lacks rows.
+        """
+
     async def execute(self, statement: str) -> None:
-        """Run a statement without a result (DDL)."""
+        """Run a statement without a result (DDL, INSERT SELECT)."""
 
     async def query(
         self, sql: str, parameters: Mapping[str, Value | Sequence[Value]] | None = None
@@ -86,6 +120,9 @@ class LogStore(Protocol):
         self, table: str, columns: Sequence[str], data: Sequence[Sequence[Value]], token: str
     ) -> None:
         """Insert columnar ``data`` (one sequence a column, all equally long) as one block.
+
+        Where it is a cluster, the same block comes again at another server when one is lost, and
+        counts once unless its table says otherwise.
 
         :param token: names the block; where the server knows ``insert_deduplication_token``, the
             same token again inserts nothing.

@@ -39,6 +39,23 @@ class FakeLogStore:
         """See LogStore."""
         return 18, 16
 
+    @property
+    def cluster(self) -> None:
+        """See LogStore."""
+
+    @property
+    def servers(self) -> Sequence[FakeLogStore]:
+        """See LogStore."""
+        return (self,)
+
+    async def shards(self) -> Sequence[FakeLogStore]:
+        """See LogStore."""
+        return (self,)
+
+    async def settled(self) -> None:
+        """See LogStore."""
+        self._require()
+
     async def execute(self, statement: str) -> None:  # noqa: ARG002
         """Accept every statement, and do nothing."""
         self._require()

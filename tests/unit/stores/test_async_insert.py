@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.unit.journal.samples import AtOnce
+from watchducks.model.log_servers import parse_log_servers
 from watchducks.stores.clickhouse import ClickHouseStore
 
 
@@ -40,7 +41,7 @@ class Store(ClickHouseStore):
 )
 def test_async_insert(version: str, wanted: bool, sent: bool) -> None:
     pool: Any = AtOnce()
-    store = Store("clickhouse://h/db", pool, clock=Clock(), async_insert=wanted)
+    store = Store(parse_log_servers("clickhouse://h/db"), pool, clock=Clock(), async_insert=wanted)
     store.client = Recording(version)
     for work in (store.start(), store.insert("t", ("a",), ([1],), "token")):
         done = Deferred.fromCoroutine(work)
