@@ -30,6 +30,7 @@ from watchducks.model.letters import (
 )
 from watchducks.model.origins import parse_origin
 from watchducks.model.sites import Registration
+from watchducks.model.subjects import ALL_SITES, Subject, Subscription
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.registry import Conflict, Registry
 from watchducks.stores.sql import SqlStore
@@ -229,3 +230,41 @@ async def test_owners_are_told_of_delegation_loss_and_end(url: str) -> None:
             LetterKind.MOVED,
             LetterKind.FORGOTTEN,
         ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_wanted_is_not_posted_and_what_waits_is_not_sent(url: str) -> None:
+    clock = at(NOW)
+    async with opened(url, clock) as (bag, registry):
+        site, _ = await registry.register(wanted("ducks"))
+        other, _ = await registry.register(wanted("geese"))
+        await bag.stop(Subscription(OWNER, site.id, Subject.SPIKE))
+        assert not await bag.post(letter(site_id=site.id))
+        assert await bag.post(letter(site_id=other.id))
+        assert await bag.post(letter(LetterKind.DROP, site_id=site.id))
+        assert await bag.post(letter(SIGN_IN))
+        assert await bag.post(letter(to="other@mail.example", site_id=site.id))
+        assert await bag.post(letter(LetterKind.FAILOVER_BEGAN))
+        for _ in range(2):  # a mail program that asks twice
+            await bag.stop(Subscription(OWNER, ALL_SITES, Subject.FAILOVER))
+        await bag.choose(OWNER, site.id, [Subject.DROP, Subject.REPORT])
+        kinds = []
+        while found := await bag.take_due(10):
+            kinds += [one.letter.kind for one in found if one.letter.recipient == OWNER]
+            for one in found:
+                await bag.keep_sent(one)
+        assert sorted(kinds) == [LetterKind.REGISTRATION] * 2 + [SIGN_IN, SPIKE]
+        given_up = await bag.latest(LetterState.GIVEN_UP, 9)
+        assert [one.letter.kind for one in given_up] == [
+            LetterKind.FAILOVER_BEGAN,
+            LetterKind.DROP,
+        ]
+        assert await bag.post(letter(site_id=site.id))  # he wants these again
+        assert await bag.unwanted(OWNER) == {
+            (ALL_SITES, Subject.FAILOVER), (site.id, Subject.DROP), (site.id, Subject.REPORT)
+        }  # fmt: skip
+        # What leaves is forgotten with all that was chosen for it, and the owner with his last.
+        await registry.remove("ducks")
+        assert await bag.unwanted(OWNER) == {(ALL_SITES, Subject.FAILOVER)}
+        await registry.remove("geese")
+        assert await bag.unwanted(OWNER) == frozenset()

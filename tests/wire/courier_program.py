@@ -13,12 +13,18 @@ from tests.unit.mail.letters import SENDER
 from watchducks.mail.assembly import open_transport
 from watchducks.mail.composing import Composer
 from watchducks.mail.courier import Courier
+from watchducks.model.letters import Letter
 from watchducks.registry.mailbag import Mailbag
 from watchducks.settings import parse
 
 
 async def nothing_sealed(sealed: bytes, context: bytes) -> bytes:
     return sealed
+
+
+async def link(letter: Letter) -> str:
+    """Return the same link in each letter."""
+    return f"{SENDER.url}/letters/{letter.kind.value}"
 
 
 async def run(reactor: Any, registry_url: str, mail_url: str, ca_file: str) -> None:
@@ -31,7 +37,9 @@ async def run(reactor: Any, registry_url: str, mail_url: str, ca_file: str) -> N
     async with open_registry(registry_url, reactor) as registry:
         transport = open_transport(settings, threads=reactor, reactor=reactor)
         bag = Mailbag(registry, clock=reactor)
-        courier = Courier(bag, Composer(SENDER), transport, opens=nothing_sealed, clock=reactor)
+        courier = Courier(
+            bag, Composer(SENDER), transport, opens=nothing_sealed, unsubscribes=link, clock=reactor
+        )
         await courier.start()
         print("ready", flush=True)
         await Deferred()

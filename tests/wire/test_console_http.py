@@ -28,6 +28,7 @@ from tests.unit.console.fakes import (
     FakeScans,
     FakeSites,
     FakeThreads,
+    FakeUnsubscribing,
 )
 from watchducks.background import StartupError
 from watchducks.console.answers import to_json
@@ -291,6 +292,7 @@ def make_console(*endpoints: str) -> Console:
         scans=FakeScans(),
         origins=FakeOrigins(),
         letters=FakeLetters(),
+        unsubscribing=FakeUnsubscribing(),
         threads=FakeThreads(),
         cache=MemoryCache(cast(Any, reactor)),
         export=FakeExport(),

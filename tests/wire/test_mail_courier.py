@@ -13,6 +13,7 @@ from watchducks.mail.composing import Composer
 from watchducks.mail.courier import Courier
 from watchducks.model.letters import (
     SEAL_CONTEXT,
+    Letter,
     LetterKind,
     LetterState,
     PostedLetter,
@@ -31,6 +32,13 @@ async def glass(sealed: bytes, context: bytes) -> bytes:
     if context != SEAL_CONTEXT + b"owner@mail.example":
         raise SealError("another letter's")
     return sealed[::-1]
+
+
+async def a_link(letter: Letter) -> str:
+    """Return a link for every letter but reports."""
+    if letter.kind is LetterKind.REPORT:
+        raise SealError("there is no key")
+    return f"{SENDER.url}/letters/code"
 
 
 class Bag:
@@ -83,7 +91,7 @@ def test_one_letter_that_cannot_be_sent_keeps_no_other() -> None:
     )
     wall, clock = Wall(), Clock()
     clock.rightNow = NOW
-    courier = Courier(bag, Composer(SENDER), wall, opens=glass, clock=clock)
+    courier = Courier(bag, Composer(SENDER), wall, opens=glass, unsubscribes=a_link, clock=clock)
     courier._turns.start()
     assert bag.fate[LetterKind.DELEGATED] == bag.fate[LetterKind.SIGN_IN] == "sent"
     assert bag.fate[LetterKind.MOVED] == "given up: 550 no"
@@ -94,11 +102,23 @@ def test_one_letter_that_cannot_be_sent_keeps_no_other() -> None:
     link = wall.taken[0].get_body(("plain",))
     assert link is not None
     assert "/sign-in/secret" in link.get_content()
+    assert wall.taken[-1]["List-Unsubscribe"] == f"<{SENDER.url}/letters/code>"
+
+
+def test_a_letter_whose_link_cannot_be_made_waits() -> None:
+    bag, clock = Bag(changed(LetterKind.REPORT)), Clock()
+    courier = Courier(
+        bag, Composer(SENDER), Wall(), opens=nothing_sealed, unsubscribes=a_link, clock=clock
+    )
+    courier._turns.start()
+    assert bag.fate[LetterKind.REPORT] == "waits: there is no key"
 
 
 def test_a_seal_that_cannot_be_opened_here_waits_for_another_host() -> None:
     sealed = base64.b64encode(b"terces").decode()
     bag, clock = Bag(changed(LetterKind.SIGN_IN, facts={"sealed": sealed})), Clock()
-    courier = Courier(bag, Composer(SENDER), Wall(), opens=nothing_sealed, clock=clock)
+    courier = Courier(
+        bag, Composer(SENDER), Wall(), opens=nothing_sealed, unsubscribes=a_link, clock=clock
+    )
     courier._turns.start()
     assert bag.fate[LetterKind.SIGN_IN] == "waits: there is no key"

@@ -20,7 +20,7 @@ from tests.servers.mailserver import MailServer
 from tests.servers.ports import free_port
 from tests.servers.waiting import eventually, wait_until
 from tests.unit.mail.letters import SENDER, SITE
-from tests.wire.test_mail_courier import nothing_sealed
+from tests.wire.test_mail_courier import a_link, nothing_sealed
 from watchducks.mail.composing import Composer
 from watchducks.mail.courier import Courier
 from watchducks.mail.smtp import Server, SmtpServer
@@ -161,7 +161,14 @@ async def test_letters_arrive_in_order_through_an_outage(plain: MailServer, tmp_
             Server.of(plain.url(credentials="")), reactor=reactor, hello="ducks.example"
         )
         transport = ToServer(server, SENDER.address)
-        courier = Courier(bag, Composer(SENDER), transport, opens=nothing_sealed, clock=clock)
+        courier = Courier(
+            bag,
+            Composer(SENDER),
+            transport,
+            opens=nothing_sealed,
+            unsubscribes=a_link,
+            clock=clock,
+        )
         await bag.post(letter("unknown@mail.example"))
         await bag.post(letter("owner@mail.example"))
         await bag.post(letter("owner@mail.example", LetterKind.MOVED))
@@ -187,6 +194,9 @@ async def test_letters_arrive_in_order_through_an_outage(plain: MailServer, tmp_
         assert len(subjects) == 2
         assert "have arrived" in subjects[0]
         assert "has left" in subjects[1]
+        for message in plain.messages():
+            assert message["List-Unsubscribe"] == f"<{SENDER.url}/letters/code>"
+            assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
 @pytest_twisted.ensureDeferred

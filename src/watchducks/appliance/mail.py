@@ -12,15 +12,18 @@ from watchducks.background import Threads
 from watchducks.mail.assembly import open_transport
 from watchducks.mail.composing import Composer, Sender
 from watchducks.mail.courier import Courier, Opens
+from watchducks.mail.unsubscribing import SealWork, Unsubscribing
+from watchducks.model.seals import SealError
 from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.registry import Registry
 from watchducks.registry.sealing import Sealer
 from watchducks.settings import Settings
+from watchducks.stores.interfaces import StoreUnavailable
 
 
-async def start_the_mail(house: House, registry: Registry) -> Mailbag:
-    """Start what sends letters; returns where they are posted.
+async def start_the_mail(house: House, registry: Registry) -> tuple[Mailbag, Unsubscribing]:
+    """Start what sends letters; returns where they are posted, and what reads their links.
 
     :raises StartupError: a file that ``mail`` names cannot be read.
     """
@@ -30,11 +33,16 @@ async def start_the_mail(house: House, registry: Registry) -> Mailbag:
         settings.mail.sender, settings.console.url.rstrip("/"), settings.nameserver.names
     )
     mailbag = Mailbag(registry, clock=house.reactor)
+    opens = _opener(house.sealer, threads)
+    unsubscribing = Unsubscribing(
+        sender.url, seal=_closer(house.sealer, registry, threads), unseal=opens
+    )
     courier = Courier(
         mailbag,
         Composer(sender),
         open_transport(settings, threads=threads, reactor=house.reactor),
-        opens=_opener(house.sealer, threads),
+        opens=opens,
+        unsubscribes=unsubscribing.link,
         clock=house.reactor,
     )
     mailbag.on_post(courier.nudge)
@@ -42,7 +50,7 @@ async def start_the_mail(house: House, registry: Registry) -> Mailbag:
     registry.on_write(lambda _: courier.nudge())
     await house.run("the courier", courier)
     house.measure(lambda: of_the_courier(courier))
-    return mailbag
+    return mailbag, unsubscribing
 
 
 def _opener(sealer: Sealer, threads: Threads) -> Opens:
@@ -52,6 +60,19 @@ def _opener(sealer: Sealer, threads: Threads) -> Opens:
         return sealer.unseal(sealed, context)
 
     return unsealed
+
+
+def _closer(sealer: Sealer, registry: Registry, threads: Threads) -> SealWork:
+    async def sealed(secret: bytes, context: bytes) -> bytes:
+        if sealer.expects:
+            return await threads.run(sealer.seal, secret, context)
+        try:
+            # The first that is sealed for a registry tells it with which key.
+            return await registry.write(lambda _: sealer.seal(secret, context))
+        except StoreUnavailable as error:
+            raise SealError(str(error)) from error
+
+    return sealed
 
 
 @asynccontextmanager

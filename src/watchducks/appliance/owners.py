@@ -24,6 +24,7 @@ from watchducks.lookups.delegation import Delegations
 from watchducks.lookups.farewell import farewells
 from watchducks.lookups.keeper import ScanKeeper
 from watchducks.lookups.parents import Parents
+from watchducks.mail.unsubscribing import Unsubscribing
 from watchducks.model.changes import Changes
 from watchducks.model.letters import Post
 from watchducks.model.origins import Origin, check_origin
@@ -43,7 +44,7 @@ async def start_for_owners(
     house: House, registry: Registry, feed: SiteFeed, store: LogStore, cache: Cache, notes: Notes
 ) -> None:
     """Start the console, what looks at owners' domains and what looks at their origins."""
-    mailbag = await start_the_mail(house, registry)
+    mailbag, unsubscribing = await start_the_mail(house, registry)
     scans, parents = await _start_the_lookups(house, registry, feed, mailbag, notes)
     drills = DrillEnds(registry, clock=house.reactor)
     await feed.follow(drills.apply)
@@ -65,7 +66,17 @@ async def start_for_owners(
         admins=house.settings.security.admins,
     )
     await _start_the_console(
-        house, registry, book, analytics, export, cache, scans, parents, origins, mailbag
+        house,
+        registry,
+        book,
+        analytics,
+        export,
+        cache,
+        scans,
+        parents,
+        origins,
+        mailbag,
+        unsubscribing,
     )
     await _greet(book)
 
@@ -164,8 +175,8 @@ async def _start_the_console(
     parents: Parents,
     origins: _Reports,
     mailbag: Mailbag,
+    unsubscribing: Unsubscribing,
 ) -> None:
-
     threads = await house.pool("zones")
     console = Console(
         house.settings,
@@ -179,6 +190,7 @@ async def _start_the_console(
         reactor=house.reactor,
         parents=parents,
         letters=mailbag,
+        unsubscribing=unsubscribing,
         samples=house.samples,
         cache=cache,
         export=export,

@@ -42,8 +42,10 @@ from watchducks.console.interfaces import (
     Scans,
     SiteFigures,
     Sites,
+    Unsubscribes,
 )
 from watchducks.console.languages import Languages
+from watchducks.console.letter_pages import LetterPages
 from watchducks.console.live import LiveApi
 from watchducks.console.machines import PATHS as MACHINE_PATHS
 from watchducks.console.machines import Machines
@@ -82,8 +84,10 @@ CHECKS_BURST: Final = 20
 
 
 # What an owner changes; everything else of a site is for everybody.
-_OWNER_PATH: Final = re.compile(rb"/sites/[^/]+/(records|settings)(?:/.*)?")
-# What belongs to an account, and the history of a site.
+_RECORDS_PATH: Final = re.compile(rb"/sites/[^/]+/records(?:/.*)?")
+_SETTINGS_PATH: Final = re.compile(rb"/sites/[^/]+/settings(?:/.*)?")
+# Which letters one gets; and what else belongs to an account, and the history of a site.
+_LETTER_PATH: Final = re.compile(rb"/account/letters|/letters/.*")
 _ACCOUNT_PATH: Final = re.compile(rb"/(?:sign-in|sign-out|account)(?:/.*)?|/sites/[^/]+/history")
 
 
@@ -115,7 +119,8 @@ class Console:
     :param export: the single requests of a site.
     :param cache: where proxies tell what happens at this moment.
     :param threads: for reading and printing the records of zones.
-    :param letters: what waits to be sent.
+    :param letters: what waits to be sent, and who wants what.
+    :param unsubscribing: reads the links in letters.
     :param samples: what this host measures, for ``/metrics`` and for admins.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
     """
@@ -131,6 +136,7 @@ class Console:
         scans: Scans,
         origins: OriginHealth,
         letters: Letters,
+        unsubscribing: Unsubscribes,
         threads: Threads,
         cache: Cache,
         export: ExportPages,
@@ -285,34 +291,43 @@ class Console:
             answers=answers,
             now=reactor.seconds,
         )
-        self._kept = (pages, boards, records_page, settings_page, service, machines, admin_page)
+        letter_pages = LetterPages(
+            letters=letters,
+            unsubscribing=unsubscribing,
+            accounts=accounts,
+            access=access,
+            forms=forms,
+            frame=frame,
+            answers=answers,
+        )
+        self._kept = (
+            letter_pages,
+            pages,
+            boards,
+            records_page,
+            settings_page,
+            service,
+            machines,
+            admin_page,
+        )
         self._account_pages = account_pages
-        assets = Assets(bundle, answers)
-        page_routes, machine_routes = pages.app.resource(), machines.app.resource()
-        service_routes, admin_routes = service.app.resource(), admin_page.app.resource()
-        account_routes, board_routes = account_pages.app.resource(), boards.app.resource()
-        owner_routes = {
-            b"records": records_page.app.resource(),
-            b"settings": settings_page.app.resource(),
-        }
+        # The first that knows a path answers it.
+        ways: Sequence[tuple[Callable[[bytes], object], IResource]] = (
+            (re.compile(re.escape(PREFIX.encode("ascii"))).match, Assets(bundle, answers)),
+            (re.compile(rb"/api/").match, api_routes),
+            (MACHINE_PATHS.__contains__, machines.app.resource()),
+            (_LETTER_PATH.fullmatch, letter_pages.app.resource()),
+            (_ACCOUNT_PATH.fullmatch, account_pages.app.resource()),
+            (ADMIN_PATHS.__contains__, admin_page.app.resource()),
+            (SERVICE_PATHS.__contains__, service.app.resource()),
+            (BOARD_PATHS.__contains__, boards.app.resource()),
+            (_RECORDS_PATH.fullmatch, records_page.app.resource()),
+            (_SETTINGS_PATH.fullmatch, settings_page.app.resource()),
+        )
+        page_routes = pages.app.resource()
 
         def choose(path: bytes) -> IResource:
-            if path.startswith(PREFIX.encode("ascii")):
-                return assets
-            if path.startswith(b"/api/"):
-                return api_routes
-            if path in MACHINE_PATHS:
-                return machine_routes
-            if _ACCOUNT_PATH.fullmatch(path):
-                return account_routes
-            if path in ADMIN_PATHS:
-                return admin_routes
-            if path in SERVICE_PATHS:
-                return service_routes
-            if path in BOARD_PATHS:
-                return board_routes
-            owners_page = _OWNER_PATH.fullmatch(path)
-            return owner_routes[owners_page[1]] if owners_page else page_routes
+            return next((resource for knows, resource in ways if knows(path)), page_routes)
 
         self.site = ConsoleSite(
             Front(answers, choose), answers, settings.console.url, reactor=reactor

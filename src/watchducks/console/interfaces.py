@@ -32,6 +32,7 @@ from watchducks.model.cutover import SiteCutover
 from watchducks.model.letters import LetterState
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
+from watchducks.model.subjects import Subject, Subscription
 from watchducks.model.verdicts import OriginReport
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep
@@ -158,6 +159,22 @@ class Letters(Protocol):
 
     async def counted(self) -> Mapping[LetterState, int]:
         """Return how many letters there are in each state. :raises StoreUnavailable:"""
+
+    async def unwanted(self, email: str) -> frozenset[tuple[int, Subject]]:
+        """Return what an address wants no letters about, by site. :raises StoreUnavailable:"""
+
+    async def stop(self, one: Subscription) -> None:
+        """Post no more letters of this kind. :raises StoreUnavailable:"""
+
+    async def choose(self, email: str, site_id: int, not_wanted: Collection[Subject]) -> None:
+        """Replace what is not wanted, of one site. :raises StoreUnavailable:"""
+
+
+class Unsubscribes(Protocol):
+    """The links in letters: :class:`watchducks.mail.unsubscribing.Unsubscribing`."""
+
+    async def read(self, code: str) -> Subscription | None:
+        """Return what a link stops; None: it is none of ours."""
 
 
 class Scans(Protocol):

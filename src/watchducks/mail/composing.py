@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.policy import Policy
 from email.utils import format_datetime, formataddr
 from typing import Any, Final
 from urllib.parse import quote
@@ -47,6 +48,17 @@ SUBJECTS: Final[Mapping[LetterKind, str]] = {
 }
 
 
+class _Unfolded(str):
+    """A header's address, which Python would fold by encoding it, and no mail program decode."""
+
+    __slots__ = ()
+    name = "List-Unsubscribe"
+
+    def fold(self, *, policy: Policy) -> str:
+        """See :class:`email.headerregistry.BaseHeader`."""
+        return f"{self.name}: {self}{policy.linesep}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
     """Who writes.
@@ -67,16 +79,18 @@ class Composer:
         self._sender = sender
         self._words = {code: Words(code) for code in catalogs.NAMES}
 
-    def compose(self, posted: PostedLetter) -> EmailMessage:
-        """Return the message of a letter; the same message each time, but for new words of ours.
+    def compose(self, posted: PostedLetter, unsubscribe: str = "") -> EmailMessage:
+        """Return the message of a letter; the same message each time, but for new words of ours and
+        the seal of the link.
 
+        :param unsubscribe: the link that stops letters like it; "": nobody may.
         :raises jinja2.UndefinedError: the letter lacks a fact that its kind has.
         """
         letter, sender = posted.letter, self._sender
         kind = letter.kind.value
         chosen = self._words.get(letter.language)
         languages = [chosen] if chosen else list(self._words.values())
-        facts = self._facts(letter.facts)
+        facts = {**self._facts(letter.facts), "unsubscribe": unsubscribe}
         shown = {"domain": display_domain(str(facts.get("domain", "")))}
         subjects = [words.say(SUBJECTS[letter.kind], **shown) for words in languages]
         texts = [words.render(f"{kind}.txt", facts) for words in languages]
@@ -97,6 +111,10 @@ class Composer:
         host = sender.address.rpartition("@")[2]
         message["Message-ID"] = f"<letter-{posted.number}-{posted.posted}@{host}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834
+        if unsubscribe:
+            message["List-Unsubscribe"] = _Unfolded(f"<{unsubscribe}>")
+            # RFC 8058, whose programs look at https links only.
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         # Base64: no line begins with a dot, and none is longer than SMTP allows.
         message.set_content(f"{text}\n\n--\n{footer}\n", cte="base64")
         message.add_alternative(html, subtype="html", cte="base64")

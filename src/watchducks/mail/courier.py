@@ -20,6 +20,7 @@ from watchducks.mail.composing import Composer
 from watchducks.model.letters import (
     SEAL_CONTEXT,
     SEALED,
+    Letter,
     LetterState,
     PostedLetter,
     Undeliverable,
@@ -68,6 +69,13 @@ class Opens(Protocol):
         """Return what was sealed. :raises SealError: it cannot be opened here."""
 
 
+class Unsubscribes(Protocol):
+    """Makes links: :meth:`watchducks.mail.unsubscribing.Unsubscribing.link`."""
+
+    async def __call__(self, letter: Letter) -> str:
+        """Return the link that stops letters like this; "": nobody may. :raises SealError:"""
+
+
 class Courier:
     """Several hosts may have this part: the mailbag gives each letter to one at a time.
 
@@ -84,12 +92,14 @@ class Courier:
         transport: Transport,
         *,
         opens: Opens,
+        unsubscribes: Unsubscribes,
         clock: IReactorTime,
     ) -> None:
         self._letters = letters
         self._composer = composer
         self._transport = transport
         self._opens = opens
+        self._unsubscribes = unsubscribes
         self._clock = clock
         self.sent = self.failures = self.given_up = 0
         self._turns = Repeating(
@@ -128,7 +138,9 @@ class Courier:
             return
         try:
             facts = await self._opened(letter.facts, letter.recipient)
-            message = self._composer.compose(replace(posted, letter=replace(letter, facts=facts)))
+            link = await self._unsubscribes(letter)
+            whole = replace(posted, letter=replace(letter, facts=facts))
+            message = self._composer.compose(whole, link)
             await self._transport.send(message)
         except CancelledError:
             raise

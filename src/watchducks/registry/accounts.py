@@ -31,6 +31,7 @@ from watchducks.model.accounts import (
     Viewer,
 )
 from watchducks.model.problems import InvalidFields, Problem
+from watchducks.registry import unwanted
 from watchducks.registry.schema import admins, links, owners, sessions, sites, tokens
 
 # What is over is forgotten when something new begins, so many at a time: bounded work that keeps
@@ -307,5 +308,6 @@ def _his(email: str) -> ColumnElement[bool]:
 def forget_account(connection: Connection, email: str) -> None:
     """Forget what an address without a site could sign in with."""
     connection.execute(delete(tokens).where(tokens.c.kind == "account", tokens.c.email == email))
+    unwanted.forget_address(connection, email)
     if not is_admin(connection, email):
         end_sessions(connection, email)

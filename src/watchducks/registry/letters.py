@@ -21,6 +21,7 @@ from watchducks.model.letters import (
     next_try,
 )
 from watchducks.registry.schema import letters, owners
+from watchducks.registry.unwanted import is_unwanted
 
 # Forgotten at a time, each time something is sent: bounded work that keeps up with any queue.
 FORGOTTEN_AT_ONCE: Final = 50
@@ -28,13 +29,16 @@ _WAITING: Final = LetterState.WAITING.value
 
 
 def post(connection: Connection, letter: Letter, now: int) -> bool:
-    """Add a letter; False: its topic is known, or there were too many today. Writes.
+    """Add a letter; False: its recipient wants none of its kind, its topic is known, or there were
+    too many today. Writes.
 
     Its language, if it has none, is what its recipient is known to read.
     """
     if letter.topic and _any(
         connection, select(letters.c.id).where(letters.c.topic == letter.topic)
     ):
+        return False
+    if is_unwanted(connection, letter):
         return False
     today = select(func.count()).select_from(letters).where(letters.c.posted > now - DAY_SECONDS)
     of_kind = today.where(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sqlalchemy import Connection
 from twisted.internet.interfaces import IReactorTime
 
 from watchducks.model.letters import Letter, LetterState, PostedLetter
-from watchducks.registry import letters
+from watchducks.model.subjects import Subject, Subscription
+from watchducks.registry import letters, unwanted
 from watchducks.registry.registry import Registry
 from watchducks.registry.statements import lock
 
@@ -76,6 +77,30 @@ class Mailbag:
         return await self._registry.write(
             lambda connection: letters.keep_failed(connection, posted, reason, now, final=final)
         )
+
+    async def unwanted(self, email: str) -> frozenset[tuple[int, Subject]]:
+        """Return what an address wants no letters about: ids of sites, and subjects."""
+        return await self._registry.read(lambda connection: unwanted.of_address(connection, email))
+
+    async def stop(self, one: Subscription) -> None:
+        """Post no more letters of this kind to this address, and give up those that wait."""
+        now = self._now()
+
+        def write(connection: Connection) -> None:
+            lock(connection)
+            unwanted.stop(connection, one, now)
+
+        await self._registry.write(write)
+
+    async def choose(self, email: str, site_id: int, not_wanted: Collection[Subject]) -> None:
+        """Replace what an address wants no letters about, of one site."""
+        now = self._now()
+
+        def write(connection: Connection) -> None:
+            lock(connection)
+            unwanted.choose(connection, email, site_id, not_wanted, now)
+
+        await self._registry.write(write)
 
     async def counted(self) -> dict[LetterState, int]:
         """Return how many letters there are in each state."""

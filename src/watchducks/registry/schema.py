@@ -247,6 +247,18 @@ letters = Table(
     **_TABLE,
 )
 
+# What owners want no letters about: model.subjects.Subscription. It refers to no site, because some
+# letters are about none (0).
+unwanted = Table(
+    "unwanted",
+    metadata,
+    Column("email", String(MAX_EMAIL_CHARACTERS), primary_key=True),
+    Column("site_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", String(WORD_CHARACTERS), primary_key=True),
+    Index("ix_unwanted_site_id", "site_id"),
+    **_ROW,
+)
+
 # The keys of visitors' ids (watchducks.registry.visitor_keys), each until its day is over.
 visitor_keys = Table(
     "visitor_keys",

@@ -28,7 +28,7 @@ from watchducks.model.origins import leads_back
 from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import Registration, Site, SiteState, Visibility
 from watchducks.model.zones import ZoneContents, owner_labels
-from watchducks.registry import letters
+from watchducks.registry import letters, unwanted
 from watchducks.registry.accounts import forget_account
 from watchducks.registry.finding import CONTENDER, SITE, around, by_name, site_of
 from watchducks.registry.keys import KeyStep, ZoneKeys
@@ -303,6 +303,7 @@ def remove(connection: Connection, key: str) -> int:
         raise SiteNotFound
     advance(connection, revision)
     connection.execute(delete(sites).where(sites.c.id == site.id))
+    unwanted.forget_site(connection, site.id)
     if not site.contender:
         connection.execute(
             insert(removals).values(zone=site.zone, site_id=site.id, revision=revision)

@@ -26,6 +26,7 @@ from tests.unit.console.fakes import (
     FakeScans,
     FakeSites,
     FakeThreads,
+    FakeUnsubscribing,
 )
 from watchducks.console.app import Console
 from watchducks.model.metrics import Sample
@@ -123,6 +124,7 @@ class Driver:
             scans=self.scans,
             origins=self.origins,
             letters=self.letters,
+            unsubscribing=FakeUnsubscribing(),
             samples=lambda: self.samples,
             threads=FakeThreads(),
             reactor=self.clock,

@@ -56,6 +56,7 @@ from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import Problem
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site, SiteState, Visibility
+from watchducks.model.subjects import Subject, Subscription
 from watchducks.model.verdicts import OriginReport
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep, ZoneKeys
@@ -645,15 +646,37 @@ class FakeExport:
 
 
 class FakeLetters:
-    """:ivar waiting: how many letters; None: they cannot be counted."""
+    """:ivar waiting: how many letters; None: they cannot be counted. :ivar refused: what is not
+    wanted, by address."""
 
     def __init__(self) -> None:
         self.waiting: int | None = 0
+        self.refused: dict[str, set[tuple[int, Subject]]] = {}
 
     async def counted(self) -> Mapping[LetterState, int]:
         if self.waiting is None:
             raise StoreUnavailable("registry: cannot connect")
         return {LetterState.WAITING: self.waiting}
+
+    async def unwanted(self, email: str) -> frozenset[tuple[int, Subject]]:
+        return frozenset(self.refused.get(email, set()))
+
+    async def stop(self, one: Subscription) -> None:
+        self.refused.setdefault(one.email, set()).add((one.site_id, one.subject))
+
+    async def choose(self, email: str, site_id: int, not_wanted: Collection[Subject]) -> None:
+        kept = {one for one in self.refused.get(email, set()) if one[0] != site_id}
+        self.refused[email] = kept | {(site_id, one) for one in not_wanted}
+
+
+class FakeUnsubscribing:
+    """Links that say what they stop."""
+
+    async def read(self, code: str) -> Subscription | None:
+        try:
+            return Subscription.unpack(bytes.fromhex(code))
+        except ValueError:
+            return None
 
 
 class FakeScans:

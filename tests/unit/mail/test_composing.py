@@ -72,6 +72,23 @@ def test_a_link_to_sign_in_is_there_in_both_bodies() -> None:
     assert f'href="{link}"' in body(message, "html")
 
 
+@pytest.mark.parametrize("language", ["en", "ko", ""])
+def test_a_link_that_stops_letters_is_a_header_that_programs_read_and_in_both_bodies(
+    language: str,
+) -> None:
+    # Longer than a line should be: Python's own folding would encode it.
+    link = f"https://console.example/letters/{'abc_DEF-9' * 20}"
+    octets = COMPOSER.compose(posted(LetterKind.REPORT, language), link).as_bytes(policy=SMTP)
+    assert b"\r\nList-Unsubscribe: <" + link.encode() + b">\r\n" in octets
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in octets
+    message = message_from_bytes(octets, policy=default)
+    assert body(message, "plain").count(link) == 1
+    assert f'href="{link}"' in body(message, "html")
+    without = COMPOSER.compose(posted(LetterKind.SIGN_IN, language))
+    assert "List-Unsubscribe" not in without
+    assert "letters/" not in body(without, "html")
+
+
 def test_a_report_has_its_picture_and_the_same_figures_as_text() -> None:
     message = composed(LetterKind.REPORT, "en")
     html = body(message, "html")
