@@ -16,8 +16,9 @@ from twisted.internet.task import deferLater, react
 
 from watchducks.analytics.schema import Schema
 from watchducks.background import ThreadPool
+from watchducks.journal.delivery import TABLE
 from watchducks.journal.losses import Losses
-from watchducks.journal.shipper import TABLE, Shipper
+from watchducks.journal.shipper import Shipper
 from watchducks.journal.sources import Knowledge
 from watchducks.stores.logs import THREADS, open_log_store
 

@@ -75,5 +75,5 @@ async def insert(store: LogStore, rows: Sequence[Row]) -> None:
     """Insert rows as the shipper does."""
     segment = decode(FILE_HEADER + Encoder().encode(rows).content)
     keys = {day: bytes([day % 256]) * 32 for day in days_of(segment)}
-    for batch in enrich(segment, "node-1-1", keys, KNOWLEDGE):
-        await store.insert_block("requests", batch.block, batch.token)
+    for batch in enrich([("node-1-1", segment)], keys, KNOWLEDGE):
+        await store.insert_block("requests", batch.block, batch.segments[0])

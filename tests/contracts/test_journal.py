@@ -25,9 +25,10 @@ from watchducks.analytics.queries import Analytics
 from watchducks.analytics.results import Lost
 from watchducks.analytics.schema import Schema
 from watchducks.background import ThreadPool
+from watchducks.journal.delivery import SETTLE_SECONDS
 from watchducks.journal.losses import Loss, Losses
 from watchducks.journal.segments import SHIPPING
-from watchducks.journal.shipper import SETTLE_SECONDS, Shipper
+from watchducks.journal.shipper import Shipper
 from watchducks.journal.spool import Spool
 from watchducks.stores.chdb import ChdbStore
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable

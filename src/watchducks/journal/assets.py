@@ -12,7 +12,8 @@ for, as browsers do over https (Fetch Metadata), is taken for one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Final, NamedTuple
 
 # More pages than a person reads whose browser has everything from the days before in its cache, and
@@ -25,8 +26,8 @@ WITNESSES: Final = 5
 MAX_WATCHED: Final = 100_000
 # A day's late rows come while the next has begun.
 _DAYS: Final = 2
-# Segments that may be prepared a second time: the one that the store did not take, and the next.
-_KEPT_SEGMENTS: Final = 16
+# Segments that may be prepared a second time: those that the store did not take, and the next.
+_KEPT_SEGMENTS: Final = 256
 
 # A visitor's pages so far; or one of these.
 _BROWSES: Final = -1
@@ -55,14 +56,17 @@ class AssetWatch:
         self._days: dict[int, tuple[dict[bytes, int], dict[int, int]]] = {}
         self._segments: deque[str] = deque(maxlen=_KEPT_SEGMENTS)
 
-    def see(self, day: int, batch: str, rows: Iterable[Seen]) -> None:
-        """Take what a batch says; a second time, as after an outage, it says nothing new.
+    def new_ones(self, day: int, segments: Sequence[str]) -> list[bool]:
+        """Return which of these say something new: none of a day that is forgotten, and none a
+        second time, as after an outage."""
+        if self._days and day <= max(self._days) - _DAYS:
+            return [False] * len(segments)
+        new = [segment not in self._segments for segment in segments]
+        self._segments.extend(compress(segments, new))
+        return new
 
-        :param batch: its token.
-        """
-        if batch in self._segments or (self._days and day <= max(self._days) - _DAYS):
-            return
-        self._segments.append(batch)
+    def see(self, day: int, rows: Iterable[Seen]) -> None:
+        """Take what the rows of new segments say."""
         visitors, witnesses = self._days.setdefault(day, ({}, {}))
         for old in [known for known in self._days if known <= max(self._days) - _DAYS]:
             del self._days[old]

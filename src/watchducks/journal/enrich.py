@@ -3,9 +3,10 @@
 The visitor's address and user agent end here, in the visitor's id and in what is known of them; of
 the referrer only the host goes on, of a query only what the site's owner lists.
 
-A segment has each text once, so what a text means is found out once, and a column is made of places
-without a look at single rows; where several texts decide together (the channel: who was asked, the
-referrer, the campaign) once for each combination that there is.
+What a text means is found out once (:mod:`watchducks.journal.merging`), and a column is made of
+places without a look at single rows; where several texts decide together (the channel: who was
+asked, the referrer, the campaign) once for each combination that there is. What is said of each row
+is said in masks, bytes of 0 and 1, which are cut and joined as a whole.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
+from operator import add
 from struct import Struct
 from typing import Final, NamedTuple
 
 from watchducks.journal.assets import AssetWatch, Seen
 from watchducks.journal.channels import campaign_of, parameters, referrer_host
-from watchducks.journal.pages import ASSET, PAGE, is_done, kinds_of
+from watchducks.journal.merging import Merged, merge
+from watchducks.journal.pages import asks_mask, asset_mask, done_mask, kinds_of, page_mask
 from watchducks.journal.records import (
     QUERY_MARK,
-    REFERRER,
     ROW,
     SECONDS,
-    SOURCE,
     STATUS,
-    TARGET,
     TRAITS,
     Code,
     Decoded,
@@ -34,27 +35,30 @@ from watchducks.journal.records import (
 )
 from watchducks.journal.sources import NOBODY, About, Knowledge
 from watchducks.journal.visitors import DAY_SECONDS
-from watchducks.model.rows import ASKS, NO_TRACKING
+from watchducks.model.rows import NO_TRACKING
 from watchducks.stores.blocks import Block, Numbers, Texts, pick
 
 # What an owner lets be kept of one query, in characters: enough for a search.
 KEPT_QUERY_CHARACTERS: Final = 200
 
+HOUR_SECONDS: Final = 3600
 _U32: Final = Struct("<I")
-_NONE: Final = b"\0\0\0\0"
 
 
 class Batch(NamedTuple):
     """Rows of one UTC day, hence of one partition, ready to be inserted as one block.
 
-    :ivar token: names the block, the same each time it is made from the same segment.
+    :ivar segments: what the rows of each segment are known by in the store: its name and the day.
     :ivar first: the earliest ``time``, POSIX seconds.
     :ivar last: the latest ``time``, POSIX seconds.
+    :ivar hours: the beginnings of the UTC hours that the rows lie in, POSIX seconds.
     """
 
-    token: str
+    day: int
+    segments: tuple[str, ...]
     first: int
     last: int
+    hours: tuple[int, ...]
     block: Block
 
     @property
@@ -64,39 +68,33 @@ class Batch(NamedTuple):
 
 
 def enrich(
-    decoded: Decoded,
-    segment: str,
+    segments: Iterable[tuple[str, Decoded]],
     keys: Mapping[int, bytes],
     knowledge: Knowledge,
     watch: AssetWatch | None = None,
 ) -> list[Batch]:
-    """Return the batches of a segment, in the order of their days.
+    """Return the batches of some segments, one a UTC day, in the order of the days.
 
+    :param segments: names and contents.
     :param keys: day -> key of visitor ids (:meth:`VisitorKeys.keys_of`); rows of a day that is not
         there count without visitor.
     :param watch: of those who load no parts of pages; None: nobody is found out by that.
     """
-    days = sorted(days_of(decoded))
+    by_day: dict[int, list[tuple[str, Decoded]]] = {}
+    for name, decoded in segments:
+        days = days_of(decoded)
+        for day in days:
+            part = decoded if len(days) == 1 else _of_day(decoded, day)
+            by_day.setdefault(day, []).append((f"{name}/{day}", part))
     return [
-        _Maker(
-            decoded if len(days) == 1 else _of_day(decoded, day),
-            f"{segment}/{day}",
-            knowledge,
-            keys.get(day),
-        ).batch(day, watch)
-        for day in days
+        _Maker(day, parts, knowledge, keys.get(day)).batch(watch)
+        for day, parts in sorted(by_day.items())
     ]
 
 
 def days_of(decoded: Decoded) -> set[int]:
     """Return the UTC days of the rows."""
-    seconds = column(decoded.rows, *SECONDS).tolist()
-    if not seconds:
-        return set()
-    first, last = min(seconds) // DAY_SECONDS, max(seconds) // DAY_SECONDS
-    if first == last:
-        return {first}
-    return {second // DAY_SECONDS for second in seconds}
+    return {second // DAY_SECONDS for second in set(column(decoded.rows, *SECONDS))}
 
 
 def _of_day(decoded: Decoded, day: int) -> Decoded:
@@ -115,90 +113,116 @@ class _Maker:
     """Makes one batch."""
 
     def __init__(
-        self, decoded: Decoded, token: str, knowledge: Knowledge, key: bytes | None
+        self,
+        day: int,
+        parts: Sequence[tuple[str, Decoded]],
+        knowledge: Knowledge,
+        key: bytes | None,
     ) -> None:
-        self._rows = decoded.rows
-        self._count = decoded.row_count
-        self._sources = decoded.sources
-        self._targets = decoded.targets
-        self._referrers = decoded.referrers
-        self._token = token
+        self._day = day
+        self._segments = [name for name, _ in parts]
+        self._counts = [decoded.row_count for _, decoded in parts]
+        self._merged: Merged = merge([decoded for _, decoded in parts])
+        self._rows = self._merged.rows
+        self._count = sum(self._counts)
+        self._sources = self._merged.sources
+        self._targets = self._merged.targets
         self._knowledge = knowledge
-        self._about = [knowledge.about(source, key) for source in decoded.sources]
-        self._by_source = column(self._rows, *SOURCE).tolist()
-        self._by_target = column(self._rows, *TARGET).tolist()
-        self._kinds = kinds_of(self._rows, self._targets)
+        self._about = [knowledge.about(source, key) for source in self._sources]
+        self._done = done_mask(column(self._rows, *STATUS))
+        kinds = kinds_of(self._rows, self._targets, self._merged.by_target)
+        self._pages = both(page_mask(kinds), self._done)
+        self._assets = asset_mask(kinds)
 
-    def batch(self, day: int, watch: AssetWatch | None) -> Batch:
-        rows = self._rows
-        seconds = column(rows, *SECONDS)
+    def batch(self, watch: AssetWatch | None) -> Batch:
+        merged, rows = self._merged, self._rows
         if watch is not None:
-            self._watch(day, watch)
+            self._watch(watch)
         about, by_about = self._with_wishes()
         _, kinds, schemes, protocols, methods, hosts, reasons, _, _ = zip(
             *self._sources, strict=True
         )
-        by_source = array("I", self._by_source).tobytes()
-        by_target = column(rows, *TARGET).tobytes()
+        by_source, by_target = places_of(merged.by_source), places_of(merged.by_target)
 
         def numbers(code: Code, place: int) -> Numbers:
             view = column(rows, code, place)
             return Numbers(8 * view.itemsize, view.tobytes())
 
         def of_source(texts: Iterable[str]) -> Texts:
-            return Texts(_storable(texts), by_source)
+            return _texts(texts, by_source)
 
         sites = [_U32.pack(source.site_id) for source in self._sources]
-        referrers = list(map(referrer_host, self._referrers))
+        referrers = list(map(referrer_host, merged.referrers))
+        seconds = numbers(*SECONDS)
         columns: dict[str, Numbers | Texts] = {
-            "segment": Texts([self._token.encode()], bytes(_U32.size * self._count)),
-            "time": Numbers(32, seconds.tobytes()),
+            "segment": self._names(),
+            "time": seconds,
             "time_us": numbers("Q", 0),
-            "site": Numbers(32, b"".join(pick(sites, self._by_source))),
+            "site": Numbers(32, b"".join(pick(sites, merged.by_source))),
             "kind": of_source(kinds),
             "scheme": of_source(schemes),
             "protocol": of_source(protocols),
             "method": of_source(methods),
             "host": of_source(hosts),
-            "path": Texts(_storable(map(_without_query, self._targets)), by_target),
+            "path": _texts(map(_without_query, self._targets), by_target),
             "status": numbers(*STATUS),
             "reason": of_source(reasons),
             "visitor": Numbers(64, b"".join(pick([one.visitor for one in about], by_about))),
-            "referrer_host": Texts(_storable(referrers), column(rows, *REFERRER).tobytes()),
+            "referrer_host": _texts(referrers, places_of(merged.by_referrer)),
             "request_bytes": numbers("Q", 3),
             "response_bytes": numbers("Q", 4),
             "duration_us": numbers("Q", 1),
             "origin_us": numbers("Q", 2),
-            **_of_about(about, array("I", by_about).tobytes()),
+            **_of_about(about, by_source if by_about is merged.by_source else places_of(by_about)),
             **self._of_links(referrers, by_target),
             "query": self._queries(),
             "page_view": Numbers(8, self._page_views(about, by_about)),
         }
-        return Batch(self._token, min(seconds), max(seconds), Block(self._count, columns))
+        times = set(seconds.values())
+        hours = sorted({time // HOUR_SECONDS * HOUR_SECONDS for time in times})
+        return Batch(
+            self._day,
+            tuple(self._segments),
+            min(times),
+            max(times),
+            tuple(hours),
+            Block(self._count, columns),
+        )
 
-    def _watch(self, day: int, watch: AssetWatch) -> None:
+    def _names(self) -> Texts:
+        """Return the column that says of each row in which segment it came."""
+        places = b"".join(_U32.pack(place) * rows for place, rows in enumerate(self._counts))
+        return Texts([name.encode() for name in self._segments], places)
+
+    def _watch(self, watch: AssetWatch) -> None:
         """Let ``watch`` see the rows, and take over of whom it thinks that he is no person."""
-        done = map(is_done, column(self._rows, *STATUS))
-        asks = [trait & ASKS for trait in column(self._rows, *TRAITS)]
-        seen = Counter(zip(self._by_source, self._kinds, done, asks, strict=True))
-        watch.see(day, self._token, list(self._seen(seen)))
+        new = watch.new_ones(self._day, self._segments)
+        if any(new):
+            is_new = b"".join(
+                (b"\1" if one else b"\0") * rows
+                for one, rows in zip(new, self._counts, strict=True)
+            )
+            watch.see(self._day, self._seen(is_new))
         sources, about = self._sources, self._about
         for number, one in enumerate(about):
-            if one.is_person and watch.is_bare(day, sources[number].site_id, one.visitor):
+            if one.is_person and watch.is_bare(self._day, sources[number].site_id, one.visitor):
                 about[number] = one.without_assets()
 
-    def _seen(self, rows: Mapping[tuple[int, int, bool, int], int]) -> Iterable[Seen]:
-        for (source, kind, done, asks), count in rows.items():
+    def _seen(self, is_new: bytes) -> Iterable[Seen]:
+        by_source = self._merged.by_source
+        pages = Counter(compress(by_source, both(self._pages, is_new)))
+        browsing = set(compress(by_source, both(asks_mask(self._rows), is_new)))
+        loading = set(compress(by_source, both(self._assets, is_new)))
+        for source in pages.keys() | browsing | loading:
             one = self._about[source]
             if one.visitor != NOBODY and one.is_person:
-                pages = count if kind == PAGE and done else 0
                 site = self._sources[source].site_id
-                yield Seen(site, one.visitor, pages, browses=asks != 0, loads=kind == ASSET)
+                yield Seen(site, one.visitor, pages[source], source in browsing, source in loading)
 
     def _with_wishes(self) -> tuple[list[About], Sequence[int]]:
         """Return what is known of sources, once more without id for those who do not want one where
         that counts; and for each row which of these it is."""
-        about, by_source = self._about, self._by_source
+        about, by_source = self._about, self._merged.by_source
         choices = self._knowledge.choices
         heard = [choices(source.site_id).honour_gpc for source in self._sources]
         if not any(heard):
@@ -212,23 +236,25 @@ class _Maker:
 
     def _of_links(self, referrers: Sequence[str], by_target: bytes) -> dict[str, Texts]:
         """Return the columns that say where visitors came from."""
+        merged = self._merged
         campaigns = list(map(campaign_of, self._targets))
         known = {campaign: place for place, campaign in enumerate(dict.fromkeys(campaigns))}
         hosts = [source.host if source.kind == "request" else "" for source in self._sources]
         own = {host: place for place, host in enumerate(dict.fromkeys(hosts))}
-        rows = list(
-            zip(
-                pick([own[host] for host in hosts], self._by_source),
-                column(self._rows, *REFERRER).tolist(),
-                pick([known[campaign] for campaign in campaigns], self._by_target),
-                strict=True,
-            )
-        )
+        # A link is one number: (host * campaigns + campaign) * referrers + referrer.
+        count = len(referrers)
+        by_host = [own[host] * len(known) * count for host in hosts]
+        links: Iterable[int] = map(add, pick(by_host, merged.by_source), merged.by_referrer)
+        if len(known) > 1:
+            by_campaign = [known[campaign] * count for campaign in campaigns]
+            links = map(add, links, pick(by_campaign, merged.by_target))
+        rows = array("Q", links)
         channels: dict[str, int] = {}
-        places: dict[tuple[int, int, int], int] = {}
+        places: dict[int, int] = {}
         all_own, all_campaigns = list(own), list(known)
         for link in set(rows):
-            host, referrer, campaign = link
+            asked, referrer = divmod(link, count)
+            host, campaign = divmod(asked, len(known))
             channel = ""
             if all_own[host]:
                 channel = self._knowledge.channels.of(
@@ -236,12 +262,10 @@ class _Maker:
                 )
             places[link] = channels.setdefault(channel, len(channels))
         return {
-            "channel": Texts(
-                _storable(channels), array("I", map(places.__getitem__, rows)).tobytes()
-            ),
-            "utm_source": Texts(_storable(one.source for one in campaigns), by_target),
-            "utm_medium": Texts(_storable(one.medium for one in campaigns), by_target),
-            "utm_campaign": Texts(_storable(one.name for one in campaigns), by_target),
+            "channel": _texts(channels, places_of(list(map(places.__getitem__, rows)))),
+            "utm_source": _texts((one.source for one in campaigns), by_target),
+            "utm_medium": _texts((one.medium for one in campaigns), by_target),
+            "utm_campaign": _texts((one.name for one in campaigns), by_target),
         }
 
     def _queries(self) -> Texts:
@@ -249,37 +273,50 @@ class _Maker:
         choices = self._knowledge.choices
         wanted = [choices(source.site_id).query_parameters for source in self._sources]
         if not any(wanted):
-            return Texts([b""], _NONE * self._count)
-        rows = list(zip(pick(wanted, self._by_source), self._by_target, strict=True))
+            return Texts([b""], bytes(_U32.size * self._count))
+        merged = self._merged
+        rows = list(zip(pick(wanted, merged.by_source), merged.by_target, strict=True))
         texts: dict[str, int] = {}
         places = {
             pair: texts.setdefault(kept_query(self._targets[pair[1]], pair[0]), len(texts))
             for pair in set(rows)
         }
-        return Texts(_storable(texts), array("I", map(places.__getitem__, rows)).tobytes())
+        return _texts(texts, places_of(list(map(places.__getitem__, rows))))
 
     def _page_views(self, about: Sequence[About], by_about: Sequence[int]) -> bytes:
         """Return for each row whether a person was shown a page: 1, or 0."""
         gets = [source.method == "GET" and source.kind == "request" for source in self._sources]
         # Those without id stand behind all others, in the same order.
         people = [one.is_person and gets[number % len(gets)] for number, one in enumerate(about)]
-        return bytes(
-            [
-                kind == PAGE and person and is_done(status)
-                for kind, person, status in zip(
-                    self._kinds, pick(people, by_about), column(self._rows, *STATUS), strict=True
-                )
-            ]
-        )
+        return both(self._pages, bytes(pick(people, by_about)))
+
+
+def both(one: bytes, other: bytes) -> bytes:
+    """Return for each row whether both masks say so."""
+    return (int.from_bytes(one, "little") & int.from_bytes(other, "little")).to_bytes(
+        len(one), "little"
+    )
+
+
+def places_of(places: Sequence[int]) -> bytes:
+    """Return the places of texts as a column has them."""
+    return array("I", places).tobytes()
+
+
+def _texts(texts: Iterable[str], places: bytes) -> Texts:
+    """Return a column of texts as UTF-8: what was none becomes "?"."""
+    distinct = list(texts)
+    # Most columns say the same of all rows: then nobody has to look anything up.
+    if len(set(distinct)) == 1:
+        distinct, places = distinct[:1], bytes(len(places))
+    return Texts([text.encode("utf-8", "replace") for text in distinct], places)
 
 
 def _of_about(about: Sequence[About], places: bytes) -> dict[str, Texts]:
     """Return the columns that say who asked."""
     _, *texts = zip(*about, strict=True)
     names = About._fields[1:]
-    return {
-        name: Texts(_storable(values), places) for name, values in zip(names, texts, strict=True)
-    }
+    return {name: _texts(values, places) for name, values in zip(names, texts, strict=True)}
 
 
 def kept_query(target: str, names: str) -> str:
@@ -299,8 +336,3 @@ def _without_query(path: str) -> str:
     for mark in "?#":
         path = path.partition(mark)[0]
     return path
-
-
-def _storable(texts: Iterable[str]) -> list[bytes]:
-    """Return the texts as UTF-8: what was none becomes "?"."""
-    return [text.encode("utf-8", "replace") for text in texts]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from watchducks.journal.records import QUERY_MARK, ROW, TARGET, TRAITS, column
+from watchducks.journal.records import QUERY_MARK, ROW, TRAITS
 from watchducks.model.rows import (
     ASKS,
     ASKS_ASSET,
@@ -21,6 +21,7 @@ from watchducks.model.rows import (
     IS_OTHER,
     IS_PAGE,
 )
+from watchducks.stores.blocks import pick
 
 OTHER: Final = 0
 PAGE: Final = 1
@@ -56,24 +57,49 @@ def _kind_of_traits(traits: int) -> int:
 
 
 _KINDS: Final = bytes(map(_kind_of_traits, range(256)))
+_IS_PAGE: Final = bytes(kind == PAGE for kind in range(256))
+_IS_ASSET: Final = bytes(kind == ASSET for kind in range(256))
+_ASKS: Final = bytes(traits & ASKS != 0 for traits in range(256))
+# By the status, which has 16 bits.
+_DONE: Final = bytes(200 <= status < 300 or status == 304 for status in range(1 << 16))
 
 
-def is_done(status: int) -> bool:
-    """Whether the visitor got what he asked for, or had it already."""
-    return 200 <= status < 300 or status == 304
+def kinds_of(rows: bytes, targets: Sequence[str], by_target: Sequence[int]) -> bytes:
+    """Return for each row :data:`PAGE`, :data:`ASSET` or :data:`OTHER`.
 
-
-def kinds_of(rows: bytes, targets: Sequence[str]) -> bytes:
-    """Return for each row :data:`PAGE`, :data:`ASSET` or :data:`OTHER`."""
+    :param by_target: for each row the place of its target in ``targets``.
+    """
     kinds = rows[_TRAITS_AT :: ROW.size].translate(_KINDS)
-    if _UNSAID not in kinds:
+    unsaid = kinds.count(_UNSAID)
+    if not unsaid:
         return kinds
-    return bytes(
-        [
-            kind_of_path(targets[target]) if kind == _UNSAID else kind
-            for kind, target in zip(kinds, column(rows, *TARGET), strict=True)
-        ]
-    )
+    by_path = bytes(pick(list(map(kind_of_path, targets)), by_target))
+    if unsaid == len(kinds):
+        return by_path
+    return bytes([k if k != _UNSAID else p for k, p in zip(kinds, by_path, strict=True)])
+
+
+# Masks: for each row 1 if it is so, and 0 if it is not.
+
+
+def page_mask(kinds: bytes) -> bytes:
+    """Return which rows are pages."""
+    return kinds.translate(_IS_PAGE)
+
+
+def asset_mask(kinds: bytes) -> bytes:
+    """Return which rows are parts of pages."""
+    return kinds.translate(_IS_ASSET)
+
+
+def asks_mask(rows: bytes) -> bytes:
+    """Return whose browsers said what they want something for."""
+    return rows[_TRAITS_AT :: ROW.size].translate(_ASKS)
+
+
+def done_mask(statuses: Sequence[int]) -> bytes:
+    """Return in which rows the visitor got what he asked for, or had it already."""
+    return bytes(pick(_DONE, statuses))
 
 
 @lru_cache(maxsize=_KEPT_PATHS)

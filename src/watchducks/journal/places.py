@@ -107,13 +107,13 @@ class Places:
         self._networks = Networks(())
         self.of = lru_cache(maxsize=KEPT_ADDRESSES)(self._of)
 
-    def refresh(self, now: float) -> None:
-        """Read the files again if they have changed. Blocks.
+    def refresh(self, now: float) -> bool:
+        """Read the files again if they have changed; return whether they have. Blocks.
 
         :param now: seconds of a clock that does not jump.
         """
         if self._looked_at is not None and now - self._looked_at < LOOK_SECONDS:
-            return
+            return False
         self._looked_at = now
         changed = False
         if self._country_file is not None and self._has_changed(self._country_file):
@@ -124,6 +124,7 @@ class Places:
             changed = True
         if changed:
             self.of.cache_clear()
+        return changed
 
     def _has_changed(self, path: Path) -> bool:
         try:

@@ -3,7 +3,8 @@
 A segment's file is named ``<node>-<time>-<random>.<state>``; the time is that of its making, in
 POSIX microseconds, so that names sort by age; the random part keeps a name, which is what the log
 store knows the rows by, from ever coming twice, even when a clock is set back. Its state is its
-suffix, changed by renaming, which a crash cannot tear::
+suffix, changed by renaming, which a crash cannot tear; the name of one that is ``.shipping`` ends
+with ``~`` and the mark of those that it is shipped with (shipments.py)::
 
     .open ------> .segment ------> .shipping ------> deleted
     one spool     sealed, waits    an insert may     every row is in the log store
@@ -15,8 +16,8 @@ suffix, changed by renaming, which a crash cannot tear::
 The maker of an ``.open`` file holds an exclusive ``flock`` on it, so a left-over of a dead process
 is told from the file of a living one, and anybody may seal it (:meth:`SegmentDirectory.adopt`).
 
-A person may rename a ``.rejected`` file to ``.shipping`` to have it tried again: what is in the
-store already is then not inserted a second time.
+A person may rename a ``.rejected`` file to ``.shipping``, which needs no mark, to have it tried
+again: what is in the store already is then not inserted a second time.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ REJECTED = ".rejected"
 # What the segments of imported access logs are called, in the place of the node's name.
 IMPORTED = "import-"
 
+# Stands in no name: nodes have letters, digits and "._-".
+_MARK = "~"
+
 _RANDOM_BYTES = 4
 
 # How many names are tried for a new file: another process may seal ours before we have locked it.
@@ -48,12 +52,14 @@ class Segment(NamedTuple):
 
     :ivar name: the segment's name, without suffix; unique for ever.
     :ivar doubtful: an insert of it may have reached the store without an acknowledgement.
+    :ivar mark: of those that it is shipped with; "": it has none.
     """
 
     name: str
     path: Path
     size_bytes: int
     doubtful: bool
+    mark: str = ""
 
 
 class SegmentDirectory:
@@ -136,27 +142,27 @@ class SegmentDirectory:
         with os.scandir(self.path) as entries:
             for entry in entries:
                 path = Path(entry.path)
-                age = _age(path.stem)
+                name, _, mark = path.stem.partition(_MARK)
+                age = _age(name)
                 if path.suffix not in suffixes or age is None:
                     continue
                 try:
                     size = entry.stat(follow_symlinks=False).st_size
                 except FileNotFoundError:
                     continue  # dropped, or deleted by hand
-                found.append((age, Segment(path.stem, path, size, path.suffix == SHIPPING)))
+                found.append((age, Segment(name, path, size, path.suffix == SHIPPING, mark)))
         return [segment for _, segment in sorted(found)]
 
 
-def mark_shipping(segment: Segment) -> Segment:
+def mark_shipping(segment: Segment, mark: str) -> Segment:
     """Note on disk that the segment's insert begins; returns it under its new path."""
-    if segment.path.suffix == SHIPPING:
-        return segment
-    return segment._replace(path=segment.path.rename(segment.path.with_suffix(SHIPPING)))
+    path = segment.path.with_name(f"{segment.name}{_MARK}{mark}{SHIPPING}")
+    return segment._replace(path=segment.path.rename(path))
 
 
 def put_aside(segment: Segment) -> None:
     """Take the segment out of the line and keep it for a person to look at."""
-    segment.path.rename(segment.path.with_suffix(REJECTED))
+    segment.path.rename(segment.path.with_name(f"{segment.name}{REJECTED}"))
 
 
 def _age(name: str) -> tuple[int, str] | None:

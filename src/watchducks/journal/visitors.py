@@ -110,14 +110,16 @@ class VisitorKeys:
         self._save()
         return known == key
 
-    def destroy_before(self, day: int) -> None:
-        """Destroy the keys of all days before ``day``."""
-        if day - 1 > self._destroyed_through:
+    def destroy_before(self, day: int) -> bool:
+        """Destroy the keys of all days before ``day``; return whether that is news."""
+        is_news = day - 1 > self._destroyed_through
+        if is_news:
             self._keys = {d: key for d, key in self._keys.items() if d >= day}
             self._agreed &= self._keys.keys()
             self._destroyed_through = day - 1
             self._saved = False
         self._save()
+        return is_news
 
     def _save(self) -> None:
         """Bring the file up to date; when that is not possible it is tried at the next call."""

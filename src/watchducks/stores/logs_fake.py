@@ -1,7 +1,7 @@
 """A LogStore in memory that fails when it is told to: for tests of those who use one.
 
-It knows one question only, how many rows of a ``segment`` there are; everything else it answers
-with nothing. The contract suite runs over it for what it does know.
+It knows one question only, of which ``segments`` there are rows; everything else it answers with
+nothing. The contract suite runs over it for what it does know.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ class FakeLogStore:
 
     :ivar rows: every inserted row as column -> value, in order.
     :ivar available: while False, every call raises StoreUnavailable.
+    :ivar tokens: those of all inserts, refused and lost ones included.
+    :ivar lose_inserts: this many inserts raise StoreUnavailable and do not take place.
     :ivar lose_acknowledgements: this many inserts take place and then raise StoreUnavailable.
     :ivar refuse: the tokens whose insert raises StoreRefused.
     """
@@ -24,6 +26,8 @@ class FakeLogStore:
     def __init__(self) -> None:
         self.rows: list[dict[str, Value]] = []
         self.available = True
+        self.tokens: list[str] = []
+        self.lose_inserts = 0
         self.lose_acknowledgements = 0
         self.refuse: set[str] = set()
 
@@ -65,12 +69,12 @@ class FakeLogStore:
         sql: str,  # noqa: ARG002
         parameters: Mapping[str, Value | Sequence[Value]] | None = None,
     ) -> list[tuple[Value, ...]]:
-        """Return the number of rows whose ``segment`` is the parameter of that name."""
+        """Return those of the parameter ``segments`` of which there are rows."""
         self._require()
-        if parameters is None or "segment" not in parameters:
-            return []
-        wanted = parameters["segment"]
-        return [(sum(row.get("segment") == wanted for row in self.rows),)]
+        wanted = () if parameters is None else parameters.get("segments", ())
+        assert isinstance(wanted, Sequence)
+        known = {row.get("segment") for row in self.rows}
+        return [(segment,) for segment in wanted if segment in known]
 
     async def insert(
         self,
@@ -89,6 +93,10 @@ class FakeLogStore:
 
     def _insert(self, columns: Sequence[str], data: Sequence[Sequence[Value]], token: str) -> None:
         self._require()
+        self.tokens.append(token)
+        if self.lose_inserts:
+            self.lose_inserts -= 1
+            raise StoreUnavailable("the fake store lost the insert")
         if token in self.refuse:
             raise StoreRefused(f"the fake store was told to refuse {token}")
         self.rows += [dict(zip(columns, row, strict=True)) for row in zip(*data, strict=True)]

@@ -71,9 +71,9 @@ def assert_same(rows: list[Row], batches: list[Batch]) -> None:
 @given(st.lists(ROWS, max_size=10))
 def test_any_rows_become_columns_that_a_store_takes(rows: list[Row]) -> None:
     read = decoded(*rows)
-    batches = enrich(read, "node-1-0", dict.fromkeys(days_of(read), KEY), KNOWLEDGE)
+    batches = enrich([("node-1-0", read)], dict.fromkeys(days_of(read), KEY), KNOWLEDGE)
     assert sum(batch.rows for batch in batches) == len(rows)
-    assert len({batch.token for batch in batches}) == len(batches)
+    assert [batch.day for batch in batches] == sorted(days_of(read))
     for batch in batches:
         assert {len(values.values()) for values in batch.block.columns.values()} == {batch.rows}
         times = column(batch, "time")
@@ -90,7 +90,7 @@ def test_neither_address_nor_user_agent_nor_query_is_shipped() -> None:
         path="/p?session=s3cret#part",
         referrer="https://user:s3cret@Other.TEST:8443/x?token=s3cret",
     )
-    (batch,) = enrich(decoded(secret), "node-1-0", {TODAY: KEY}, KNOWLEDGE)
+    (batch,) = enrich([("node-1-0", decoded(secret))], {TODAY: KEY}, KNOWLEDGE)
     assert column(batch, "path") == ["/p"]
     assert column(batch, "referrer_host") == ["other.test"]
     for word in ("198.51.100.77", "TellTale", "s3cret", "session"):
@@ -102,7 +102,7 @@ CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/12
 
 def one_of(knowledge: Knowledge, *rows: Row) -> Batch:
     """The batch of some rows of today."""
-    (batch,) = enrich(decoded(*rows), "node-1-0", {TODAY: KEY}, knowledge)
+    (batch,) = enrich([("node-1-0", decoded(*rows))], {TODAY: KEY}, knowledge)
     return batch
 
 
@@ -211,10 +211,10 @@ def test_what_crawlers_say_is_checked(verdict: bool | None, reason: str) -> None
 def test_places_are_told(tmp_path: Path) -> None:
     (tmp_path / "c.mmdb").write_bytes(mmdb({"192.0.2.0/24": {"country": {"iso_code": "KR"}}}))
     (tmp_path / "n.txt").write_text("203.0.113.0/24\n")
-    places = Places(tmp_path / "c.mmdb", tmp_path / "n.txt")
-    places.refresh(0.0)
+    knowledge = Knowledge(places=Places(tmp_path / "c.mmdb", tmp_path / "n.txt"))
+    knowledge.refresh(0.0)
     rows = [row(user_agent=CHROME), row(user_agent=CHROME, client="203.0.113.5")]
-    batch = one_of(Knowledge(places=places), *rows)
+    batch = one_of(knowledge, *rows)
     assert column(batch, "country") == ["KR", ""]
     assert column(batch, "bot_reason") == ["", "data-centre"]
     assert column(batch, "browser") == ["Chrome", "Chrome"]
@@ -226,7 +226,7 @@ def test_who_never_loads_parts_of_pages_is_found_out() -> None:
 
     def shipped(segment: str, *rows: Row) -> list[str]:
         read = decoded(*rows)
-        (batch,) = enrich(read, segment, {TODAY: KEY}, KNOWLEDGE, watch)
+        (batch,) = enrich([(segment, read)], {TODAY: KEY}, KNOWLEDGE, watch)
         return column(batch, "bot_reason")
 
     pages = [row(number, user_agent=CHROME, traits=IS_PAGE) for number in range(15)]
@@ -248,15 +248,16 @@ def test_who_never_loads_parts_of_pages_is_found_out() -> None:
     assert set(shipped("d", *told)) == {""}
 
 
-def test_a_batch_is_of_one_day_and_its_token_is_stable() -> None:
+def test_a_batch_is_of_one_day_and_always_the_same() -> None:
     midnight = (TODAY + 1) * DAY_US
     rows = [row(time_us=midnight), row(time_us=midnight - 1), row(time_us=midnight + 5)]
-    batches = enrich(decoded(*rows), "node-1-0", {TODAY: KEY}, KNOWLEDGE)
-    assert [(batch.token, batch.rows) for batch in batches] == [
-        (f"node-1-0/{TODAY}", 1),
-        (f"node-1-0/{TODAY + 1}", 2),
+    batches = enrich([("node-1-0", decoded(*rows))], {TODAY: KEY}, KNOWLEDGE)
+    assert [(batch.day, batch.segments, batch.rows) for batch in batches] == [
+        (TODAY, (f"node-1-0/{TODAY}",), 1),
+        (TODAY + 1, (f"node-1-0/{TODAY + 1}",), 2),
     ]
-    assert enrich(decoded(*rows), "node-1-0", {TODAY: KEY}, KNOWLEDGE) == batches
+    assert column(batches[1], "segment") == [f"node-1-0/{TODAY + 1}"] * 2
+    assert enrich([("node-1-0", decoded(*rows))], {TODAY: KEY}, KNOWLEDGE) == batches
     # The second day's key was destroyed: rows count, visitors are not known.
     assert column(batches[1], "visitor") == [NO_VISITOR, NO_VISITOR]
     assert column(batches[0], "visitor") == [visitor_id(KEY, 1, "192.0.2.1", "Mozilla/5.0")]
@@ -272,7 +273,7 @@ def test_visitors_differ_by_each_part_and_by_day() -> None:
     }
     assert len(ids) == 5
     assert visitor_id(KEY, 1, "a", "b") in ids
-    (batch,) = enrich(decoded(row(kind="connection")), "n-1-0", {TODAY: KEY}, KNOWLEDGE)
+    (batch,) = enrich([("n-1-0", decoded(row(kind="connection")))], {TODAY: KEY}, KNOWLEDGE)
     assert column(batch, "visitor") == [NO_VISITOR]
 
 

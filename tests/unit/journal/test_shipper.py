@@ -22,25 +22,39 @@ from tests.unit.journal.samples import KNOWLEDGE, AtOnce, file_of, row
 from watchducks.background import StartupError
 from watchducks.journal.agreement import EVERY_SECONDS, WAIT_SECONDS, SharedKeys
 from watchducks.journal.bound import BOUND_EVERY_SECONDS
+from watchducks.journal.delivery import SETTLE_SECONDS
 from watchducks.journal.encoder import Encoder
+from watchducks.journal.enrich import HOUR_SECONDS
 from watchducks.journal.losses import Losses
+from watchducks.journal.segments import Segment, SegmentDirectory, mark_shipping
+from watchducks.journal.shipments import (
+    LATE_SECONDS,
+    MAX_SEGMENTS,
+    SHIPMENT_BYTES,
+    Shipment,
+    shipments_of,
+)
 from watchducks.journal.shipper import (
     LONGEST_RETRY_SECONDS,
     SCAN_SECONDS,
-    SETTLE_SECONDS,
     STOP_SECONDS,
     Shipper,
 )
 from watchducks.journal.spool import Spool
 from watchducks.journal.visitors import DAY_US
+from watchducks.stores.blocks import Block
 from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
 from watchducks.stores.logs_fake import FakeLogStore
 
 BEGIN = row().time_us / 1e6
+TODAY = row().time_us // DAY_US
 
 
 class FakeTables:
-    """Counts how often the tables were made right; ``cures`` are tokens that then are taken."""
+    """Counts how often the tables were made right; ``cures`` are tokens that then are taken.
+
+    :ivar doubts: what is doubted, and which hours of it.
+    """
 
     def __init__(self, store: FakeLogStore) -> None:
         self.store = store
@@ -48,10 +62,11 @@ class FakeTables:
         self.applied = 0
         self.cures: set[str] = set()
         self.broken = False
-        self.doubts: list[str] = []
+        self.doubts: list[tuple[str, list[int]]] = []
 
     async def doubt(self, token: str, hours: Collection[int]) -> None:
-        self.doubts.append(token)
+        # Noted before the rows are there; a second time when they may have come meanwhile.
+        self.doubts.append((token, list(hours)))
 
     async def apply(self) -> None:
         self.applied += 1
@@ -70,11 +85,12 @@ class World:
         *,
         waits: bool = False,
         shared: SharedKeys | None = None,
+        store: FakeLogStore | None = None,
     ) -> None:
         self.shared = shared
         self.directory = directory
         self.clock = Clock()
-        self.store = FakeLogStore()
+        self.store = store or FakeLogStore()
         self.tables = FakeTables(self.store)
         self.spool_bytes = spool_bytes
         self.waits = waits
@@ -118,9 +134,10 @@ class World:
         clock = Clock()  # on the old one nothing happens any more
         clock.advance(self.clock.seconds())
         self.clock = clock
-        for fd in (self.spool._fd, self.shipper._lock_fd):
-            if fd is not None:
-                os.close(fd)  # the kernel does it for a dead process; it ends the locks
+        # The kernel does it for a dead process; it ends the locks.
+        if self.spool._fd is not None:
+            os.close(self.spool._fd)
+        self.shipper._lock.release()
 
     def record(self, *numbers: int, **changes: Any) -> None:
         for number in numbers:
@@ -188,18 +205,19 @@ def test_a_lost_acknowledgement_inserts_nothing_twice(world: World) -> None:
     assert len(world.tables.doubts) == 1
 
 
-def test_a_store_gets_time_to_finish_before_it_is_asked(world: World) -> None:
+def test_a_store_gets_time_to_finish_before_it_is_asked(tmp_path: Path) -> None:
     asked: list[tuple[float, bool]] = []
 
     class Watched(FakeLogStore):
         async def query(self, sql: str, parameters: Any = None) -> Any:
-            asked.append((world.clock.seconds(), parameters is not None))
+            asked.append((here.clock.seconds(), parameters is not None))
             return await super().query(sql, parameters)
 
-    world.shipper._store = store = Watched()
+    store = Watched()
+    here = World(tmp_path, store=store)
     store.lose_acknowledgements = 1
-    world.record(1)
-    world.pass_time(12)
+    here.record(1)
+    here.pass_time(12)
     (contact, _), (question, about_the_segment) = asked
     assert about_the_segment
     assert question - contact >= SETTLE_SECONDS
@@ -227,10 +245,134 @@ def test_a_segment_over_midnight_whose_second_day_failed(world: World) -> None:
     assert sorted(world.stored()) == ["/1", "/2"]
 
 
+def seal(world: World, count: int, **changes: Any) -> list[str]:
+    """Let so many segments of one row each wait to be shipped together; return their names."""
+    world.tables.ready = False
+    for number in range(count):
+        world.record(number, **changes)
+        world.pass_time(5.5)
+    world.tables.ready = True
+    return [path.stem for path in world.files(".segment")]
+
+
+def test_segments_that_wait_are_one_block(world: World) -> None:
+    names = seal(world, 3)
+    world.pass_time(2)
+    assert world.stored() == ["/0", "/1", "/2"]
+    assert len(world.store.tokens) == 1
+    assert [one["segment"] for one in world.store.rows] == [f"{name}/{TODAY}" for name in names]
+    assert world.files("") == []
+    assert world.tables.doubts == []
+
+
+def test_what_was_sent_together_is_sent_again_as_the_same_block(world: World) -> None:
+    seal(world, 3)
+    world.store.lose_inserts = 2
+    world.pass_time(2)
+    assert len(world.files(".shipping")) == 3
+    world.crash()
+    world.start()
+    world.record(3)
+    world.pass_time(20)
+    assert world.stored() == ["/0", "/1", "/2", "/3"]
+    first, second, third, last = world.store.tokens
+    assert first == second == third != last
+
+
+def test_a_block_that_is_there_is_found_by_each_of_its_segments(world: World) -> None:
+    names = seal(world, 3)
+    world.store.lose_acknowledgements = 1
+    world.pass_time(2)
+    # Killed in the middle of the deletion after all.
+    world.files(".shipping")[0].unlink()
+    world.crash()
+    world.start()
+    world.pass_time(5)
+    assert world.stored() == ["/0", "/1", "/2"]
+    assert (len(world.store.tokens), world.files("")) == (1, [])
+    assert [token for token, _ in world.tables.doubts] == [f"{name}/{TODAY}" for name in names[1:]]
+
+
+def test_killed_in_the_middle_of_the_marks(world: World) -> None:
+    seal(world, 3)
+    (shipment,) = shipments_of(SegmentDirectory(world.directory / "spool").waiting())
+    mark_shipping(shipment.segments[0], shipment.mark)
+    world.crash()
+    world.start()
+    world.pass_time(5)
+    assert sorted(world.stored()) == ["/0", "/1", "/2"]
+    assert world.files("") == []
+
+
+def test_a_block_of_which_some_is_there_is_completed(world: World) -> None:
+    seal(world, 1)
+    world.store.lose_acknowledgements = 1
+    world.pass_time(1)
+    (there,) = world.files(".shipping")
+    # Nobody does this but with his hands.
+    other = there.with_name(there.name.replace("edge-1-", "edge-2-"))
+    other.write_bytes(file_of(row(7)))
+    world.pass_time(10)
+    assert sorted(world.stored()) == ["/0", "/7"]
+    assert world.files("") == []
+
+
+def test_a_refused_segment_takes_none_of_its_block_along(world: World) -> None:
+    names = seal(world, 3)
+    together = Shipment(tuple(SegmentDirectory(world.directory / "spool").waiting())).name
+    world.store.refuse = {f"{together}/{TODAY}", f"{names[1]}/{TODAY}"}
+    world.pass_time(5)
+    assert world.stored() == ["/0", "/2"]
+    assert [path.stem for path in world.files("")] == [names[1]]
+    assert world.shipper.rejected == 1
+
+
+def test_hours_that_are_over_are_doubted_before_their_rows_come(tmp_path: Path) -> None:
+    hour = int(BEGIN) // HOUR_SECONDS * HOUR_SECONDS
+
+    class Doubted(FakeLogStore):
+        async def insert_block(self, table: str, block: Block, token: str) -> None:
+            doubts.append(list(here.tables.doubts))
+            await super().insert_block(table, block, token)
+
+    doubts: list[list[tuple[str, list[int]]]] = []
+    here = World(tmp_path, store=Doubted())
+    # Until a minute after an hour's end its rows are on time.
+    here.clock.advance(hour + HOUR_SECONDS + LATE_SECONDS - 6 - BEGIN)
+    here.record(0, time_us=hour * 1_000_000)
+    here.pass_time(6)
+    here.record(1, time_us=hour * 1_000_000)
+    here.record(2, time_us=(hour + HOUR_SECONDS) * 1_000_000)
+    here.pass_time(7)
+    assert here.stored() == ["/0", "/1", "/2"]
+    assert doubts == [[], [(str(here.store.rows[-1]["segment"]), [hour])]]
+
+
+def test_shipments_are_bounded_and_of_one_kind() -> None:
+    def segment(number: int, size: int, name: str = "edge-1") -> Segment:
+        name = f"{name}-{number:016d}-00"
+        return Segment(name, Path(f"{name}.segment"), size, doubtful=False)
+
+    def counts(*segments: Segment) -> list[int]:
+        return [len(shipment.segments) for shipment in shipments_of(segments)]
+
+    half = SHIPMENT_BYTES // 2
+    assert counts() == []
+    assert counts(*[segment(n, half) for n in range(5)]) == [2, 2, 1]
+    assert counts(segment(1, 3 * half), segment(2, 1), segment(3, 1)) == [1, 2]
+    assert counts(*[segment(n, 1) for n in range(MAX_SEGMENTS + 1)]) == [MAX_SEGMENTS, 1]
+    assert counts(segment(1, 1), segment(2, 1, "import"), segment(3, 1, "import")) == [1, 2]
+    marked = [segment(n, 1)._replace(doubtful=True, mark="ab") for n in (1, 3)]
+    alone = segment(4, 1)._replace(doubtful=True)
+    assert counts(marked[0], segment(2, 1), marked[1], alone, segment(5, 1)) == [2, 1, 1, 1]
+    names = {shipment.name for shipment in shipments_of([segment(n, half) for n in range(9)])}
+    assert len(names) == 5
+
+
 def test_a_refused_segment_does_not_stop_those_behind_it(world: World) -> None:
     world.record(1)
     (path,) = world.files(".open")
-    world.store.refuse = {f"{path.stem}/{row().time_us // DAY_US}"}
+    world.store.refuse = {f"{path.stem}/{TODAY}"}
     world.clock.advance(5)
     world.record(2)
     world.pass_time(10)
@@ -247,7 +389,7 @@ def test_a_refused_segment_does_not_stop_those_behind_it(world: World) -> None:
 def test_tables_that_somebody_dropped_are_made_again(world: World) -> None:
     world.record(1)
     (path,) = world.files(".open")
-    world.store.refuse = {f"{path.stem}/{row().time_us // DAY_US}"}
+    world.store.refuse = {f"{path.stem}/{TODAY}"}
     world.tables.cures = set(world.store.refuse)
     world.pass_time(7)
     assert world.stored() == ["/1"]
@@ -258,7 +400,7 @@ def test_tables_that_cannot_be_made_put_no_segment_aside(world: World) -> None:
     world.tables.broken = True
     world.record(1)
     (path,) = world.files(".open")
-    world.store.refuse = {f"{path.stem}/{row().time_us // DAY_US}"}
+    world.store.refuse = {f"{path.stem}/{TODAY}"}
     world.pass_time(30)
     assert world.files(".rejected") == []
     world.tables.broken = False
@@ -425,15 +567,15 @@ async def test_stop_ships_what_is_there(world: World) -> None:
     world.start()  # the lock was given back
 
 
-def test_stop_is_bounded_and_leaves_the_rest(world: World) -> None:
-    world.record(1)
+def test_stop_is_bounded_and_leaves_the_rest(tmp_path: Path) -> None:
     hanging: Deferred[None] = Deferred()
 
     class Hangs(FakeLogStore):
         async def insert_block(self, *_: object) -> None:
             await hanging
 
-    world.shipper._store = Hangs()
+    world = World(tmp_path, store=Hangs())
+    world.record(1)
     run(world.spool.stop())
     stopped = Deferred.fromCoroutine(world.shipper.stop())
     world.pass_time(STOP_SECONDS + 1)
@@ -479,6 +621,8 @@ class Journey(RuleBasedStateMachine):
         try:
             self.world.store.available = True
             self.world.store.lose_acknowledgements = 0
+            self.world.store.lose_inserts = 0
+            self.world.tables.ready = True
             self.world.pass_time(2 * LONGEST_RETRY_SECONDS)
             assert sorted(self.world.stored()) == sorted(f"/{n}" for n in range(self.recorded))
             assert self.world.files("") == []
@@ -512,6 +656,33 @@ class Journey(RuleBasedStateMachine):
     @rule(times=st.integers(1, 3))
     def lose_acknowledgements(self, times: int) -> None:
         self.world.store.lose_acknowledgements = times
+
+    # No preconditions: segments of the same moment have an order by chance.
+    @rule(count=st.integers(1, 3))
+    def kill_in_the_middle_of_the_marks(self, count: int) -> None:
+        waiting = SegmentDirectory(self.directory / "spool").waiting()
+        sealed = [one for one in shipments_of(waiting) if not one.doubtful]
+        for shipment in sealed[:1]:
+            for segment in shipment.segments[:count]:
+                mark_shipping(segment, shipment.mark)
+        self.kill()
+
+    @rule(count=st.integers(1, 3))
+    def kill_in_the_middle_of_the_deletion(self, count: int) -> None:
+        known = {str(one["segment"]).rpartition("/")[0] for one in self.world.store.rows}
+        marked = SegmentDirectory(self.directory / "spool").waiting()
+        stored = [segment for segment in marked if segment.doubtful and segment.name in known]
+        for segment in stored[:count]:
+            segment.path.unlink()
+        self.kill()
+
+    @rule(times=st.integers(1, 3))
+    def lose_inserts(self, times: int) -> None:
+        self.world.store.lose_inserts = times
+
+    @rule(is_ready=st.booleans())
+    def let_segments_wait(self, is_ready: bool) -> None:
+        self.world.tables.ready = is_ready
 
     @invariant()
     def nothing_twice(self) -> None:
