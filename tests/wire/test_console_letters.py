@@ -20,7 +20,7 @@ def browser() -> Browser:
     found = Browser()
 
     async def fill() -> None:
-        await found.driver.add(name="a swan", domain="swans.example", email=OWNER)
+        await found.driver.add(name="a-swan", domain="swans.example", email=OWNER)
         await found.fill()
         await found.driver.add(name="geese", domain="geese.example", email="other@geese.example")
 
