@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # More arguments for pytest and the benchmark: make test ARGS="-k nameserver"
 ARGS ?=
+# How many test processes share the work, a file at a time; JOBS=0 is one, which a debugger needs.
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,7 +31,7 @@ servers: ## the servers that the tests use (Debian packages; as root)
 	@scripts/install-servers
 
 test: venv web servers peers ## all tests; one: make test ARGS="-k name"
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 lint: venv ## ruff, mypy, import contracts, TypeScript
 	$(BIN)/ruff check
