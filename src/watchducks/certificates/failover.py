@@ -14,7 +14,7 @@ from typing import Any, Final
 from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
@@ -30,6 +30,7 @@ from zope.interface import implementer
 from watchducks.background import Repeating, Tasks
 from watchducks.certificates.agenda import Agenda
 from watchducks.certificates.pairs import names_of, wildcard_of
+from watchducks.dialing import dial
 from watchducks.model.changes import Changes
 from watchducks.model.origins import Origin
 from watchducks.model.scans import Note
@@ -131,7 +132,7 @@ class CertificateCheck:
         inner: IProtocolFactory = Factory.forProtocol(lambda: handshake)
         factory = TLSMemoryBIOFactory(observer, isClient=True, wrappedFactory=inner)
         outer = factory.buildProtocol(None)
-        await connectProtocol(endpoint, outer)
+        await dial(endpoint, outer)
         return await handshake.done.addTimeout(TIMEOUT_SECONDS, self._reactor)
 
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Protocol as StreamProtocol
 
+from watchducks.dialing import dial
 from watchducks.model.origins import Address
 
 # A connection to a resolver nearby takes milliseconds; a verdict must not wait for longer.
@@ -56,7 +57,7 @@ class TcpReferences:
         """Return when there is no connection. :raises _Answers: there is one."""
         endpoint = HostnameEndpoint(self._reactor, str(address), port, CONNECT_SECONDS)
         try:
-            protocol = await connectProtocol(endpoint, StreamProtocol())
+            protocol = await dial(endpoint, StreamProtocol())
         except CancelledError:
             raise
         except Exception:  # however it fails, nobody answered

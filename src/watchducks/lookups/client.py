@@ -19,13 +19,13 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
-    connectProtocol,
 )
 from twisted.internet.error import ConnectError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from watchducks.dialing import dial
 from watchducks.lookups.message import (
     MAX_UDP_OCTETS,
     Found,
@@ -233,7 +233,7 @@ class Client:
         endpoint = kind(self._reactor, str(server.address), server.port, timeout=self._tcp_seconds)
         stream = _Stream(server)
         try:
-            await connectProtocol(endpoint, stream)
+            await dial(endpoint, stream)
         except ConnectError as error:
             raise LookupFailed(f"{server} cannot be reached by TCP: {error}") from error
         return stream

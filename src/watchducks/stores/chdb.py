@@ -298,7 +298,9 @@ class ChdbStore:
             major, minor, *_ = text.strip().split(".")
             self._version = int(major), int(minor)
             child.greeted = True
-            self._log.info("{name} is ready, version {version}", name=self._name, version=text)
+            self._log.info(
+                "{name} is ready, version {version}", name=self._name, version=text.strip()
+            )
             _fire(self._starting)
         elif kind == NO_PACKAGE:
             self._failure = "the package chdb is not installed"
