@@ -111,6 +111,10 @@ async def test_certificates_are_followed_page_by_page(url: str, tmp_path: Path) 
         revision, page = await other.vault.certificates_since(revision)
         assert page == [KeptPair("n7.example", b"newer"), KeptPair("n8.example", None)]
         assert await other.vault.certificates_since(revision) == (revision, [])
+        newest = KeptPair("n7.example", b"newest")
+        await one.vault.keep_certificate(newest, before="left.n7.example")
+        revision, page = await other.vault.certificates_since(revision)
+        assert page == [KeptPair("left.n7.example", b"newer"), newest]
 
 
 @pytest_twisted.ensureDeferred

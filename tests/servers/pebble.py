@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 import urllib.request
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ class Pebble(ServerProcess):
         self.ca_file.write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
         self._environment: dict[str, str] = {}
         self._dns_port = 0
+        self._validity_seconds = 0
+        self._began = 0
         self._write(http_port=0, mac_keys={})
 
     def be(
@@ -47,12 +50,14 @@ class Pebble(ServerProcess):
         http_port: int = 0,
         bad_nonces: int = 5,
         alternate_roots: int = 0,
+        validity_seconds: int = 0,
         mac_keys: Mapping[str, bytes] | None = None,
     ) -> None:
         """Be a new authority.
 
         :param dns_port: of the name server that it asks. :param http_port: where it asks for pages.
         :param bad_nonces: of a hundred good ones, how many it refuses.
+        :param validity_seconds: of certificates; 0: its default, which is years.
         :param mac_keys: kid -> secret; accounts then need one.
         """
         self._environment = {
@@ -62,9 +67,11 @@ class Pebble(ServerProcess):
             "PEBBLE_ALTERNATE_ROOTS": str(alternate_roots),
         }
         self._dns_port = dns_port
+        self._validity_seconds = validity_seconds
         self._write(http_port=http_port, mac_keys=mac_keys or {})
         if self.running:
             self.stop()
+        self._began = len(self.log.read_text(errors="replace")) if self.log.exists() else 0
         self.start()
 
     def _write(self, *, http_port: int, mac_keys: Mapping[str, bytes]) -> None:
@@ -83,6 +90,7 @@ class Pebble(ServerProcess):
                 for kid, key in mac_keys.items()
             },
             "domainBlocklist": ["blocked.example"],
+            "certificateValidityPeriod": self._validity_seconds,
         }
         (self.directory / "pebble.json").write_text(json.dumps({"pebble": settings}))
 
@@ -103,6 +111,18 @@ class Pebble(ServerProcess):
             return bool(self._get(self.directory_url))
         except OSError:
             return False
+
+    def orders(self) -> int:
+        """Return how many orders were placed since it began to be this authority."""
+        said = self.log.read_text(errors="replace")
+        found = re.findall(r"There are now (\d+) orders in the db", said[self._began :])
+        return int(found[-1]) if found else 0
+
+    def accounts(self) -> int:
+        """Return how many accounts it has."""
+        said = self.log.read_text(errors="replace")
+        found = re.findall(r"There are now (\d+) accounts in memory", said[self._began :])
+        return int(found[-1]) if found else 0
 
     def root(self, number: int = 0) -> bytes:
         """Return a root certificate as PEM, number 0 being the one of its first choice."""

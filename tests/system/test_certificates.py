@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import socket
 import sqlite3
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.pebble import Pebble
+from tests.servers.process import find_program
 from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
 from tests.system.appliance import BIN, Twistd, api, curl, dig, run
@@ -22,8 +27,11 @@ from watchducks.appliance.pace import Pace
 
 # What an owner may wait from the moment on in which the authority can see that the name is ours.
 CERTIFIED_SECONDS = 10.0
-# A lease of little more than a turn of the keeper.
-PACE = Pace(lease_seconds=7, fallback_seconds=1.0)
+# A lease of some turns of the keeper.
+PACE = Pace(turn_seconds=1.0, lease_seconds=3, fallback_seconds=1.0, drill_seconds=4)
+# Of a certificate: a third of it is for renewing it, on two busy cores.
+VALIDITY_SECONDS = 24
+PICKED_UP_SECONDS = 2.0
 
 
 def register(app: Twistd, name: str, origin: Origin) -> str:
@@ -188,24 +196,100 @@ def test_twenty_sites_at_once_through_a_resolver(
 
 
 @pytest.mark.timeout(60)
-def test_a_drill_leads_to_the_origin_and_ends(
-    twistd: Callable[..., Twistd], origin: Origin
-) -> None:
-    app = twistd()
+def test_a_drill_leads_to_the_origin_and_ends(paced: Callable[..., Twistd], origin: Origin) -> None:
+    app = paced({})
     app.start()
     token = register(app, "ducks", origin)
     port = app.ports["dns"]
     wait_until(lambda: dig(port, "ducks.example") == ["127.0.0.1"], "the proxy", 20)
     url = f"{app.console}/api/v1/sites/ducks"
+    began = time.monotonic()
     code, site = api("PATCH", url, {"drill": "on"}, token)
     assert (code, bool(site["drill_until"])) == (200, True)
     wait_until(lambda: dig(port, "ducks.example") == [ADDRESS], "the origin", 10)
-    with sqlite3.connect(app.data_dir / "registry.sqlite") as registry:
-        registry.execute("UPDATE registry SET revision = revision + 1")
-        registry.execute(
-            "UPDATE sites SET drill_until = ?, revision = (SELECT revision FROM registry)",
-            (int(time.time()) + 3,),  # as if it had begun five minutes ago
-        )
-    registry.close()
-    wait_until(lambda: dig(port, "ducks.example") == ["127.0.0.1"], "the proxy", 10)
+    wait_until(lambda: dig(port, "ducks.example") == ["127.0.0.1"], "the proxy", 20)
+    # By itself, and not before its time.
+    assert time.monotonic() - began > PACE.drill_seconds - 1
     wait_until(lambda: api("GET", url, token=token)[1]["drill_until"] is None, "its end", 10)
+
+
+class Visitor:
+    """Shakes hands as a browser does, again and again, and notes what it was shown.
+
+    :ivar seen: when, in seconds since the epoch, and the certificate's serial number.
+    :ivar complaints: what no browser would have accepted, and what it has waited for in vain.
+    """
+
+    def __init__(self, port: int, root: Path, host: str) -> None:
+        self._port = port
+        self._host = host
+        self._context = ssl.create_default_context(cafile=str(root))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._visit, daemon=True)
+        self.seen: list[tuple[float, str]] = []
+        self.complaints: list[str] = []
+
+    def _visit(self) -> None:
+        while not self._over.wait(0.1):
+            try:
+                with (
+                    socket.create_connection(("127.0.0.1", self._port), 10) as plain,
+                    self._context.wrap_socket(plain, server_hostname=self._host) as connection,
+                ):
+                    shown = connection.getpeercert() or {}
+                    self.seen.append((time.time(), str(shown["serialNumber"])))
+            except OSError as error:
+                self.complaints.append(str(error))
+
+    def serials(self) -> list[str]:
+        return list(dict.fromkeys(serial for _, serial in self.seen))
+
+    def __enter__(self) -> Visitor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@pytest.mark.timeout(120)
+def test_certificates_of_seconds_in_a_signed_zone_never_expire(
+    paced: Callable[..., Twistd],
+    pebble: Pebble,
+    unbound: Unbound,
+    origin: Origin,
+    tmp_path: Path,
+) -> None:
+    """The authority asks a resolver that validates: challenges are signed as they are answered."""
+    app = paced(settings(pebble) | {"node": {"workers": 2}})
+    port = app.ports["dns"]
+    servers = {"example": [("127.0.0.1", port)]}
+    unbound.know(servers)
+    pebble.be(dns_port=unbound.port, validity_seconds=VALIDITY_SECONDS)
+    root = root_of(pebble, tmp_path)
+    app.start()
+    token = register(app, "ducks", origin)
+    url = f"{app.console}/api/v1/sites/ducks"
+    assert api("PATCH", url, {"dnssec": True}, token)[0] == 200
+    wait_until(lambda: trusts(app, root, "www.ducks.example"), "a certificate", 20)
+    with Visitor(app.ports["https"], root, "www.ducks.example") as visitor:
+        (key,) = api("GET", f"{url}/dnssec", token=token)[1]["keys"]
+        unbound.know(servers, [f"ducks.example. DNSKEY 257 3 13 {key['public_key']}"])
+        assert validated(unbound, "ducks.example", "CAA")
+        wait_until(lambda: len(visitor.serials()) == 2, "a renewal", 2 * VALIDITY_SECONDS)
+        (written,) = {pair.stat().st_mtime for pair in pairs_of(app)}
+        wait_until(lambda: visitor.seen[-1][0] > written + 2 * PICKED_UP_SECONDS, "more visits", 9)
+    assert not visitor.complaints
+    newest = visitor.serials()[-1]
+    late = {serial for at, serial in visitor.seen if at > written + PICKED_UP_SECONDS}
+    assert late == {newest}  # by both workers
+    assert "watchducks_certificate_failures_total 0" in curl(f"{app.console}/metrics").stdout
+
+
+def validated(unbound: Unbound, name: str, type_: str) -> bool:
+    """Tell whether a resolver that knows the zone's key finds an answer that it can prove."""
+    server = (f"@{unbound.address}", "-p", str(unbound.port), "+dnssec")
+    found = run(find_program("dig"), *server, name, type_)
+    flags = re.search(r"flags: ([a-z ]+);", found.stdout)
+    return flags is not None and "ad" in flags[1].split()

@@ -84,13 +84,15 @@ class Owner:
         wait_until(lambda: self.phase() == name, f"the phase {name}", FELT_SECONDS)
 
 
-@pytest.fixture
-def paced(tmp_path: Path, unbound: Unbound) -> Iterator[Twistd]:
+@pytest.fixture(params=[0])
+def paced(request: pytest.FixtureRequest, tmp_path: Path, unbound: Unbound) -> Iterator[Twistd]:
+    """An appliance with so many workers."""
     running = PacedTwistd(
         tmp_path / "paced",
         {
             "node": {
                 "roles": ["console", "nameserver"],
+                "workers": request.param,
                 "resolvers": [f"{unbound.address}:{unbound.port}"],
             },
             "security": {"require_delegation": True},
@@ -105,6 +107,7 @@ def paced(tmp_path: Path, unbound: Unbound) -> Iterator[Twistd]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("paced", [2], indirect=True)
 def test_a_forgotten_name_is_offered_and_then_answered(
     old_and_parent: tuple[Nsd, Nsd], paced: Twistd
 ) -> None:

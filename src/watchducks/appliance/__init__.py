@@ -18,6 +18,7 @@ from watchducks.appliance.certificates import (
     start_the_files,
     start_the_keeper,
     tell_edges,
+    tell_of_files,
 )
 from watchducks.appliance.control import Control
 from watchducks.appliance.house import House, Reactor
@@ -136,7 +137,7 @@ class Appliance:
             if acme is not None:
                 tell_edges(acme, self._edges.fleet)
                 if "proxy" in roles:
-                    await start_the_files(house, cache, acme)
+                    await start_the_files(house, cache, acme, tell_of_files(self._edges.fleet))
         elif "nameserver" in roles:
             from watchducks.appliance.dns import start_the_name_server
             from watchducks.nameserver.counts import Counts

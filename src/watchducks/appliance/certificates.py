@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 EDGES_SECONDS: Final = 0.5
 # What challenges are called on the board that edges read.
 EDGES_BOARD: Final = "challenges"
+# Likewise, how often certificates were written.
+EDGES_FILES: Final = "certificates"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,16 @@ def tell_edges(acme: Acme, fleet: Fleet) -> None:
     acme.answers.on_change(tell)
 
 
+def tell_of_files(fleet: Fleet) -> Callable[[], None]:
+    """Return what has the edges look for certificates that were written just now."""
+    written = itertools.count(1)
+
+    def tell() -> None:
+        fleet.post(EDGES_FILES, next(written))
+
+    return tell
+
+
 async def start_the_keeper(
     house: House, registry: Registry, feed: SiteFeed, cache: Cache, acme: Acme, notes: Notes
 ) -> None:
@@ -145,6 +158,7 @@ async def start_the_keeper(
         rules=house.settings.cutover_rules,
         clock=house.reactor,
         now=time.time,
+        turn_seconds=house.pace.turn_seconds,
         lease_seconds=house.pace.lease_seconds,
         fallback_seconds=house.pace.fallback_seconds,
     )

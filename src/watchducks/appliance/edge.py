@@ -21,13 +21,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
 from watchducks import garbage
-from watchducks.appliance.certificates import EDGES_BOARD
+from watchducks.appliance.certificates import EDGES_BOARD, EDGES_FILES
 from watchducks.appliance.dns import start_the_answers
 from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.journal import start_the_spool
 from watchducks.appliance.measures import start_measuring
+from watchducks.appliance.pace import EDGES_PACE, USUAL, Pace
 from watchducks.appliance.traffic import start_the_proxy
 from watchducks.background import Repeating, StartupError
+from watchducks.certificates.store import CertificateStore
 from watchducks.edges.binding import by_text
 from watchducks.edges.line import FORMAT, Line
 from watchducks.edges.messages import of_losses
@@ -101,7 +103,9 @@ class EdgeProcess:
         self._verdicts = RemoteVerdicts()
         self._answers = Answers()
         self._names = KnownNames()
-        self._misses = Misses(clock=reactor)
+        self._pace = USUAL
+        self._misses: Misses | None = None
+        self._certificates: CertificateStore | None = None
         # Kept by the keeper, who learns of them by the beats: nothing of an edge is on disk.
         self._losses = Losses(Path(os.devnull))
         self._house: House | None = None
@@ -133,6 +137,10 @@ class EdgeProcess:
             self._answers.replace(Challenge(*one) for one in value)
         elif name == "names":
             self._names.told(read_document(value))
+        elif name == EDGES_PACE:
+            self._pace = Pace(**value)
+        elif name == EDGES_FILES and self._certificates is not None:
+            self._certificates.nudge()
 
     def _sites(self, *said: Any) -> None:
         self._feed.told(*said)
@@ -169,7 +177,7 @@ class EdgeProcess:
         await self._feed.follow(self._names.apply)
         if "proxy" in roles:
             rows = await start_the_spool(house, self._losses, lambda: self._line.tell("sealed"))
-            await start_the_proxy(
+            self._certificates = await start_the_proxy(
                 house,
                 rows,
                 RemoteSites(self._line),
@@ -182,6 +190,7 @@ class EdgeProcess:
             )
         if "nameserver" in roles:
             counts = Counts()
+            self._misses = Misses(clock=self._reactor, again_seconds=self._pace.again_seconds)
             sink = RemoteCounts(self._line)
             reporter = CountReporter(counts, sink, clock=self._reactor, now=time.time)
             await house.run("the counts of DNS", reporter)
@@ -201,7 +210,7 @@ class EdgeProcess:
         if house is None or self._line.lost:
             return
         samples = [list(sample) for sample in house.samples()]
-        missed = self._misses.take(_MISSED_A_BEAT)
+        missed = [] if self._misses is None else self._misses.take(_MISSED_A_BEAT)
         self._line.tell("beat", samples, missed, of_losses(self._losses.take()))
 
     # --- the end ---

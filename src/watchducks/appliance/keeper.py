@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from watchducks.appliance.dns import (
 )
 from watchducks.appliance.house import House
 from watchducks.appliance.journal import start_the_shipper
+from watchducks.appliance.pace import EDGES_PACE
 from watchducks.appliance.reports import open_logs_late, start_the_history
 from watchducks.background import Repeating, StartupError
 from watchducks.edges.binding import Bindings, by_text
@@ -289,6 +291,7 @@ async def start_the_traffic(
     missed = MissedNames()
     services = EdgeServices(registry, missed)
     edges = Edges(house, document, feed, services)
+    edges.fleet.post(EDGES_PACE, asdict(house.pace))
     if "proxy" in roles and logs is not None:
         shipper, losses = await start_the_shipper(house, logs[1], logs[0], feed, registry)
         services.sealed, services.losses = shipper.nudge, losses

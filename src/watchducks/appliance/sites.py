@@ -32,6 +32,7 @@ async def start_the_registry(house: House, cache: Cache) -> tuple[Registry, Site
         keys=zone_keys(settings, house.sealer),
         rules=settings.cutover_rules,
         sealer=house.sealer,
+        drill_seconds=house.pace.drill_seconds,
     )
     await house.run("the registry", registry)
     feed = SiteFeed(

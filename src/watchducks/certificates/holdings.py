@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -16,6 +16,13 @@ from watchducks.certificates.pairs import names_of
 from watchducks.certificates.plan import Held
 from watchducks.model.certificates import KeptPair
 
+# What begins with it is called neither by a zone nor by a group.
+LEFT: Final = "left."
+# Enough to tell the certificates of one bundle apart.
+_DIGEST_CHARACTERS: Final = 16
+# As long as a zone's name, which others are called by.
+_MAX_NAME_CHARACTERS: Final = 253
+
 
 class PairStore(Protocol):
     """Where they are kept: :class:`watchducks.registry.vault.Vault`. May raise StoreUnavailable."""
@@ -23,8 +30,8 @@ class PairStore(Protocol):
     async def certificates_since(self, revision: int) -> tuple[int, list[KeptPair]]:
         """Return the next changes after ``revision``, and how far they go."""
 
-    async def keep_certificate(self, pair: KeptPair) -> None:
-        """Keep a certificate in place of the one before."""
+    async def keep_certificate(self, pair: KeptPair, *, before: str = "") -> None:
+        """Keep a certificate in place of the one before, which is kept as ``before``, if given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,22 @@ class Holdings:
             for pair in changes:
                 self._take(pair)
 
-    async def keep(self, pair: KeptPair) -> None:
-        """Keep a certificate, or drop one."""
-        await self._store.keep_certificate(pair)
+    async def keep(self, pair: KeptPair, *, before: str = "") -> None:
+        """Keep a certificate, or drop one.
+
+        :param before: what the one that it takes the place of is called from now on; "": it goes.
+        """
+        await self._store.keep_certificate(pair, before=before)
+        if before and pair.bundle in self._found:
+            self._found[before] = self._found[pair.bundle]
         self._take(pair)
+
+    def called(self, bundle: str) -> str:
+        """Return what the present certificate of a bundle is called when another one takes its
+        place and it stays."""
+        leaf = self._found[bundle].leaf.public_bytes(serialization.Encoding.DER)
+        digest = hashlib.sha256(leaf).hexdigest()[:_DIGEST_CHARACTERS]
+        return f"{LEFT}{digest}.{bundle}"[:_MAX_NAME_CHARACTERS]
 
     def _take(self, pair: KeptPair) -> None:
         found = _read(pair)

@@ -30,6 +30,7 @@ from watchducks.certificates.plan import (
     FALLBACK_SECONDS,
     LEASE_SECONDS,
     NEVER,
+    TURN_SECONDS,
     Failure,
     Issue,
     due_step,
@@ -43,8 +44,6 @@ from watchducks.model.changes import Changes
 from watchducks.model.cutover import CutoverRules
 from watchducks.stores.interfaces import Cache, StoreUnavailable
 
-# A new site is noticed at once; this is for what becomes due, and for a registry that was away.
-TURN_SECONDS: Final = 5.0
 LEASE: Final = "certificates"
 # Orders under way: each is mostly waiting, for propagation and for the authority's looks. With ten
 # seconds for an order 200 new sites have theirs in three minutes, well within Let's Encrypt's 300
@@ -94,6 +93,7 @@ class Keeper:
         rules: CutoverRules,
         clock: IReactorTime,
         now: Callable[[], float],
+        turn_seconds: float = TURN_SECONDS,
         lease_seconds: int = LEASE_SECONDS,
         fallback_seconds: float = FALLBACK_SECONDS,
     ) -> None:
@@ -101,6 +101,7 @@ class Keeper:
         self._store = store
         self._cache = cache
         self._now = now
+        self._turn_seconds = turn_seconds
         self._lease_seconds = lease_seconds
         self._holder = secrets.token_hex(8)
         self._leased = 0.0
@@ -123,7 +124,7 @@ class Keeper:
         )
         self._tasks = Tasks(self._log)
         self._turns = Repeating(
-            self._turn, TURN_SECONDS, clock=clock, log=self._log, name="keeping certificates"
+            self._turn, turn_seconds, clock=clock, log=self._log, name="keeping certificates"
         )
 
     def apply(self, changes: Changes) -> None:
@@ -185,7 +186,7 @@ class Keeper:
     async def _is_in_charge(self) -> bool:
         """Take or prolong the lease, unless that was just done."""
         now = self._now()
-        if self._leased + TURN_SECONDS > now >= self._leased:
+        if self._leased + self._turn_seconds > now >= self._leased:
             return True
         if not await self._store.lease(LEASE, self._holder, self._lease_seconds):
             self._leased = 0.0
@@ -272,7 +273,7 @@ class Keeper:
             again = 0.0
         except StoreUnavailable as error:
             self._log.warn("certificates wait for the registry: {error}", error=str(error))
-            again = self._now() + TURN_SECONDS
+            again = self._now() + self._turn_seconds
         finally:
             self._under_way.discard(issue.bundle)
             self._agenda.put(group, again)
@@ -340,6 +341,8 @@ class Keeper:
             kept |= self.groups.bundles(group, self._alone(group), kept=True)
         if bundle in kept:
             return True
+        if certificate.held.not_after <= self._now():
+            return False
         return any(
             self.groups.zone_of(name) is not None and not self._has_another(name, kept)
             for name in certificate.held.names

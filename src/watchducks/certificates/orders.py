@@ -152,7 +152,8 @@ class Orders:
         assert isinstance(key, ec.EllipticCurvePrivateKey), "new_key makes no others"
         chain = await place.authority.complete(order.url, order.names, key)
         await self._holdings.keep(
-            KeptPair(issue.bundle, joined(chain, order.key.encode()), place.name)
+            KeptPair(issue.bundle, joined(chain, order.key.encode()), place.name),
+            before=self._left(issue.bundle, order.names),
         )
         await self._issued()
         now = self._now()
@@ -167,6 +168,16 @@ class Orders:
         expires = int(held.not_after)
         await self._step(order.names, lambda before: after_issue(before, int(now), expires))
         self._log.info("a certificate for {names} is here", names=", ".join(order.names))
+
+    def _left(self, bundle: str, names: Sequence[str]) -> str:
+        """Return what the present certificate is to be called that one with ``names`` takes the
+        place of; "": it goes. It stays for names that could not be validated anew, until it ends,
+        or they have another one."""
+        present = self._holdings.held(bundle)
+        if present is None or present.not_after <= self._now():
+            return ""
+        left = present.names.difference(names)
+        return self._holdings.called(bundle) if self._groups.sites_of(left) else ""
 
     # --- failures -------------------------------------------------------------------------------
 

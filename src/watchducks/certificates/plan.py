@@ -25,6 +25,9 @@ MAX_FAILED_AN_HOUR: Final = 4
 # What failed is remembered for so long after it was put right: a name that comes and goes does not
 # begin at the shortest wait again within the hour that authorities count.
 COUNTED_SECONDS: Final = 3600.0
+# Between two turns of the keeper. A new site is noticed at once; this is for what becomes due, and
+# for a registry that was away.
+TURN_SECONDS: Final = 5.0
 # Some turns of the keeper. After a kill -9 whoever comes next waits for this; two keepers at once
 # for a moment would order twice, and nothing worse.
 LEASE_SECONDS: Final = 20

@@ -68,6 +68,7 @@ class Registry:
     :param clock: gives the time of registration.
     :param keys: of the zones that are signed.
     :param rules: what counts before a site's zone is delegated to us.
+    :param drill_seconds: how long a drill lasts.
     :param sealer: what seals for this registry, of which all hosts must have the same key.
     """
 
@@ -79,6 +80,7 @@ class Registry:
         keys: ZoneKeys,
         rules: CutoverRules | None = None,
         sealer: Sealer | None = None,
+        drill_seconds: int = cutover.DRILL_SECONDS,
     ) -> None:
         self._log = Logger()
         self._store = store
@@ -86,6 +88,7 @@ class Registry:
         self._keys = keys
         self._rules = rules or CutoverRules()
         self._sealer = sealer
+        self._drill_seconds = drill_seconds
         self._migrated = False
         self._on_write: list[Callable[[int], None]] = []
 
@@ -158,7 +161,12 @@ class Registry:
             Act.CHANGED,
             by,
             lambda connection, key: statements.update(
-                connection, key, changes, self._keys, int(self._clock.seconds())
+                connection,
+                key,
+                changes,
+                self._keys,
+                int(self._clock.seconds()),
+                self._drill_seconds,
             ),
         )
 

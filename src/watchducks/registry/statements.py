@@ -121,11 +121,17 @@ def register(
 
 
 def update(
-    connection: Connection, key: str, changes: SiteChanges, keys: ZoneKeys, now: int
+    connection: Connection,
+    key: str,
+    changes: SiteChanges,
+    keys: ZoneKeys,
+    now: int,
+    drill_seconds: int = cutover.DRILL_SECONDS,
 ) -> tuple[Site, bool]:
     """Change a site; returns it, and whether anything is different.
 
     :param keys: makes the key of a zone that is to be signed.
+    :param drill_seconds: how long a drill lasts that begins.
     :raises SiteNotFound: there is none with this name key.
     :raises InvalidFields: the changes do not fit what the site has already.
     """
@@ -149,7 +155,7 @@ def update(
         share = secrets.token_urlsafe(SHARE_BYTES)
     drill_until = before.drill_until
     if changes.drill is not None:
-        drill_until = now + cutover.DRILL_SECONDS if changes.drill else 0
+        drill_until = now + drill_seconds if changes.drill else 0
     after = replace(
         before,
         origin=origin,

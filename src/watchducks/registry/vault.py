@@ -64,16 +64,31 @@ class Vault:
 
     # --- certificates ---------------------------------------------------------------------------
 
-    async def keep_certificate(self, pair: KeptPair) -> None:
-        """Keep a certificate with its key in place of the one before."""
+    async def keep_certificate(self, pair: KeptPair, *, before: str = "") -> None:
+        """Keep a certificate with its key in place of the one before.
+
+        :param before: what that one is called from now on, if it is to stay.
+        """
 
         def keep(connection: Connection) -> None:
+            if before:
+                self._rename(connection, pair.bundle, before)
             context = _context(certificates, pair.bundle)
             sealed = None if pair.pem is None else self._sealer.seal(pair.pem, context)
             _keep_certificate(connection, pair, sealed)
             _tell(connection, pair, int(self._now()))
 
         await self._registry.write(keep)
+
+    def _rename(self, connection: Connection, bundle: str, name: str) -> None:
+        lock(connection)
+        query = select(certificates).where(certificates.c.name == bundle)
+        row = connection.execute(query).first()
+        if row is None or row.sealed is None:
+            return
+        pem = self._open(row.sealed, _context(certificates, bundle))
+        sealed = self._sealer.seal(pem, _context(certificates, name))
+        _keep_certificate(connection, KeptPair(name, pem, row.authority), sealed)
 
     async def certificates_since(self, revision: int) -> tuple[int, list[KeptPair]]:
         """Return the next changes after ``revision``, a page of them, and how far they go.

@@ -28,16 +28,17 @@ from watchducks.certificates.keeper import (
     AT_ONCE,
     DROP_SECONDS,
     LEASE,
-    TURN_SECONDS,
     Keeper,
 )
 from watchducks.certificates.orders import RATE_LIMIT_SECONDS, REFUSED_SECONDS
+from watchducks.certificates.pairs import names_of
 from watchducks.certificates.plan import (
     COUNTED_SECONDS,
     FALLBACK_SECONDS,
     LEASE_SECONDS,
     MAX_FAILED_AN_HOUR,
     RETRY_SECONDS,
+    TURN_SECONDS,
 )
 from watchducks.certificates.windows import NO_WINDOW_SECONDS
 from watchducks.model.certificates import ACCOUNT_KEYS, CertificateProgress, KeptPair, Trouble, Wish
@@ -67,8 +68,11 @@ class Store:
         self._answer()
         return len(self.log), self.log[revision:]
 
-    async def keep_certificate(self, pair: KeptPair) -> None:
+    async def keep_certificate(self, pair: KeptPair, *, before: str = "") -> None:
         self._answer()
+        if before:
+            present = next(one for one in reversed(self.log) if one.bundle == pair.bundle)
+            self.log.append(replace(present, bundle=before))
         self.log.append(pair)
 
     async def secret(self, name: str) -> bytes | None:
@@ -336,6 +340,45 @@ def test_a_bad_name_spoils_no_other(world: World) -> None:
     assert len(world.authority.orders) == 5
     assert world.held().keys() == {"bundle.10.0"}
     assert not world.authority.revoked  # its names are in use
+
+
+@pytest.mark.parametrize("per_certificate", [1, 10])
+def test_a_name_that_fails_at_its_renewal_keeps_what_it_has(per_certificate: int) -> None:
+    world = World(per_certificate)
+    failing = "www.b.example"
+
+    def refuse(ordered: Sequence[str]) -> None:
+        if failing in ordered:
+            raise Rejected({failing: Reason("dns", "no such name")})
+
+    def good_for(name: str) -> list[bytes]:
+        now = datetime.datetime.fromtimestamp(world.clock.seconds(), datetime.UTC)
+        found = [(pem, x509.load_pem_x509_certificate(pem)) for pem in world.held().values()]
+        return [
+            pem for pem, leaf in found if leaf.not_valid_after_utc > now and name in names_of(leaf)
+        ]
+
+    world.put("a.example", 1)
+    world.put("b.example", 2)
+    world.start()
+    world.authority.refuses = refuse
+    world.pass_time(61 * DAY)
+    # All others are renewed at once, and it has its own for as long as that is good.
+    for days in (0, 1, 27):
+        world.pass_time(days * DAY)
+        assert all(good_for(name) for name in (*names("a.example"), *names("b.example")))
+    assert any(bundle.startswith("left.") for bundle, _ in world.keeper.holdings.items())
+    world.restart()
+    world.pass_time(DROP_SECONDS)
+    assert good_for(failing)
+    assert not world.authority.revoked
+    # Until it has another one, or is over.
+    world.authority.refuses = lambda _: None
+    world.pass_time(DAY)
+    world.pass_time(DROP_SECONDS)
+    assert [name for name in world.held() if name.startswith("left.")] == []
+    assert good_for(failing)
+    assert not world.authority.revoked
 
 
 def test_failures_outlive_a_restart(world: World) -> None:

@@ -19,6 +19,9 @@ JITTER_FRACTION: Final = 0.05
 # window lies in the past for what it has just issued would have us order without end.
 MIN_AGE_SECONDS: Final = 6 * 3600.0
 MIN_AGE_FRACTION: Final = 1 / 6
+# Nor is it renewed later than this share of its life, whatever the authority says: a window behind
+# its end would have it expire while it is in use.
+MAX_AGE_FRACTION: Final = 5 / 6
 # How soon an authority's window is looked at again (RFC 9773 section 4.3.2 wants limits to it).
 MIN_INFO_SECONDS: Final = 60.0
 MAX_INFO_SECONDS: Final = 86_400.0
@@ -70,7 +73,8 @@ def due_at(not_before: float, not_after: float, window: Window | None, share: fl
     life = not_after - not_before
     if window is not None:
         youngest = not_before + min(MIN_AGE_SECONDS, life * MIN_AGE_FRACTION)
-        return max(window.start + (window.end - window.start) * share, youngest)
+        wanted = window.start + (window.end - window.start) * share
+        return min(max(wanted, youngest), not_before + life * MAX_AGE_FRACTION)
     return not_before + life * (LIFE_FRACTION - JITTER_FRACTION * share)
 
 

@@ -82,7 +82,14 @@ def test_a_window_is_kept_to(share: float) -> None:
     assert 40 * DAY <= due_at(0, 90 * DAY, window, share) <= 42 * DAY
 
 
-@given(st.sampled_from([1.0, 6.0, 45.0, 90.0]), st.floats(0, 1, exclude_max=True))
+@pytest.mark.parametrize("days", [0.01, 6.0, 90.0])
+def test_no_window_lets_a_certificate_expire(days: float) -> None:
+    life = days * DAY
+    late = due_at(0, life, Window(life + 1, life + DAY, 60), 0.5)
+    assert life / 2 < late < life * 0.9
+
+
+@given(st.sampled_from([0.01, 1.0, 6.0, 45.0, 90.0]), st.floats(0, 1, exclude_max=True))
 def test_without_a_window_a_third_of_the_life_is_left(days: float, share: float) -> None:
     due = due_at(1000, 1000 + days * DAY, None, share)
     assert 0.6 * days * DAY < due - 1000 <= 2 / 3 * days * DAY
