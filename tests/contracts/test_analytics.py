@@ -75,6 +75,7 @@ async def test_traffic(url: str, tmp_path: Path) -> None:
         assert (traffic.requests_before, traffic.requests_change) == (2, 0.5)
         assert [point.time for point in traffic.points] == list(range(START, START + DAY, HOUR))
         assert [point.requests for point in traffic.points] == [2, 1] + [0] * 22
+        assert [point.requests_before for point in traffic.points] == [1] + [0] * 22 + [1]
         assert [point.connections for point in traffic.points] == [1] + [0] * 23
         assert await ask.requests_by_site([1, 2, 3], PERIOD) == {1: 3, 2: 1}
         assert await ask.requests_by_site([], PERIOD) == {}
@@ -123,6 +124,7 @@ async def test_latency(url: str, tmp_path: Path) -> None:
         assert [path.path for path in latency.slowest] == ["/0"]
         assert latency.fastest[0].mean_ms == pytest.approx(49)
         assert latency.mean_before_ms == 100
+        assert [point.p50_before_ms for point in latency.points] == [None] * 23 + [100]
         assert latency.mean_change == pytest.approx((total.mean_ms or 0) / 100 - 1)
 
 
@@ -162,6 +164,7 @@ async def test_visitors_are_never_summed(url: str, tmp_path: Path) -> None:
     async with analytics(url, tmp_path, rows) as ask:
         visitors = await ask.visitors(1, PERIOD)
         assert [point.visitors for point in visitors.points] == [1, 3] + [0] * 22
+        assert [point.visitors_before for point in visitors.points] == [0] * 23 + [1]
         assert visitors.visitors == 3
         assert (visitors.visitors_before, visitors.visitors_change) == (1, 2.0)
 

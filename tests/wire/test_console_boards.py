@@ -239,3 +239,20 @@ async def test_what_happened_is_told_and_marked(driver: Driver) -> None:
     assert found.count("<li") == 3
     assert '<a href="/sites/ducks">ducks</a>: A certificate was issued' in found
     assert found.count("Visitors were led straight to the origins") == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_period_before_is_drawn_over_it_and_stands_in_the_tables(driver: Driver) -> None:
+    await driver.add()
+    page = driver.get("/sites/ducks").text
+    assert page.count('class="line before"') == 1, "somebody was there then, says the fake"
+    driver.analytics.scale = 100
+    page = driver.get("/sites/ducks").text
+    assert page.count('class="line before"') == 3, "requests, times, visitors"
+    shown = page.split('id="card-traffic"')[1].split("</section>")[0]
+    assert '<span class="swatch before"></span>The period before</li>' in shown
+    assert '<th scope="col">The period before</th>' in shown
+    (first,) = driver.api("GET", "/api/v1/sites/ducks/traffic").json["points"][-1:]
+    row = shown.split("<tbody>")[1].split("</tr>")[0]
+    assert f"<td>{first['requests']}</td><td>{first['requests_before']}</td>" in row
+    assert "이전 기간" in driver.get("/sites/ducks?lang=ko").text

@@ -11,8 +11,9 @@ export interface Series {
   // The name of a custom property of style.css.
   color: string;
   area?: boolean;
-  dashed?: boolean;
   bars?: boolean;
+  // Of the period before.
+  before?: boolean;
 }
 
 /** A time in which nothing was observed, in POSIX seconds; without an end while it lasts. */
@@ -40,6 +41,7 @@ const css = (name: string): string =>
 export class Chart {
   readonly #plot: uPlot;
   #shown: Values[] = [];
+  #shift = 0;
   #gaps: Gap[] = [];
   #marks: number[] = [];
 
@@ -49,28 +51,22 @@ export class Chart {
   ) {
     const columns = [[], ...drawing.series.map(() => [])] as uPlot.AlignedData;
     this.#plot = new uPlot(this.#options(), columns, container);
-    new ResizeObserver(() => this.#resize()).observe(container);
+    new ResizeObserver(() => {
+      this.#plot.setSize({ width: this.container.clientWidth, height: HEIGHT });
+    }).observe(container);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.#plot.redraw(false, true);
     });
   }
 
-  show(times: number[], series: Values[], gaps: Gap[] = [], marks: number[] = []): void {
+  /** `shift`: by how many seconds the period before is earlier. */
+  show(times: number[], series: Values[], shift: number, gaps: Gap[] = [], marks: number[] = []): void {
     this.#shown = series;
+    this.#shift = shift;
     this.#gaps = gaps;
     this.#marks = marks;
     const drawn = this.drawing.stacked ? stack(series) : series;
     this.#plot.setData([times, ...drawn] as uPlot.AlignedData);
-  }
-
-  #resize(): void {
-    this.#plot.setSize({ width: this.container.clientWidth, height: this.#plotHeight() });
-  }
-
-  // The legend stands below the plot and may take several lines.
-  #plotHeight(): number {
-    const legend = this.#plot?.root.querySelector<HTMLElement>(".u-legend");
-    return HEIGHT - (legend?.offsetHeight ?? 0);
   }
 
   #options(): uPlot.Options {
@@ -88,7 +84,8 @@ export class Chart {
       padding: [10, 12, 0, 0],
       tzDate: (posixSeconds) => uPlot.tzDate(new Date(posixSeconds * 1000), timeZone),
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
-      legend: { show: series.length > 1, live: false },
+      // The server writes the legend.
+      legend: { show: false },
       scales: {
         // Half a bucket of room on each side, or the outer bars would be cut in two.
         x: { range: (plot, low, high) => (bars ? widened(plot, low, high) : [low, high]) },
@@ -151,9 +148,13 @@ export class Chart {
           if (tip.hidden || at === undefined) return;
           const heading = document.createElement("time");
           heading.textContent = time(at, this.drawing.daily);
-          const lines = this.drawing.series.map((series, i) =>
-            line(series.label, this.drawing.write(this.#shown[i]?.[index ?? 0])),
-          );
+          const lines = this.drawing.series.flatMap((series, i) => {
+            const value = this.#shown[i]?.[index ?? 0];
+            if (!series.before) return line(series.label, this.drawing.write(value));
+            if (value === null || value === undefined) return [];
+            const then = time(at - this.#shift, this.drawing.daily);
+            return line(`${series.label} (${then})`, this.drawing.write(value));
+          });
           tip.replaceChildren(heading, ...lines);
           const left = plot.valToPos(at, "x");
           const right = left + tip.offsetWidth + 16 > plot.over.clientWidth;
@@ -184,7 +185,10 @@ function seriesOptions(series: Series): uPlot.Series {
     // A line needs two values side by side; one that stands alone is a point, or it would not be seen.
     points: { show: !series.bars, size: 7, fill: stroke, filter: lonely },
   };
-  if (series.dashed) options.dash = [6, 4];
+  if (series.before) {
+    options.dash = [6, 4];
+    options.width = 1.5;
+  }
   if (series.area) options.fill = () => `color-mix(in srgb, ${css(series.color)} 16%, transparent)`;
   if (series.bars && uPlot.paths.bars) {
     options.fill = stroke;

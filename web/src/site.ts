@@ -1,5 +1,5 @@
 // The site page: draws the charts and keeps every number fresh while the page is looked at.
-import { Chart, type Drawing, type Gap, type Values } from "./chart";
+import { Chart, type Drawing, type Gap, type Series, type Values } from "./chart";
 import * as format from "./format";
 import { replaceParts } from "./parts";
 import { followProgress } from "./progress";
@@ -39,16 +39,21 @@ const cell = (key: string, write: (value: number | null | undefined) => string) 
   write(point[key]);
 
 const STATUS_KEYS = ["success", "redirection", "client_error", "server_error"];
-const LATENCY_KEYS = ["p50_ms", "p95_ms", "origin_mean_ms", "own_mean_ms"];
+const LATENCY_KEYS = ["p50_ms", "p95_ms", "origin_mean_ms", "own_mean_ms", "p50_before_ms"];
+const before: Series = { label: word("before"), color: "--muted", before: true };
 
 const kinds: Record<string, Kind> = {
   traffic: {
     daily,
     write: format.exact,
-    keys: ["requests"],
+    keys: ["requests", "requests_before"],
     whole: true,
-    series: [{ label: word("requests"), color: "--chart-1", area: true }],
-    cells: [cell("requests", format.exact), cell("response_bytes", format.size)],
+    series: [{ label: word("requests"), color: "--chart-1", area: true }, before],
+    cells: [
+      cell("requests", format.exact),
+      cell("requests_before", format.exact),
+      cell("response_bytes", format.size),
+    ],
   },
   latency: {
     daily,
@@ -57,8 +62,9 @@ const kinds: Record<string, Kind> = {
     series: [
       { label: word("p50"), color: "--chart-1" },
       { label: word("p95"), color: "--chart-2" },
-      { label: word("origin"), color: "--chart-3", dashed: true },
-      { label: word("own"), color: "--chart-good", dashed: true },
+      { label: word("origin"), color: "--chart-3" },
+      { label: word("own"), color: "--chart-good" },
+      before,
     ],
     cells: LATENCY_KEYS.map((key) => cell(key, format.milliseconds)),
   },
@@ -79,10 +85,10 @@ const kinds: Record<string, Kind> = {
   visitors: {
     daily,
     write: format.exact,
-    keys: ["visitors"],
+    keys: ["visitors", "visitors_before"],
     whole: true,
-    series: [{ label: word("visitors"), color: "--chart-3", area: true }],
-    cells: [cell("visitors", format.exact)],
+    series: [{ label: word("visitors"), color: "--chart-3", area: true }, before],
+    cells: [cell("visitors", format.exact), cell("visitors_before", format.exact)],
   },
 };
 
@@ -127,10 +133,18 @@ class Card {
 
   #show(figures: Figures): void {
     const points = figures.points;
-    const columns: Values[] = this.#kind.keys.map((key) => points.map((point) => point[key] ?? null));
+    const columns: Values[] = this.#kind.keys.map((key, i) => {
+      const values = points.map((point) => point[key] ?? null);
+      if (!this.#kind.series[i]?.before) return values;
+      // A line along the bottom would say that nobody came, when nobody could.
+      const some = values.some((value) => value);
+      this.section.querySelector("[data-before]")?.toggleAttribute("hidden", !some);
+      return some ? values : values.map(() => null);
+    });
     this.#chart?.show(
       points.map((point) => point["time"] ?? 0),
       columns,
+      (Date.parse(String(figures["to"])) - Date.parse(String(figures["from"]))) / 1000,
       ["failovers", "lost"].flatMap((key) => (figures[key] as Gap[] | undefined) ?? []),
       this.#marks(),
     );

@@ -56,7 +56,10 @@ class Period:
         the minute."""
         length = self.end - self.start
         until = min(_up(self.until, MINUTE), self.end) - length
-        return Period(self.start - length, self.start, self.bucket, until, is_cut=True)
+        # As many buckets, each as long before its own: what is drawn over each other belongs
+        # together, also where clocks changed between them.
+        begins = tuple(begin - length for begin in self.begins)
+        return Period(self.start - length, self.start, self.bucket, until, begins, is_cut=True)
 
     @property
     def times(self) -> Sequence[int]:

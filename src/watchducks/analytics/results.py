@@ -39,13 +39,17 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class TrafficPoint:
-    """:ivar connections: HTTPS connections that were passed through untouched."""
+    """:ivar connections: HTTPS connections that were passed through untouched.
+
+    :ivar requests_before: of the same bucket in the period before.
+    """
 
     time: int
     requests: int
     connections: int
     request_bytes: int
     response_bytes: int
+    requests_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class LatencyPoint:
         and upgraded connections (101), whose duration is not a response time.
     :ivar origin_mean_ms: from the request's going out to the first byte of the origin's answer.
     :ivar own_mean_ms: the rest: ours, and the way to the visitor.
+    :ivar p50_before_ms: of the same bucket in the period before, or of all of that period.
     """
 
     time: int
@@ -84,6 +89,7 @@ class LatencyPoint:
     origin_p95_ms: float | None = None
     own_p50_ms: float | None = None
     own_p95_ms: float | None = None
+    p50_before_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +160,12 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class VisitorsPoint:
-    """Different visitors in one bucket."""
+    """Different visitors in one bucket. :ivar visitors_before: in the same one of the period
+    before."""
 
     time: int
     visitors: int
+    visitors_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

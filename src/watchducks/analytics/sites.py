@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from watchducks.analytics.facets import FacetQuestions
 from watchducks.analytics.filters import NONE, Filters
@@ -42,6 +43,9 @@ _LATENCY = (
 )
 
 
+_LATENCY_BEFORE = ("measured", "duration_sum", "duration_q")
+
+
 class SiteQuestions(FacetQuestions):
     """Every method may raise StoreUnavailable or StoreRefused. ``filters``: which requests count.
     An unknown site has no figures, which is no error."""
@@ -52,21 +56,24 @@ class SiteQuestions(FacetQuestions):
             [site_id], period, _TRAFFIC, filters=filters, by_bucket=True
         )
         by_time = {int(row[0]): [int(value) for value in row[1:]] for row in rows}
+        earlier = await self.reader.traffic(
+            [site_id], period.before, ["requests"], filters=filters, by_bucket=True
+        )
+        then = {int(time): int(count) for time, count in earlier}
         points = tuple(
-            TrafficPoint(time, *by_time.get(time, (0, 0, 0, 0))) for time in period.times
+            TrafficPoint(time, *[*by_time.get(time, (0, 0, 0, 0)), then.get(time_before, 0)])
+            for time, time_before in zip(period.times, period.before.times, strict=True)
         )
         requests = sum(point.requests for point in points)
-        ((before,),) = await self.reader.traffic(
-            [site_id], period.before, ["requests"], filters=filters
-        )
+        before = sum(then.values())
         return Traffic(
             points,
             requests,
             sum(point.connections for point in points),
             sum(point.request_bytes for point in points),
             sum(point.response_bytes for point in points),
-            int(before),
-            change(requests, int(before)),
+            before,
+            change(requests, before),
         )
 
     async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
@@ -76,13 +83,21 @@ class SiteQuestions(FacetQuestions):
         by_time = {int(row[0]): row[1:] for row in rows}
         (total,) = await self.reader.traffic(sites, period, _LATENCY, filters=filters)
         whole = latency_point(period.start, total)
-        ((count, duration),) = await self.reader.traffic(
-            sites, period.before, ["measured", "duration_sum"], filters=filters
+        earlier = await self.reader.traffic(
+            sites, period.before, _LATENCY_BEFORE, filters=filters, by_bucket=True
         )
-        before_ms = mean_ms(duration, count)
+        duration = sum(int(row[2]) for row in earlier)
+        before_ms = mean_ms(duration, sum(int(row[1]) for row in earlier))
+        then = {int(row[0]): _p50_ms(row[3:]) for row in earlier if row[1]}
         fastest, slowest = await self.ranked_paths(site_id, period, RANKED_PATHS, filters)
         return Latency(
-            tuple(latency_point(time, by_time.get(time, ())) for time in period.times),
+            tuple(
+                replace(
+                    latency_point(time, by_time.get(time, ())),
+                    p50_before_ms=then.get(time_before),
+                )
+                for time, time_before in zip(period.times, period.before.times, strict=True)
+            ),
             whole,
             fastest,
             slowest,
@@ -119,13 +134,19 @@ class SiteQuestions(FacetQuestions):
             rows = await self.reader.traffic([site_id], asked, ["visitors"], filters=filters)
             return int(rows[0][0])
 
-        rows = await self.reader.traffic(
-            [site_id], period, ["visitors"], filters=filters, by_bucket=True
-        )
-        by_time = {int(time): int(visitors) for time, visitors in rows}
+        async def count_by_time(asked: Period) -> dict[int, int]:
+            rows = await self.reader.traffic(
+                [site_id], asked, ["visitors"], filters=filters, by_bucket=True
+            )
+            return {int(time): int(visitors) for time, visitors in rows}
+
+        by_time, then = await count_by_time(period), await count_by_time(period.before)
         now, before = await count(period), await count(period.before)
         return Visitors(
-            tuple(VisitorsPoint(time, by_time.get(time, 0)) for time in period.times),
+            tuple(
+                VisitorsPoint(time, by_time.get(time, 0), then.get(time_before, 0))
+                for time, time_before in zip(period.times, period.before.times, strict=True)
+            ),
             now,
             before,
             change(now, before),
@@ -155,6 +176,12 @@ def latency_point(time: int, row: Row) -> LatencyPoint:
         own_p50,
         own_p95,
     )
+
+
+def _p50_ms(quantiles: Sequence[float | str]) -> float | None:
+    """Return the median of the figure duration_q; None: of nothing."""
+    p50 = float(quantiles[0])
+    return None if math.isnan(p50) else milliseconds(p50)
 
 
 def _status_point(time: int, counts: Sequence[int] | None) -> StatusPoint:

@@ -24,6 +24,7 @@ def lines(
     series: Sequence[Values],
     gaps: Sequence[tuple[int, int | None]] = (),
     *,
+    before: Values = (),
     marks: Sequence[int] = (),
     stacked: bool = False,
     filled: bool = False,
@@ -31,14 +32,19 @@ def lines(
     """Draw series over time.
 
     :param gaps: (began, ended) of what was not observed, POSIX seconds.
+    :param before: what the first series was in the period before.
     :param marks: moments at which something happened, POSIX seconds.
     :param stacked: each series stands on those before it.
     :param filled: the area below the first is tinted.
     """
     drawn = _stacked(series) if stacked else [list(values) for values in series]
-    most = max((value for values in drawn for value in values if value is not None), default=0)
+    everything = [*drawn, before]
+    most = max((value for values in everything for value in values if value is not None), default=0)
     scale = (HEIGHT - 4) / most if most else 0.0
     parts = [_gap(times, gap) for gap in gaps]
+    if before:
+        path = "".join(_line(piece) for piece in _pieces(before, len(times), scale))
+        parts.append(f'<path class="line before" d="{path}"/>')
     for number, values in reversed(list(enumerate(drawn, 1))):
         pieces = _pieces(values, len(times), scale)
         path = "".join(_line(piece) for piece in pieces)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from watchducks.analytics.results import SiteTotals, change
 from watchducks.console.languages import Language, mark
-from watchducks.console.views import NOTHING
+from watchducks.console.views import EXPLAINED, NOTHING
+
+_EXPLAINED: Final = {
+    "visitors": EXPLAINED["visitors"],
+    "requests": EXPLAINED["traffic"],
+    "success_rate": EXPLAINED["status"],
+    "p50_ms": mark("How long an answer took: half of the answers came within this time."),
+    "p95_ms": mark(
+        "Of a hundred answers, 95 came within this time: what the slowest visitors still had."
+    ),
+    "sent": mark("What your visitors loaded, all answers together."),
+}
 
 # A change of less than this is no news: it is left out.
 _SMALLEST_CHANGE: Final = 0.005
@@ -18,6 +29,7 @@ _SMALLEST_CHANGE: Final = 0.005
 class Tile:
     """:ivar key: what the script finds it by.
     :ivar mood: "good", "bad" or "" for a change that is neither.
+    :ivar explained: what the number means, for who is no engineer.
     """
 
     key: str
@@ -25,6 +37,7 @@ class Tile:
     text: str
     change: str = ""
     mood: str = ""
+    explained: str = ""
 
 
 def tiles(language: Language, now: SiteTotals, before: SiteTotals) -> list[Tile]:
@@ -33,7 +46,7 @@ def tiles(language: Language, now: SiteTotals, before: SiteTotals) -> list[Tile]
     :param before: the period before.
     """
     word = language.gettext
-    return [
+    found = [
         _tile(language, "visitors", word(mark("Visitors")), now.visitors, before.visitors),
         _tile(language, "requests", word(mark("Requests")), now.requests, before.requests),
         Tile(
@@ -46,6 +59,7 @@ def tiles(language: Language, now: SiteTotals, before: SiteTotals) -> list[Tile]
         _times(language, "p95_ms", word(mark("95 of 100 faster than")), now.p95_ms, before.p95_ms),
         Tile("sent", word(mark("Sent")), language.size(now.response_bytes)),
     ]
+    return [replace(tile, explained=word(_EXPLAINED[tile.key])) for tile in found]
 
 
 def _tile(language: Language, key: str, label: str, now: int, before: int) -> Tile:

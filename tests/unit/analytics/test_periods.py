@@ -140,3 +140,14 @@ def test_an_unknown_zone_is_refused(zone: str) -> None:
     with pytest.raises(InvalidFields) as error:
         period("day", NOW, zone=zone)
     assert set(error.value.problems) == {"tz"}
+
+
+def test_the_period_before_has_as_many_buckets_also_where_clocks_change() -> None:
+    # Berlin's clocks went back on 2026-10-25: that week has one hour more.
+    for now in (1_793_190_000, 1_795_300_000):
+        for name in ("day", "week", "month"):
+            found = period(name, now, zone="Europe/Berlin")
+            times, before = list(found.times), list(found.before.times)
+            shift = found.end - found.start
+            assert [time + shift for time in before] == times
+            assert found.before.end == found.start

@@ -419,7 +419,7 @@ class FakeAnalytics:
     async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
         self.asked.append(filters)
         points = tuple(
-            TrafficPoint(time, n, n // 50, n * 210, n * 14_300)
+            TrafficPoint(time, n, n // 50, n * 210, n * 14_300, round(n / 1.12))
             for time, n in zip(period.times, self._requests(period), strict=True)
         )
         requests = sum(point.requests for point in points)
@@ -447,7 +447,16 @@ class FakeAnalytics:
                 return LatencyPoint(time, 0, *[None] * 7)
             mean = 62 + 60 * self._level(time)
             return LatencyPoint(
-                time, count, mean, mean * 0.8, mean * 1.9, mean * 2.4, mean * 4, mean - 4.2, 4.2
+                time,
+                count,
+                mean,
+                mean * 0.8,
+                mean * 1.9,
+                mean * 2.4,
+                mean * 4,
+                mean - 4.2,
+                4.2,
+                p50_before_ms=mean * 0.9,
             )
 
         points = tuple(
@@ -485,7 +494,7 @@ class FakeAnalytics:
         self.asked.append(filters)
         counts = [round(n / 11) for n in self._requests(period)]
         return Visitors(
-            tuple(VisitorsPoint(t, n) for t, n in zip(period.times, counts, strict=True)),
+            tuple(VisitorsPoint(t, n, n + 2) for t, n in zip(period.times, counts, strict=True)),
             round(sum(counts) * 0.8),
             round(sum(counts) * 0.85),
             -0.06 if sum(counts) else None,

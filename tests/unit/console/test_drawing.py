@@ -65,3 +65,13 @@ def test_bars_have_no_style_of_their_own() -> None:
     assert 'width="62.0%"' in bar(0.62)
     assert 'width="100.0%"' in bar(7)
     assert "style" not in bar(0)
+
+
+def test_the_period_before_lies_below_on_the_same_scale() -> None:
+    markup = lines(TIMES, [[0, 5, None, None]], before=[10, 10, 10, 10])
+    (before,) = paths(markup, "before")
+    assert before.startswith("M0 2L")
+    line = next(path for path in paths(markup, "line") if path != before)
+    assert line == f"M0 {HEIGHT - 2}L200 {HEIGHT / 2:g}"
+    assert markup.index("before") < markup.index("s1")
+    assert paths(lines(TIMES, [[1, 2, 3, 4]]), "before") == []
