@@ -318,9 +318,24 @@ async def test_rankings_annotations_and_who_is_there(
             Annotation(asked.start + 5, "certificate", "renewed"),
             Annotation(asked.start + 9, "failover", ""),
         }
-        assert await ask.lately([1], asked) == (
+        of_both = await ask.lately([1], asked)
+        assert [note for note in of_both if note.kind != "error-burst"] == [
             SiteAnnotation(0, asked.start + 9, "failover", ""),
             SiteAnnotation(1, asked.start + 5, "certificate", "renewed"),
+        ]
+        # Site 8 has many errors for two hours, and again later; site 9 has as many of many more.
+        example = {**MADE[1], "kind": "request"}
+        trouble = [
+            {**example, "site": site, "time": asked.start + hour * HOUR + 7, "status": status}
+            for site, good in ((8, 15), (9, 60))
+            for hour in (2, 3, 9)
+            for status in [200] * good + [503] * 5
+        ]
+        await insert(store, trouble)
+        assert await ask.lately([8, 9], asked) == (
+            SiteAnnotation(8, asked.start + 9 * HOUR, "error-burst", "25%"),
+            SiteAnnotation(8, asked.start + 2 * HOUR, "error-burst", "25%"),
+            SiteAnnotation(0, asked.start + 9, "failover", ""),
         )
 
         now = int(CLOCK.seconds())

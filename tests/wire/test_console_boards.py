@@ -232,13 +232,18 @@ async def test_what_happened_is_told_and_marked(driver: Driver) -> None:
     driver.analytics.happened = (
         SiteAnnotation(0, now - 90, "failover", ""),
         SiteAnnotation(1, now - 100, "certificate", ""),
+        SiteAnnotation(1, now - 105, "error-burst", "34%"),
         SiteAnnotation(2, now - 110, "certificate", "of the hidden site"),
     )
     driver.analytics.outages = (Failover(now - 50, None),)
     found = driver.get("/").text.split("What happened lately")[1].split("</ol>")[0]
-    assert found.count("<li") == 3
+    assert found.count("<li") == 4
+    assert "ducks</a>: Many server errors: 34% of all answers" in found
     assert '<a href="/sites/ducks">ducks</a>: A certificate was issued' in found
     assert found.count("Visitors were led straight to the origins") == 2
+    shown = driver.get("/sites/ducks").text
+    assert f"data-marks='[{now - 50}, {now - 60}" in shown, "a failover happened to every site"
+    assert "Visitors were led straight to the origins" in shown.split('id="happened"')[1]
 
 
 @pytest_twisted.ensureDeferred

@@ -37,6 +37,10 @@ LIVE_SECONDS: Final = 300
 # A burst of errors: every tenth answer is one of 500 and above, of so many that it is no accident.
 BURST_SHARE: Final = 0.1
 BURST_REQUESTS: Final = 20
+# Of many sites, so many with the most errors are looked at by the bucket; a list of what happened
+# lately has no room for more.
+MOST_FAILING: Final = 20
+_ANSWERS: Final = ("requests", "server_error")
 
 
 class EventQuestions:
@@ -84,15 +88,13 @@ class EventQuestions:
             {"sites": (EVERY_SITE, site_id), "start": period.start, "end": period.data_end},
         )
         noted = [Annotation(int(at), str(kind), str(detail)) for at, kind, detail in rows]
-        counts = await self.reader.traffic(
-            [site_id], period, ["requests", "server_error"], by_bucket=True
-        )
+        counts = await self.reader.traffic([site_id], period, _ANSWERS, by_bucket=True)
         answers = sorted((int(time), int(total), int(errors)) for time, total, errors in counts)
         return tuple(sorted([*noted, *find_error_bursts(answers, period.bucket)], key=_time_of))
 
     async def lately(self, site_ids: Sequence[int], period: Period) -> tuple[SiteAnnotation, ...]:
-        """Return what was noted last of some sites, or of all, within ``period``; the latest
-        first."""
+        """Return what happened last to some sites, or to all, within ``period``: what was noted,
+        and where bursts of server errors begin; the latest first."""
         rows = await self.reader.store.query(
             "SELECT DISTINCT site, toUInt32(time) AS at, toString(kind) AS what, detail"
             " FROM annotations WHERE site IN %(sites)s AND time >= toDateTime(%(start)s)"
@@ -104,10 +106,37 @@ class EventQuestions:
                 "end": period.data_end,
             },
         )
-        return tuple(
+        noted = [
             SiteAnnotation(int(site), int(at), str(kind), str(detail))
             for site, at, kind, detail in rows
-        )
+        ]
+        found = [*noted, *await self._bursts(site_ids, period)]
+        return tuple(sorted(found, key=lambda each: -each.time)[:MOST_LATELY])
+
+    async def _bursts(self, site_ids: Sequence[int], period: Period) -> list[SiteAnnotation]:
+        """Return where bursts of server errors begin, of the sites that had the most errors."""
+        if not site_ids:
+            return []
+        whole = await self.reader.traffic(site_ids, period, _ANSWERS, by_site=True)
+        failing = [
+            (int(errors), int(site))
+            for site, _, errors in whole
+            if int(errors) >= BURST_SHARE * BURST_REQUESTS
+        ]
+        worst = [site for _, site in sorted(failing, reverse=True)[:MOST_FAILING]]
+        if not worst:
+            return []
+        answers: dict[int, list[tuple[int, int, int]]] = {}
+        for site, *rest in await self.reader.traffic(
+            worst, period, _ANSWERS, by_site=True, by_bucket=True
+        ):
+            time, requests, errors = (int(value) for value in rest)
+            answers.setdefault(int(site), []).append((time, requests, errors))
+        return [
+            SiteAnnotation(site, burst.time, burst.kind, burst.detail)
+            for site, of_site in answers.items()
+            for burst in find_error_bursts(sorted(of_site), period.bucket)
+        ]
 
     async def live(self, site_id: int) -> Live:
         """Return who was there within the last :data:`LIVE_SECONDS`."""

@@ -39,9 +39,13 @@ class Happening:
     site: str = ""
 
 
-def of_site(language: Language, noted: Sequence[Annotation]) -> list[Happening]:
-    """Return the last of what was noted of a site, the latest first."""
-    return [_told(language, each) for each in reversed(noted[-MOST_SHOWN:])]
+def of_site(
+    language: Language, noted: Sequence[Annotation], failovers: Sequence[Failover] = ()
+) -> list[Happening]:
+    """Return the last of what happened to a site, the latest first."""
+    everything = [*noted, *(Annotation(each.began, "failover", "") for each in failovers)]
+    latest = sorted(everything, key=lambda each: -each.time)
+    return [_told(language, each) for each in latest[:MOST_SHOWN]]
 
 
 def of_sites(

@@ -109,7 +109,7 @@ class SitePage:
         return {
             "figures": figures,
             "cards": cards(language, figures, [each.time for each in noted]),
-            "happened": of_site(language, noted),
+            "happened": of_site(language, noted, figures.failovers),
             "silent": not (figures.traffic.requests or figures.traffic.connections),
             "tiles": tiles(language, now.get(site.id, nothing), before.get(site.id, nothing)),
             "lists": await list_cards(self._analytics, site.id, chosen, filters, asked, language),
