@@ -65,7 +65,7 @@ async def start_for_owners(
         posted=mailbag.nudge,
         admins=house.settings.security.admins,
     )
-    await _start_the_console(
+    console = await _start_the_console(
         house,
         registry,
         book,
@@ -78,6 +78,9 @@ async def start_for_owners(
         mailbag,
         unsubscribing,
     )
+    # Our own changes at once, those of other hosts when the feed hears of them.
+    registry.on_write(lambda _: console.forget())
+    await feed.follow(lambda _: console.forget())
     await _greet(book)
 
 
@@ -176,7 +179,7 @@ async def _start_the_console(
     origins: _Reports,
     mailbag: Mailbag,
     unsubscribing: Unsubscribing,
-) -> None:
+) -> Console:
     threads = await house.pool("zones")
     console = Console(
         house.settings,
@@ -196,3 +199,4 @@ async def _start_the_console(
         export=export,
     )
     await house.run("the console", console)
+    return console

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from klein.interfaces import NoSuchSession
 from twisted.logger import Logger
@@ -30,6 +30,7 @@ MIN_COMPRESSED_BYTES: Final = 600
 GZIP_LEVEL: Final = 4
 # 2**64 documents have to be seen before two of them are likely to be taken for one another.
 _TAG_BYTES: Final = 16
+_VARY: Final = "Accept-Encoding, Accept-Language, Authorization, Cookie"
 # A store that restarts is back within seconds; asking more often only keeps it busy.
 RETRY_AFTER_SECONDS: Final = 5
 
@@ -71,6 +72,35 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     compress: bool = True
+
+
+class Prepared:
+    """An answer with what is worked out of its body once, however many it is sent to.
+
+    :ivar tag: its entity tag; "": it has none.
+    """
+
+    def __init__(self, answer: Answer, *, tagged: bool) -> None:
+        self.answer = answer
+        self.tag = ""
+        if tagged and answer.status == 200 and "Cache-Control" not in answer.headers:
+            # Weak: it is the same for what was compressed and for what was not.
+            digest = hashlib.blake2b(answer.body, digest_size=_TAG_BYTES).hexdigest()
+            self.tag = answer.headers.get("ETag") or f'W/"{digest}"'
+        self.compresses = answer.compress and len(answer.body) >= MIN_COMPRESSED_BYTES
+        self._compressed = b""
+
+    @property
+    def compressed(self) -> bytes:
+        """The body, compressed with gzip."""
+        if not self._compressed:
+            self._compressed = gzip.compress(self.answer.body, GZIP_LEVEL, mtime=0)
+        return self._compressed
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes in memory, its compressed body included."""
+        return len(self.answer.body) + len(self._compressed)
 
 
 class Refusal(Exception):
@@ -164,22 +194,30 @@ class Answers:
 
     def send(self, request: Request, answer: Answer) -> bytes:
         """Set status and headers for ``answer`` and return the body to be written."""
-        body = answer.body
+        prepared = Prepared(answer, tagged=request.method == b"GET")
+        # For who keeps it (console.ready).
+        cast(Any, request).prepared = prepared
+        return self._send(request, prepared)
+
+    def give(self, request: Request, prepared: Prepared) -> None:
+        """Send what somebody else has been sent already, as a whole."""
+        body = self._send(request, prepared)
+        request.write(body)
+        request.finish()
+
+    def _send(self, request: Request, prepared: Prepared) -> bytes:
+        answer, body = prepared.answer, prepared.answer.body
         viewer = getattr(request, "viewer", None)
         caching = "no-cache" if viewer in (None, ANYBODY) else "private, no-cache"
-        headers = {"Cache-Control": caching, "Content-Type": answer.content_type}
-        if answer.content_type == JSON and answer.status == 200 and request.method == b"GET":
-            # Weak: it is the same for what was compressed and for what was not.
-            headers["ETag"] = f'W/"{hashlib.blake2b(body, digest_size=_TAG_BYTES).hexdigest()}"'
-            tag = answer.headers.get("ETag", headers["ETag"])
-            if _has_already(header(request, b"if-none-match"), tag):
-                return self._not_modified(request, {**headers, **answer.headers})
+        headers = {"Cache-Control": caching, "Content-Type": answer.content_type, "Vary": _VARY}
+        if prepared.tag:
+            headers["ETag"] = prepared.tag
+            if _has_already(header(request, b"if-none-match"), prepared.tag):
+                return self._not_modified(request, headers)
         request.setResponseCode(answer.status)
-        if answer.compress and len(body) >= MIN_COMPRESSED_BYTES:
-            headers["Vary"] = "Accept-Encoding, Accept-Language, Cookie"
-            if accepts_gzip(request):
-                body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-                headers["Content-Encoding"] = "gzip"
+        if prepared.compresses and accepts_gzip(request):
+            body = prepared.compressed
+            headers["Content-Encoding"] = "gzip"
         headers["Content-Length"] = str(len(body))
         for name, value in {**headers, **answer.headers}.items():
             request.responseHeaders.setRawHeaders(name, [value])
@@ -187,8 +225,10 @@ class Answers:
 
     def _not_modified(self, request: Request, headers: Mapping[str, str]) -> bytes:
         request.setResponseCode(304)
-        for name in ("Cache-Control", "ETag"):
-            request.responseHeaders.setRawHeaders(name, [headers[name]])
+        # RFC 9110 section 15.4.5.
+        for name in ("Cache-Control", "ETag", "Vary"):
+            if name in headers:
+                request.responseHeaders.setRawHeaders(name, [headers[name]])
         return b""
 
     def deliver(self, request: Request, answer: Answer | BaseException) -> int:

@@ -17,6 +17,7 @@ from watchducks.console.headers import header
 from watchducks.console.http import ConsoleRequest
 from watchducks.console.languages import mark
 from watchducks.console.rates import RateLimit
+from watchducks.console.ready import Ready
 from watchducks.model.problems import Problem
 
 # A program that follows a site asks once a second; each answer costs us a millisecond or two.
@@ -55,15 +56,23 @@ class ApiRoutes(Resource):
 
     :param owners: whose methods answer (:mod:`watchducks.console.endpoints`).
     :param url: how people reach the console.
+    :param ready: keeps what anybody may see.
     """
 
     isLeaf = True
 
     def __init__(
-        self, owners: Sequence[object], answers: Answers, url: str, *, clock: IReactorTime
+        self,
+        owners: Sequence[object],
+        answers: Answers,
+        url: str,
+        ready: Ready,
+        *,
+        clock: IReactorTime,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._answers = answers
+        self._ready = ready
         self._limits = ApiLimits(clock)
         owners = [*owners, self]
         self.document = openapi.document([each for each, _ in declared(owners)], url)
@@ -77,7 +86,7 @@ class ApiRoutes(Resource):
             self._limits.check(request)
         except Refusal as refusal:
             return self._answers.deliver(request, refusal)
-        return self._routes.render(request)
+        return self._ready.render(request, self._routes)
 
     @endpoint("GET", openapi.PATH, {"type": "object"})
     async def openapi(self, request: ConsoleRequest) -> bytes:

@@ -53,6 +53,7 @@ from watchducks.console.owned import OwnedSites
 from watchducks.console.owners import Owners
 from watchducks.console.pages import Pages
 from watchducks.console.rates import RateLimit
+from watchducks.console.ready import Ready, Shared
 from watchducks.console.records_page import RecordsPage
 from watchducks.console.registrations import Registrations
 from watchducks.console.rendering import Templates
@@ -259,7 +260,8 @@ class Console:
             ExportApi(access, figures, export, threads),
             account_api,
         ]
-        api_routes = ApiRoutes(answering, answers, settings.console.url, clock=reactor)
+        self._ready = ready = Ready(answers, languages, analytics, clock=reactor)
+        api_routes = ApiRoutes(answering, answers, settings.console.url, ready, clock=reactor)
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         boards = Boards(
             access=access,
@@ -320,11 +322,11 @@ class Console:
             (_ACCOUNT_PATH.fullmatch, account_pages.app.resource()),
             (ADMIN_PATHS.__contains__, admin_page.app.resource()),
             (SERVICE_PATHS.__contains__, service.app.resource()),
-            (BOARD_PATHS.__contains__, boards.app.resource()),
+            (BOARD_PATHS.__contains__, Shared(boards.app.resource(), ready)),
             (_RECORDS_PATH.fullmatch, records_page.app.resource()),
             (_SETTINGS_PATH.fullmatch, settings_page.app.resource()),
         )
-        page_routes = pages.app.resource()
+        page_routes = Shared(pages.app.resource(), ready)
 
         def choose(path: bytes) -> IResource:
             return next((resource for knows, resource in ways if knows(path)), page_routes)
@@ -339,6 +341,10 @@ class Console:
     def bound_addresses(self) -> Sequence[tuple[str, int]]:
         hosts = [port.getHost() for port in self._ports]
         return [(a.host, a.port) for a in hosts if isinstance(a, IPv4Address | IPv6Address)]
+
+    def forget(self) -> None:
+        """Call this after each change of a site: what was shown before may be shown no more."""
+        self._ready.forget()
 
     async def start(self) -> None:
         """Listen. :raises StartupError: an endpoint cannot be bound; then none stays bound."""
@@ -363,6 +369,7 @@ class Console:
         # what he asked for is cut off.
         await self._wait(lambda: not self.site.busy)
         await self._account_pages.stop()
+        await self._ready.stop()
         for transport in self._connections.transports():
             transport.loseConnection()
         await self._wait(lambda: not self._connections.protocols)

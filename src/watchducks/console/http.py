@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource, Resource
 
-from watchducks.console.answers import Answers, Refusal, not_found
+from watchducks.console.answers import Answers, Prepared, Refusal, not_found
 from watchducks.console.headers import header
 from watchducks.model.accounts import Viewer
 from watchducks.model.problems import Problem
@@ -73,6 +73,8 @@ class ConsoleRequest(server.Request):
     site: ConsoleSite
     # Who asks, once somebody has looked (console.access).
     viewer: Viewer | None = None
+    # What was answered.
+    prepared: Prepared | None = None
 
     _refused = False
     _linger: IDelayedCall | None = None
@@ -153,6 +155,11 @@ class ConsoleRequest(server.Request):
         # On a connection that is lost this Deferred fails, which is nobody's concern here.
         _ = self.notifyFinish().addBoth(lambda _: self._done())
         self.render(self.site.resource)  # type: ignore[no-untyped-call]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is answered, or nobody waits for an answer any more."""
+        return bool(self.finished or self._disconnected)
 
     def _done(self) -> None:
         self.site.busy.discard(self)

@@ -212,6 +212,14 @@ class SiteFigures(Protocol):
     def is_stale(self) -> bool:
         """Whether the log store is away, and figures are the last ones."""
 
+    @property
+    def known_version(self) -> str | None:
+        """The version of all figures, if somebody has asked for it just now; else None."""
+
+    async def version(self) -> str:
+        """Return the version of all figures: while it stays the same, so do they, but for those
+        that move on with the clock. Never raises."""
+
     async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
         """Return requests over time."""
 

@@ -153,7 +153,14 @@ class Driver:
         protocol, transport = self.connect()
         for start in range(0, len(request), step or len(request)):
             protocol.dataReceived(request[start : start + (step or len(request))])
+        if not transport.value():
+            self.settle()
         return parse_reply(transport.value(), method)
+
+    def settle(self) -> None:
+        """Let the reactor have its turns, as many as a page takes."""
+        for _ in range(100):
+            self.clock.advance(0)
 
     def ask(
         self,

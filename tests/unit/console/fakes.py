@@ -395,12 +395,17 @@ class FakeAnalytics:
     :ivar scale: requests at the busiest hour; 0: a silent site.
     :ivar away: every call fails as if the log store were down.
     :ivar asked: the filters of each question.
+    :ivar held: if not None, rankings wait here until the test lets them go on.
+    :ivar lasting: the version that all of it has; None: a new one for each who asks.
     """
 
     def __init__(self, scale: int = 0) -> None:
         self.scale = scale
         self.away = False
         self.is_stale = False
+        self.lasting: str | None = None
+        self.held: list[Deferred[None]] | None = None
+        self._versions = 0
         self.outages: tuple[Failover, ...] = ()
         self.losses: tuple[Lost, ...] = ()
         self.annotated: tuple[Annotation, ...] = ()
@@ -415,6 +420,14 @@ class FakeAnalytics:
 
     def _requests(self, period: Period) -> list[int]:
         return [round(self.scale * self._level(t) * period.bucket / 3600) for t in period.times]
+
+    @property
+    def known_version(self) -> str | None:
+        return self.lasting
+
+    async def version(self) -> str:
+        self._versions += 1
+        return self.lasting or f"{self._versions}"
 
     async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
         self.asked.append(filters)
@@ -607,6 +620,10 @@ class FakeAnalytics:
         )
 
     async def ranking(self, site_ids: Sequence[int], period: Period, by: RankedBy) -> Ranking:
+        if self.held is not None:
+            waiting: Deferred[None] = Deferred()
+            self.held.append(waiting)
+            await waiting
         totals = await self.totals(site_ids, period)
         ranked = [RankedSite(n, site, totals[site]) for n, site in enumerate(totals, 1)]
         if len(ranked) > 5:
