@@ -19,6 +19,7 @@ from watchducks.appliance.certificates import (
     start_the_keeper,
     tell_edges,
     tell_of_files,
+    watch_the_given,
 )
 from watchducks.appliance.control import Control
 from watchducks.appliance.house import House, Reactor
@@ -149,6 +150,8 @@ class Appliance:
                 from watchducks.appliance.reports import start_the_reports
 
                 await start_the_reports(house, counts, health, logs)
+        if "proxy" in roles:
+            await watch_the_given(house, registry)
         if notes is not None and acme is not None:
             await start_the_keeper(house, registry, feed, cache, acme, notes)
 

@@ -13,6 +13,7 @@ from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.sites import open_registry
 from watchducks.certificates.board import SETTLE_SECONDS, SharedBoard
 from watchducks.certificates.files import CertificateFiles
+from watchducks.certificates.given import GivenCertificates
 from watchducks.edges.fleet import Fleet
 from watchducks.model.challenges import Answers
 from watchducks.registry.feed import SiteFeed
@@ -95,6 +96,21 @@ async def start_the_files(
         clock=house.reactor,
     )
     await house.run("the certificates of the registry", files)
+
+
+async def watch_the_given(house: House, registry: Registry) -> None:
+    """Tell when certificates end that the sysadmin gave this host as files."""
+    given = GivenCertificates(
+        house.settings.node.data_dir / "certificates",
+        registry,
+        Mailbag(registry, clock=house.reactor),
+        house.settings.security.admins,
+        pool=await house.pool("given certificates"),
+        clock=house.reactor,
+        now=time.time,
+    )
+    await house.run("the notices of certificates in files", given)
+    house.measure(given.samples)
 
 
 def tell_edges(acme: Acme, fleet: Fleet) -> None:

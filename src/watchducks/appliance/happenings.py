@@ -87,7 +87,7 @@ class NotedProgress:
             # What a rule does is seen by what it makes of nothing.
             made = rule(CertificateProgress())
             if made.failed:
-                self._notes.note("certificate-failed", made.words or made.trouble.value, site_id)
+                self._notes.note("certificate-failed", made.trouble.value, site_id)
             elif made.issued:
                 self._notes.note("certificate", "", site_id)
 

@@ -1,9 +1,12 @@
-"""Owners are told when a certificate was not renewed in time: 14, 7 and 1 days before it ends."""
+"""Owners are told when a certificate was not renewed in time: 14, 7 and 1 days before it ends.
+
+One that was given as files is :mod:`.given`'s.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,7 +15,7 @@ from watchducks.background import Repeating
 from watchducks.certificates.groups import Groups
 from watchducks.certificates.holdings import Holdings
 from watchducks.certificates.plan import Held
-from watchducks.model.certificates import note_of
+from watchducks.model.certificates import CertificateProgress, Trouble
 from watchducks.model.cutover import SiteCutover
 from watchducks.model.letters import LetterKind, Post, site_letter
 from watchducks.model.sites import Site
@@ -76,18 +79,36 @@ class ExpiryNotices:
 
     async def _look(self) -> None:
         now = self._now()
+        held = [one.held for one in self._holdings.all()]
+        ending = [(one, days) for one in held if (days := notice(one, now)) is not None]
+        if not ending:
+            return
+        last: dict[str, float] = {}
+        for one in held:
+            last |= {name: max(last.get(name, 0.0), one.not_after) for name in one.names}
         try:
-            for one in self._holdings.all():
-                days = notice(one.held, now)
-                for site in () if days is None else self._groups.sites_of(one.held.names):
-                    await self._tell(site, int(one.held.not_after), f"{one.held.not_after}:{days}")
+            for one, days in ending:
+                # Names that have another one by now are nobody's worry.
+                names = [name for name in one.names if last[name] == one.not_after]
+                for site in self._groups.sites_of(names):
+                    await self._tell(site, int(one.not_after), f"{one.not_after}:{days}")
         except StoreUnavailable:  # the feed of the registry says so already
             return
 
     async def _tell(self, site: Site, expires: int, topic: str) -> None:
         found = await self._progress.cutover(site.id)
-        note = None if found is None else note_of(found.progress.certificate)
-        reason = "it could not be renewed yet" if note is None else str(note)
-        facts = {"expires": expires, "reason": reason}
+        why = CertificateProgress() if found is None else found.progress.certificate
+        facts = told(why, expires)
         # Whose letters of today are used up is told with the next notice.
         await self._post.post(site_letter(LetterKind.CERTIFICATE, site, facts, topic=topic))
+
+
+def told(why: CertificateProgress, expires: int) -> dict[str, Any]:
+    """Return the facts of a letter: codes, which the letter has words for in its language."""
+    trouble = why.trouble if why.trouble is not Trouble.NONE else Trouble.LATE
+    return {
+        "expires": expires,
+        "trouble": trouble.value,
+        "host": why.host,
+        "words": why.words,
+    }

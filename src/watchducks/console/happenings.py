@@ -19,6 +19,17 @@ _KINDS: Final[Mapping[str, tuple[str, bool]]] = {
     "certificate": (mark("A certificate was issued"), False),
     "certificate-failed": (mark("A certificate could not be made: {detail}"), True),
 }
+# Why a certificate could not be made (model.certificates.Trouble) -> in a few words.
+_TROUBLES: Final[Mapping[str, str]] = {
+    "dns": mark("its names could not be looked up"),
+    "caa": mark("a CAA record forbids it"),
+    "unreached": mark("our servers were not reached"),
+    "wrong-answer": mark("somebody else answered"),
+    "refused-name": mark("the authority issues none for a name"),
+    "rate-limited": mark("the authority has issued enough for now"),
+    "away": mark("the authority does not answer"),
+    "other": mark("the authority refused"),
+}
 # State that a site came to -> likewise.
 _STATES: Final[Mapping[str, tuple[str, bool]]] = {
     "registered": (mark("The name servers are not ours any more"), True),
@@ -70,5 +81,8 @@ def _told(language: Language, noted: Annotation | SiteAnnotation, site: str = ""
     else:
         # What a later version notes is shown as it is.
         words, bad = _KINDS.get(noted.kind, ("", False))
-    text = language.gettext(words).format(detail=noted.detail) if words else ""
+    detail = noted.detail
+    if noted.kind == "certificate-failed" and detail in _TROUBLES:
+        detail = language.gettext(_TROUBLES[detail])
+    text = language.gettext(words).format(detail=detail) if words else ""
     return Happening(noted.time, text or f"{noted.kind} {noted.detail}".strip(), bad, site)

@@ -20,8 +20,10 @@ from markupsafe import Markup
 from watchducks import catalogs
 from watchducks.mail.charts import bar_chart
 from watchducks.mail.words import Words
+from watchducks.model.certificates import CertificateProgress, Trouble, note_of
 from watchducks.model.letters import LetterKind, PostedLetter
 from watchducks.model.names import display_domain
+from watchducks.model.scans import Note
 
 SENDER_NAME: Final = "WatchDucks"
 
@@ -125,8 +127,23 @@ class Composer:
         sender = self._sender
         site = str(facts.get("site", ""))
         page = f"{sender.url}/sites/{quote(site, safe='')}" if site else sender.url
+        if "trouble" in facts:
+            facts = {**facts, "reason": _reason(facts)}
         # A letter's own facts come last: a sign-in link is its own page.
         return {"url": sender.url, "page": page, "nameservers": list(sender.nameservers), **facts}
+
+
+def _reason(facts: Mapping[str, Any]) -> Note | None:
+    """Return why a certificate needs a look; a code of a later version's is no reason to fail."""
+    try:
+        trouble = Trouble(facts["trouble"])
+    except ValueError:
+        trouble = Trouble.LATE
+    return note_of(
+        CertificateProgress(
+            trouble=trouble, host=str(facts.get("host", "")), words=str(facts.get("words", ""))
+        )
+    )
 
 
 def _add_pictures(message: EmailMessage, facts: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from watchducks import catalogs
 from watchducks.model.names import display_domain
+from watchducks.model.scans import Note
 
 _PACKAGE: Final = "watchducks.mail"
 _DOMAIN: Final = "mail"
@@ -34,6 +35,12 @@ class Words:
         """Return ``message`` in this language, its ``%(places)s`` filled."""
         return self._translations.ugettext(message) % facts
 
+    def told(self, note: Note | None) -> str:
+        """Return a note as a sentence of this language."""
+        if note is None:
+            return ""
+        return self._translations.ugettext(note.template).format(**note.parameters)
+
     def render(self, template: str, facts: dict[str, Any]) -> str:
         """Return a template filled with facts; those of HTML are escaped."""
         return self._templates.get_template(template).render(facts)
@@ -53,6 +60,7 @@ class Words:
         environment.globals.update(code=self.code)
         environment.filters.update(
             shown=display_domain,
+            told=self.told,
             day=self.day,
             moment=self.moment,
             number=lambda value: format_decimal(value, locale=self.code),

@@ -25,6 +25,8 @@ class Trouble(StrEnum):
     RATE_LIMITED = "rate-limited"
     AWAY = "away"
     OTHER = "other"
+    LATE = "late"
+    FILE = "file"
 
 
 # The error types of RFC 8555 section 6.7 that speak of one name.
@@ -118,6 +120,20 @@ def after_failure(
     )
 
 
+def after_look(before: CertificateProgress, now: int, expires: int) -> CertificateProgress:
+    """Return the progress when a certificate was seen that is none of ours: given as files.
+
+    It is what visitors are shown if it ends later than ours. That it ends soon is trouble, unless
+    there is trouble already, which tells more.
+    """
+    if before.issued and before.expires > expires:
+        return before
+    trouble = Trouble.FILE if expires - now <= ENDS_SOON_SECONDS else Trouble.NONE
+    if before.trouble not in (Trouble.NONE, Trouble.FILE):
+        return replace(before, expires=expires)
+    return replace(before, expires=expires, trouble=trouble)
+
+
 def after_click(before: CertificateProgress, now: int) -> CertificateProgress:
     """Return the progress when the owner asks for another attempt: it is made as soon as may be.
 
@@ -168,7 +184,14 @@ _NOTES: Final = {
         "certificate-other",
         "The certificate authority refused. We try again by ourselves. It said: {words}",
     ),
+    Trouble.LATE: Note("certificate-late", "It could not be renewed yet."),
+    Trouble.FILE: Note(
+        "certificate-file",
+        "It was given to us as files, and ends soon. Whoever runs this service has to renew it.",
+    ),
 }
+# What lets a certificate of somebody else's end is told this long before.
+ENDS_SOON_SECONDS: Final = 14 * 86_400
 
 
 def note_of(found: CertificateProgress) -> Note | None:

@@ -66,6 +66,6 @@ async def test_of_certificates_those_that_came_and_those_that_did_not() -> None:
     clock.advance(0)
     assert noted(store) == [
         (50, 2, "certificate", ""),
-        (50, 3, "certificate-failed", "CAA forbids it"),
+        (50, 3, "certificate-failed", "caa"),
     ]
     await notes.stop()

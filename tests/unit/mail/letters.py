@@ -17,7 +17,12 @@ SITE = replace(example_site("xn--bj0bj06e.example"), name="오리 <연못>")
 FACTS: dict[LetterKind, dict[str, Any]] = {
     LetterKind.SIGN_IN: {"sealed": "a-secret-word"},
     LetterKind.FAREWELL: {"forgotten": NOW + 7 * 86_400},
-    LetterKind.CERTIFICATE: {"reason": "the authority refuses it", "expires": NOW + 5 * 86_400},
+    LetterKind.CERTIFICATE: {
+        "expires": NOW + 5 * 86_400,
+        "trouble": "caa",
+        "host": "www.ducks.example",
+        "words": '<b>issue ";"</b>',
+    },
     LetterKind.FAILOVER_BEGAN: {"began": NOW, "sites": [SITE.domain, "ducks.example"]},
     LetterKind.FAILOVER_ENDED: {"began": NOW, "ended": NOW + 600, "sites": ["ducks.example"]},
     LetterKind.SPIKE: {"requests": 41_200, "usual": 3_100, "hour": NOW},

@@ -19,9 +19,11 @@ from tests.unit.mail.letters import SENDER, posted
 from watchducks import catalogs
 from watchducks.mail.charts import HEIGHT, MAX_BARS, WIDTH, bar_chart
 from watchducks.mail.composing import SUBJECTS, Composer
+from watchducks.model.certificates import CertificateProgress, Trouble, note_of
 from watchducks.model.letters import LetterKind
 
 COMPOSER = Composer(SENDER)
+_PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}")
 TEMPLATES = Path(watchducks.__file__).parent / "mail" / "templates"
 
 
@@ -109,11 +111,21 @@ def test_charts_are_bounded_and_well_formed() -> None:
         assert len(picture) < 20_000
 
 
+def test_why_a_certificate_needs_a_look_is_told_in_the_readers_language() -> None:
+    korean = body(composed(LetterKind.CERTIFICATE, "ko"), "plain")
+    assert "www.ducks.example의 CAA 레코드가 인증 기관의 발급을 막고 있습니다." in korean
+    assert "forbids" not in korean
+    english = body(composed(LetterKind.CERTIFICATE, "en"), "html")
+    assert "A CAA record of www.ducks.example forbids" in english
+    assert "&lt;b&gt;issue" in english
+
+
 # --- translations -------------------------------------------------------------------------------
 
 
 def said() -> set[str]:
-    found = set(SUBJECTS.values())
+    reasons = [note_of(CertificateProgress(trouble=trouble)) for trouble in Trouble]
+    found = {*SUBJECTS.values(), *(note.template for note in reasons if note is not None)}
     for path in TEMPLATES.iterdir():
         with path.open("rb") as file:
             options = {"trim_blocks": "true", "lstrip_blocks": "true"}
@@ -130,6 +142,6 @@ def test_every_text_has_a_korean_translation_and_nothing_else_is_translated() ->
     assert set(known) == said()
     assert len(known) > 40
     for message, translation in known.items():
-        places = set(re.findall(r"%\((\w+)\)s", message))
+        places = set(_PLACES.findall(message))
         assert translation, message
-        assert set(re.findall(r"%\((\w+)\)s", translation)) == places, message
+        assert set(_PLACES.findall(translation)) == places, message
