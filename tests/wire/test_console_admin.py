@@ -64,6 +64,7 @@ def test_it_shows_how_this_host_is_doing(driver: Driver) -> None:
         gauge(
             "watchducks_certificate_expiry_timestamp_seconds", "", NOW + 5, certificate="a.example"
         ),
+        gauge("watchducks_certificate_file_expiry_timestamp_seconds", "", NOW + 4, folder="pond"),
     ]
     page = driver.get("/admin").text
     assert page.count("does not work") == 2
@@ -73,6 +74,7 @@ def test_it_shows_how_this_host_is_doing(driver: Driver) -> None:
     assert 'data-fact="watchducks_spool_bytes">2.5 MB<' in page
     assert 'data-fact="letters-waiting">3<' in page
     assert f'a.example</th><td><time data-time="{NOW + 5}"' in page
+    assert f'pond</th><td><time data-time="{NOW + 4}"' in page
     driver.letters.waiting = None
     assert "The registry does not answer." in driver.get("/admin").text
     assert "보내기를 기다리는 메일" in driver.get("/admin?lang=ko").text

@@ -144,9 +144,18 @@ def _proxies(measured: Mapping[str, Sequence[Sample]], now: float) -> Sequence[P
 
 
 def _certificates(measured: Mapping[str, Sequence[Sample]]) -> Sequence[tuple[str, float]]:
-    """Return the certificates that end first, and when (POSIX seconds)."""
-    samples = measured.get("watchducks_certificate_expiry_timestamp_seconds", ())
-    return [(dict(sample.labels)["certificate"], sample.value) for sample in samples]
+    """Return the certificates that end first, and when (POSIX seconds): ours, and the folders of
+    those that were given as files."""
+    names = {
+        "watchducks_certificate_expiry_timestamp_seconds": "certificate",
+        "watchducks_certificate_file_expiry_timestamp_seconds": "folder",
+    }
+    found = [
+        (dict(sample.labels)[label], sample.value)
+        for name, label in names.items()
+        for sample in measured.get(name, ())
+    ]
+    return sorted(found, key=lambda one: one[1])
 
 
 def _facts(measured: Mapping[str, Sequence[Sample]], language: Language) -> Sequence[Fact]:
