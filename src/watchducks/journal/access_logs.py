@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from watchducks.model.rows import ANSWERED, IS_ASSET, IS_OTHER, IS_PAGE, Row
+from watchducks.model.content_types import CONTENT_TRAITS
+from watchducks.model.rows import ANSWERED, Row
 
 # Makes a row of a line; None: it is none of this format.
 Parse = Callable[[bytes], Row | None]
@@ -39,15 +40,6 @@ _MONTHS: Final = {
 }
 # A second has many lines, and lines come in their order.
 _TIMES: Final = 1024
-
-# What has no content type in the log is told by the end of its path.
-_ASSET: Final = re.compile(
-    r"\.(?:css|js|mjs|map|png|jpe?g|gif|webp|avif|svg|ico|woff2?|ttf|otf|eot|mp4|webm|mp3|wasm)$",
-    re.IGNORECASE,
-)
-_OTHER: Final = re.compile(
-    r"\.(?:json|xml|txt|pdf|zip|gz|csv|rss|atom|webmanifest)$", re.IGNORECASE
-)
 
 _US: Final = 1_000_000
 _LATEST_US: Final = 4_000_000_000 * _US  # times end in 2106
@@ -164,21 +156,9 @@ def _row(
         duration_us,
         0,  # nobody wrote down how long the origin took
         query,
-        _kind(path, content_type),
+        # Without, it is told by the end of the path, as with any other row.
+        CONTENT_TRAITS[content_type.encode("utf-8", "replace")],
     )
-
-
-def _kind(path: str, content_type: str) -> int:
-    """Return what the answer was, as far as it can be told."""
-    if content_type:
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind in {"text/html", "application/xhtml+xml"}:
-            return IS_PAGE
-        page_parts = ("image/", "font/", "video/", "audio/", "text/css", "text/javascript")
-        return IS_ASSET if kind.startswith(page_parts) else IS_OTHER
-    if _ASSET.search(path):
-        return IS_ASSET
-    return IS_OTHER if _OTHER.search(path) else IS_PAGE
 
 
 @lru_cache(_TIMES)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from watchducks.journal.agents import WORD_CHARACTERS
+from watchducks.model.origins import Address, Network
 
 # Reasons; "" is a person.
 PERSON: Final = ""
@@ -38,9 +39,6 @@ _BROWSERS: Final = ("mozilla/", "opera/")
 _CRAWLING: Final = re.compile(
     r"[a-z0-9._-]{0,40}(?:(?<!cu)bot|crawl|spider|scrape|archiver|fetcher)[a-z0-9._-]{0,20}"
 )
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Crawler(NamedTuple):

@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple
 import maxminddb
 from twisted.logger import Logger
 
+from watchducks.model.origins import Address, Network
+
 # Of countries: some 10 MB. A file of cities is not needed, and would be held in memory.
 MAX_COUNTRY_BYTES: Final = 64 * 1024 * 1024
 # All networks of the large providers are some 100,000.
@@ -29,7 +31,6 @@ KEPT_ADDRESSES: Final = 16_384
 # What is kept of an address where the owner wants it: a neighbourhood, not a household.
 _KEPT_BITS: Final = {4: 24, 6: 48}
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Stamp = tuple[int, int, int]
 
 
@@ -59,14 +60,14 @@ def truncated(address: Address) -> str:
 class Networks:
     """Some networks, as ranges in order."""
 
-    def __init__(self, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:
+    def __init__(self, networks: Iterable[Network]) -> None:
         self._ranges: dict[int, tuple[list[int], list[int]]] = {4: ([], []), 6: ([], [])}
         for network in ipaddress.collapse_addresses(n for n in networks if n.version == 4):
             self._add(network)
         for network6 in ipaddress.collapse_addresses(n for n in networks if n.version == 6):
             self._add(network6)
 
-    def _add(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
+    def _add(self, network: Network) -> None:
         first, last = self._ranges[network.version]
         first.append(int(network.network_address))
         last.append(int(network.broadcast_address))

@@ -20,7 +20,6 @@ from watchducks.journal.bots import (
     NO_ASSETS,
     PERSON,
     VERIFIED,
-    Address,
     Bots,
     Claim,
     Crawler,
@@ -29,6 +28,7 @@ from watchducks.journal.channels import Channels
 from watchducks.journal.places import Places, read_address, truncated
 from watchducks.journal.records import KEPT_SOURCES, Source
 from watchducks.journal.visitors import NO_VISITOR, visitor_id
+from watchducks.model.origins import Address
 from watchducks.model.sites import DEFAULT_CHOICES, SiteChoices
 
 VISITOR: Final = Struct("<Q")

@@ -19,7 +19,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from watchducks.background import Repeating
-from watchducks.journal.bots import Address, Crawler
+from watchducks.journal.bots import Crawler
+from watchducks.model.origins import Address
 
 # A crawler's address stays one for longer, but nobody needs to know it sooner.
 VERDICT_SECONDS: Final = 24 * 3600.0

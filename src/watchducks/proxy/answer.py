@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from watchducks.model.content_types import CONTENT_TRAITS
 from watchducks.proxy.framing import CHUNKED, UNTIL_CLOSE
 from watchducks.proxy.headers import Names, connection_options, to_visitor
 from watchducks.proxy.heads import AnswerHeadReader, BadHead, Fields, HeadProblem
-from watchducks.proxy.traits import CONTENT_TRAITS
 
 # 18 digits stay below 2**63, where other parsers' integers begin to wrap.
 _MAX_LENGTH_DIGITS: Final = 18

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from tests.unit.journal.mmdb import mmdb
 from tests.unit.journal.samples import KNOWLEDGE, ROWS, file_of, row
 from watchducks.journal.assets import WITNESSES, AssetWatch
-from watchducks.journal.bots import Address, Crawler
+from watchducks.journal.bots import Crawler
 from watchducks.journal.channels import referrer_host
 from watchducks.journal.enrich import Batch, days_of, enrich
 from watchducks.journal.places import Places
 from watchducks.journal.records import Decoded, decode
 from watchducks.journal.sources import Knowledge
 from watchducks.journal.visitors import DAY_US, NO_VISITOR, VisitorKeys, day_of, visitor_id
+from watchducks.model.origins import Address
 from watchducks.model.rows import (
     ASKS_OTHER,
     ASKS_PAGE,

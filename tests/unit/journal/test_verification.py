@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from watchducks.journal.bots import Address, Crawler
+from watchducks.journal.bots import Crawler
 from watchducks.journal.verification import (
     LOOK_UP_SECONDS,
     MAX_AT_ONCE,
@@ -17,6 +17,7 @@ from watchducks.journal.verification import (
     VERDICT_SECONDS,
     CrawlerChecks,
 )
+from watchducks.model.origins import Address
 
 GOOGLE = Crawler("Googlebot", "search", ("googlebot",), ("googlebot.com",))
 TRUE = ipaddress.ip_address("192.0.2.1")
