@@ -10,12 +10,21 @@ import argparse
 import logging
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from tests.servers.clickhouse import ClickHouse
 from tests.system.appliance import Twistd
-from tests.system.chaos import Chaos, compare, disk_of_its_own, rows_of
+from tests.system.chaos import (
+    Chaos,
+    Embedded,
+    LogStore,
+    Server,
+    compare,
+    disk_of_its_own,
+    rows_of,
+)
 from tests.system.origin import Origin
 
 # For what is left in the spool at the end.
@@ -27,28 +36,35 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench.chaos", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="how often each thing happens")
     parser.add_argument("--seed", type=int, default=1, help="another order, other moments")
+    parser.add_argument("--store", choices=["clickhouse", "chdb"], default="clickhouse")
     options = parser.parse_args(arguments)
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="watchducks-chaos-") as name, Origin() as origin:
+    with (
+        tempfile.TemporaryDirectory(prefix="watchducks-chaos-") as name,
+        ExitStack() as at_end,
+    ):
         directory = Path(name)
-        (directory / "clickhouse").mkdir()
-        clickhouse = ClickHouse(directory / "clickhouse")
-        clickhouse.start()
-        url = clickhouse.fresh_database()
+        origin = at_end.enter_context(Origin())
         settings: dict[str, dict[str, Any]] = {
             "node": {"roles": ["proxy", "console"]},
-            "logs": {"url": url, "flush_seconds": 1.0},
+            "logs": {"flush_seconds": 1.0},
         }
+        store: LogStore
+        if options.store == "clickhouse":
+            (directory / "clickhouse").mkdir()
+            clickhouse = ClickHouse(directory / "clickhouse")
+            clickhouse.start()
+            at_end.callback(clickhouse.stop)
+            settings["logs"]["url"] = clickhouse.fresh_database()
+            store = Server(clickhouse, settings["logs"]["url"])
         appliance = Twistd(directory / "appliance", settings)
-        try:
-            with disk_of_its_own(appliance.data_dir / "spool") as disk:
-                chaos = Chaos(appliance, clickhouse, disk=disk)
-                answered = chaos.run(origin, options.rounds, options.seed)
-                rows = rows_of(appliance, clickhouse, url, SHIP_SECONDS)
-                appliance.stop()
-        finally:
-            appliance.stop()
-            clickhouse.stop()
+        at_end.callback(appliance.stop)
+        if options.store == "chdb":
+            store = Embedded(appliance, appliance.data_dir / "logs")
+        disk = at_end.enter_context(disk_of_its_own(appliance.data_dir / "spool"))
+        chaos = Chaos(appliance, store, disk=disk)
+        answered = chaos.run(origin, options.rounds, options.seed)
+        rows = rows_of(appliance, store, SHIP_SECONDS)
     wrong = compare(answered, rows)
     print(f"happened: {', '.join(chaos.happened)}")
     print(

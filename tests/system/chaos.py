@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import random
+import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import wait_until
-from tests.system.appliance import Twistd, api
+from tests.system.appliance import Twistd, api, run
 from tests.system.origin import Origin
 
 HOST: Final = "www.ducks.example"
@@ -96,15 +99,84 @@ def disk_of_its_own(spool: Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(spool)], check=False, timeout=10)
 
 
+class LogStore(Protocol):
+    """The log store of an appliance, to be killed."""
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+
+    def start(self) -> None:
+        """Bring it back, and return once it is."""
+
+    def count(self) -> dict[str, int]:
+        """Return how often each path is there, once the appliance has stopped."""
+
+
+class Server:
+    """ClickHouse."""
+
+    def __init__(self, clickhouse: ClickHouse, url: str) -> None:
+        self._clickhouse = clickhouse
+        self._database = url.rpartition("/")[2]
+
+    def kill(self) -> None:
+        self._clickhouse.kill()
+
+    def start(self) -> None:
+        self._clickhouse.start()
+
+    def count(self) -> dict[str, int]:
+        table = f"{self._database}.requests"
+        return dict(self._clickhouse.execute(f"SELECT path, count() FROM {table} GROUP BY path"))
+
+
+class Embedded:
+    """chDB, in a child process of the appliance, which starts it again by itself."""
+
+    _COUNT: Final = (
+        "import chdb, sys; print(chdb.connect(sys.argv[1]).query("
+        "'SELECT path, count() FROM watchducks.requests GROUP BY path', 'JSONCompactEachRow'))"
+    )
+
+    def __init__(self, appliance: Twistd, directory: Path) -> None:
+        self._appliance = appliance
+        self._directory = directory
+
+    def _child(self) -> int | None:
+        main = self._appliance.pid
+        for pid in map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split()):
+            with contextlib.suppress(OSError):  # it has just ended
+                if b"chdb_server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
+
+    def kill(self) -> None:
+        # One that was killed with the appliance before may not be back yet.
+        self.start()
+        child = self._child()
+        assert child is not None
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: self._child() != child, "chDB's process to end", 10)
+
+    def start(self) -> None:
+        wait_until(lambda: self._child() is not None, "chDB's process", 30)
+
+    def count(self) -> dict[str, int]:
+        found = run(sys.executable, "-c", self._COUNT, self._directory)
+        assert found.returncode == 0, found.stderr
+        rows = [json.loads(line) for line in found.stdout.splitlines() if line]
+        return {path: int(count) for path, count in rows}
+
+
 class Chaos:
     """One appliance with one site, and what happens to it.
 
     :ivar happened: what did, in its order.
     """
 
-    def __init__(self, appliance: Twistd, clickhouse: ClickHouse, *, disk: bool) -> None:
+    def __init__(self, appliance: Twistd, store: LogStore, *, disk: bool) -> None:
         self._appliance = appliance
-        self._clickhouse = clickhouse
+        self._store = store
         self._wait = threading.Event()
         self._events = [self._kill_the_appliance, self._kill_the_store]
         if disk:
@@ -138,9 +210,9 @@ class Chaos:
         self._appliance.start()
 
     def _kill_the_store(self) -> None:
-        self._clickhouse.kill()
+        self._store.kill()
         self._wait.wait(AWAY_SECONDS)
-        self._clickhouse.start()
+        self._store.start()
 
     def _fill_the_disk(self) -> None:
         filler = self._appliance.data_dir / "spool" / "filler"
@@ -165,11 +237,9 @@ def compare(answered: list[str], rows: Counter[str]) -> dict[str, list[str]]:
     }
 
 
-def rows_of(appliance: Twistd, clickhouse: ClickHouse, url: str, seconds: float) -> Counter[str]:
-    """Wait until all is shipped, and return how often each path is in the store."""
+def rows_of(appliance: Twistd, store: LogStore, seconds: float) -> Counter[str]:
+    """Wait until all is shipped, stop, and return how often each path is in the store."""
     spool = appliance.data_dir / "spool"
     wait_until(lambda: not list(spool.glob("*.*")), "the spool to be empty", seconds)
-    database = url.rpartition("/")[2]
-    return Counter(
-        dict(clickhouse.execute(f"SELECT path, count() FROM {database}.requests GROUP BY path"))
-    )
+    appliance.stop()
+    return Counter(store.count())
