@@ -134,7 +134,7 @@ def back_to_0001(connection: Connection) -> None:
         connection.execute(text(f"DROP TABLE {table}"))
     for column in (
         *("origin_tls", "origin_pin", "redirect_to_https", "hsts_seconds"),
-        *("contents", "signing", "drill_until"),
+        *("contents", "signing", "drill_until", "suspended"),
         *("keep_networks", "query_parameters", "honour_gpc", "ranked"),
     ):
         connection.execute(text(f"ALTER TABLE sites DROP COLUMN {column}"))

@@ -61,6 +61,7 @@ def test_registering(driver: Driver) -> None:
         "visibility": "public",
         "share": "",
         "drill_until": None,
+        "suspended": False,
         "nameservers": NAMESERVERS,
         "origin_health": None,
         "email": "owner@ducks.example",

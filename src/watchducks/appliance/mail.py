@@ -15,6 +15,7 @@ from watchducks.mail.courier import Courier, Opens
 from watchducks.mail.unsubscribing import SealWork, Unsubscribing
 from watchducks.model.seals import SealError
 from watchducks.registry.accountbook import AccountBook
+from watchducks.registry.blocklist import Blocklist
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.registry import Registry
 from watchducks.registry.sealing import Sealer
@@ -80,6 +81,13 @@ async def open_mailbag(settings: Settings, reactor: Reactor) -> AsyncIterator[Ma
     """Give the letters, for a command. :raises StartupError: the registry cannot be opened."""
     async with open_registry(settings, reactor) as registry:
         yield Mailbag(registry, clock=reactor)
+
+
+@asynccontextmanager
+async def open_blocklist(settings: Settings, reactor: Reactor) -> AsyncIterator[Blocklist]:
+    """Give the blocklist, for a command. :raises StartupError: the registry cannot be opened."""
+    async with open_registry(settings, reactor) as registry:
+        yield Blocklist(registry, clock=reactor)
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ from watchducks.model.problems import Problem
 from watchducks.model.verdicts import OriginReport
 from watchducks.notices.crier import Crier
 from watchducks.registry.accountbook import AccountBook
+from watchducks.registry.blocklist import Blocklist
 from watchducks.registry.drills import DrillEnds
 from watchducks.registry.feed import SiteFeed
 from watchducks.registry.mailbag import Mailbag
@@ -194,6 +195,7 @@ async def _start_the_console(
         parents=parents,
         letters=mailbag,
         unsubscribing=unsubscribing,
+        blocks=Blocklist(registry, clock=house.reactor),
         samples=house.samples,
         cache=cache,
         export=export,

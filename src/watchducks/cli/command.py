@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 
 from watchducks import __version__
 from watchducks.background import StartupError
-from watchducks.cli import accounts, backup, certificates, host, logs, sites, swap
+from watchducks.cli import accounts, backup, blocks, certificates, host, logs, sites, swap
 from watchducks.cli.common import CommandError, make_parents
 from watchducks.settings import SettingsError
 
-GROUPS = (host, swap, backup, sites, certificates, accounts, logs)
+GROUPS = (host, swap, backup, sites, certificates, accounts, blocks, logs)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -42,7 +42,12 @@ def add(commands: Commands, parents: Parents) -> None:
     )
     change.add_argument("name")
     change.add_argument("values", nargs="+", type=_assignment, metavar="KEY=VALUE")
-    for action, text in (("show", "show a site"), ("remove", "remove a site")):
+    for action, text in (
+        ("show", "show a site"),
+        ("remove", "remove a site"),
+        ("suspend", "have DNS answer with a site's own server; takes an admin's token"),
+        ("resume", "let a suspended site go on; takes an admin's token"),
+    ):
         actions.add_parser(action, parents=[parents.remote], help=text).add_argument("name")
     for parser in actions.choices.values():
         parser.set_defaults(run=_site)
@@ -68,6 +73,8 @@ async def _site(_reactor: Any, options: argparse.Namespace) -> int:
         body = await api.all_sites(sites, options)
     elif options.action == "set":
         body = await api.done("PATCH", site, options, dict(options.values))
+    elif options.action in ("suspend", "resume"):
+        body = await api.done("POST", f"{site}/{options.action}", options)
     elif options.action == "show":
         body = await api.done("GET", site, options)
     else:

@@ -86,6 +86,10 @@ class Access:
 
     def network(self, request: ConsoleRequest) -> str:
         """Return the network that a request comes from, shortened; "" if it has none."""
+        return shortened(self.address(request))
+
+    def address(self, request: ConsoleRequest) -> str:
+        """Return the address that a request comes from; "" if it has none."""
         peer = peer_at(address_of(request.getClientAddress()), self._trusted)  # type: ignore[no-untyped-call]
         fields = [
             (name, value)
@@ -93,7 +97,7 @@ class Access:
             for value in values
         ]
         address, _ = visitor_of(peer, "http", fields, self._trusted)
-        return shortened(address)
+        return address
 
     # --- which sites ----------------------------------------------------------------------------
 

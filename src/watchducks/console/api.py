@@ -97,7 +97,10 @@ class Api:
         fields = read_json_object(request)
         limited = not (await self._access.viewer(request)).admin
         site, token = await self._registrations.register(
-            fields, by=self._access.actor(request), limited=limited
+            fields,
+            by=self._access.actor(request),
+            address=self._access.address(request),
+            limited=limited,
         )
         location = f"/api/v1/sites/{quote(site.name, safe='')}"
         document = {**self._owners_document(request, site), "token": token}
@@ -323,6 +326,7 @@ class Api:
             "dnssec": site.signing.wanted,
             "visibility": site.visibility.value,
             "drill_until": rfc3339(site.drill_until) if site.drill_until else None,
+            "suspended": site.suspended,
             "nameservers": self._nameservers,
             "origin_health": origin_document(
                 self._origins.report(site.id), self._languages.of(request)

@@ -52,6 +52,7 @@ SITE: Final = joined(
             "dnssec": FLAG,
             "visibility": one_of(*(word.value for word in Visibility)),
             "drill_until": nullable(MOMENT),
+            "suspended": FLAG,
             "nameservers": listing(TEXT),
             "origin_health": nullable(_HEALTH),
         },

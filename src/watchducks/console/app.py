@@ -21,10 +21,12 @@ from watchducks.console.admin_page import AdminPage
 from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.api_accounts import AccountApi
+from watchducks.console.api_blocks import BlockApi
 from watchducks.console.api_cohorts import CohortApi
 from watchducks.console.api_figures import FigureApi
 from watchducks.console.api_routes import ApiRoutes
 from watchducks.console.assets import PREFIX, Assets, Bundle
+from watchducks.console.block_pages import BlockPages
 from watchducks.console.boards import PATHS as BOARD_PATHS
 from watchducks.console.boards import Boards
 from watchducks.console.dnssec import Dnssec
@@ -36,6 +38,7 @@ from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleSite, Front
 from watchducks.console.interfaces import (
     Accounts,
+    Blocks,
     Letters,
     OriginHealth,
     Readiness,
@@ -88,6 +91,7 @@ CHECKS_BURST: Final = 20
 _RECORDS_PATH: Final = re.compile(rb"/sites/[^/]+/records(?:/.*)?")
 _SETTINGS_PATH: Final = re.compile(rb"/sites/[^/]+/settings(?:/.*)?")
 # Which letters one gets; and what else belongs to an account, and the history of a site.
+_BLOCK_PATH: Final = re.compile(rb"/admin/blocks(?:/.*)?")
 _LETTER_PATH: Final = re.compile(rb"/account/letters|/letters/.*")
 _ACCOUNT_PATH: Final = re.compile(rb"/(?:sign-in|sign-out|account)(?:/.*)?|/sites/[^/]+/history")
 
@@ -121,6 +125,7 @@ class Console:
     :param cache: where proxies tell what happens at this moment.
     :param threads: for reading and printing the records of zones.
     :param letters: what waits to be sent, and who wants what.
+    :param blocks: who may not register.
     :param unsubscribing: reads the links in letters.
     :param samples: what this host measures, for ``/metrics`` and for admins.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
@@ -138,6 +143,7 @@ class Console:
         origins: OriginHealth,
         letters: Letters,
         unsubscribing: Unsubscribes,
+        blocks: Blocks,
         threads: Threads,
         cache: Cache,
         export: ExportPages,
@@ -152,7 +158,7 @@ class Console:
         templates = Templates(languages, bundle.url)
         answers = Answers(languages, templates.refusal)
         policy = Policy(settings.own_addresses, settings.security.allow_private_origins)
-        registrations = Registrations(sites, policy, reactor)
+        registrations = Registrations(sites, blocks, policy, reactor)
         figures = Figures(analytics, clock=reactor)
         zones = Zones(sites, threads)
         reports = ScanReports(
@@ -259,6 +265,7 @@ class Console:
             self._live,
             ExportApi(access, figures, export, threads),
             account_api,
+            BlockApi(blocks=blocks, sites=sites, access=access, answers=answers),
         ]
         self._ready = ready = Ready(answers, languages, analytics, clock=reactor)
         api_routes = ApiRoutes(answering, answers, settings.console.url, ready, clock=reactor)
@@ -302,7 +309,16 @@ class Console:
             frame=frame,
             answers=answers,
         )
+        block_pages = BlockPages(
+            blocks=blocks,
+            access=access,
+            forms=forms,
+            frame=frame,
+            languages=languages,
+            answers=answers,
+        )
         self._kept = (
+            block_pages,
             letter_pages,
             pages,
             boards,
@@ -320,6 +336,7 @@ class Console:
             (MACHINE_PATHS.__contains__, machines.app.resource()),
             (_LETTER_PATH.fullmatch, letter_pages.app.resource()),
             (_ACCOUNT_PATH.fullmatch, account_pages.app.resource()),
+            (_BLOCK_PATH.fullmatch, block_pages.app.resource()),
             (ADMIN_PATHS.__contains__, admin_page.app.resource()),
             (SERVICE_PATHS.__contains__, service.app.resource()),
             (BOARD_PATHS.__contains__, Shared(boards.app.resource(), ready)),

@@ -28,6 +28,7 @@ from watchducks.analytics.results import (
     Visitors,
 )
 from watchducks.model.accounts import ANYBODY, APPLIANCE, Actor, Entry, Scope, Token, Viewer
+from watchducks.model.blocks import Block
 from watchducks.model.cutover import SiteCutover
 from watchducks.model.letters import LetterState
 from watchducks.model.scans import KeptScan
@@ -52,6 +53,9 @@ class Sites(Protocol):
 
     async def update(self, name: str, changes: SiteChanges, *, by: Actor = APPLIANCE) -> Site:
         """Change a site. :raises SiteNotFound: there is none."""
+
+    async def suspend(self, name: str, *, suspended: bool, by: Actor = APPLIANCE) -> Site | None:
+        """Suspend a site, or let it go on; None: there is none."""
 
     async def step_keys(self, name: str, step: KeyStep, *, by: Actor = APPLIANCE) -> Site:
         """Take one step of the keys of its zone. :raises InvalidFields: it is not the time."""
@@ -152,6 +156,31 @@ class Accounts(Protocol):
 
     async def revoke_token(self, email: str, number: int, *, by: Actor) -> bool:
         """Forget one of these tokens; False: it is none of them."""
+
+
+class Blocks(Protocol):
+    """Who may not register: :class:`watchducks.registry.blocklist.Blocklist`, which says more.
+
+    Every method may raise StoreUnavailable.
+    """
+
+    async def refusing(self, keys: Collection[str]) -> Block | None:
+        """Return a block with one of these values."""
+
+    async def blocks(self) -> list[Block]:
+        """Return all, the latest first."""
+
+    async def add(self, what: object, reason: object, *, by: Actor) -> Block:
+        """Add a block. :raises InvalidFields: it is none, or there already."""
+
+    async def remove(self, number: int, *, by: Actor) -> Block | None:
+        """Remove a block; None: there is no such block."""
+
+    async def sites_of(self, block: Block) -> list[Site]:
+        """Return sites that a block is about."""
+
+    async def suspend(self, block: Block, *, suspended: bool, by: Actor) -> list[Site]:
+        """Suspend these sites, or let them go on; return those that were changed."""
 
 
 class Letters(Protocol):

@@ -115,6 +115,7 @@ class Pages(Routes):
             site, token = await self._registrations.register(
                 fields,
                 by=self._access.actor(request),
+                address=self._access.address(request),
                 language=self._languages.of(request).code,
             )
         except (InvalidFields, StoreUnavailable) as error:

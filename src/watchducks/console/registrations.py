@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from watchducks.console.answers import Refusal
-from watchducks.console.interfaces import Sites
+from watchducks.console.interfaces import Blocks, Sites
 from watchducks.console.languages import mark
 from watchducks.console.rates import RateLimit
 from watchducks.model.accounts import Actor
+from watchducks.model.blocks import Block, keys_of
+from watchducks.model.names import zone_of
+from watchducks.model.origins import Address
 from watchducks.model.problems import Problem
 from watchducks.model.sites import Site
 from watchducks.registry.registration import Policy, validate, validate_changes, validate_field
@@ -62,8 +67,11 @@ class Registrations:
     :param policy: what the sysadmin's configuration says about origins.
     """
 
-    def __init__(self, sites: Sites, policy: Policy, clock: IReactorTime) -> None:
+    _log = Logger(namespace="watchducks.console")
+
+    def __init__(self, sites: Sites, blocks: Blocks, policy: Policy, clock: IReactorTime) -> None:
         self._sites = sites
+        self._blocks = blocks
         self._policy = policy
         self._networks = RateLimit(NETWORK_PER_SECOND, NETWORK_BURST, clock)
         self._addresses = RateLimit(ADDRESS_PER_SECOND, ADDRESS_BURST, clock)
@@ -73,16 +81,17 @@ class Registrations:
         fields: Mapping[str, object],
         *,
         by: Actor,
+        address: str,
         language: str = "",
         limited: bool = True,
     ) -> tuple[Site, str]:
         """Register what ``fields`` ask for; return the site and its owner's token.
 
-        :param by: who asks, and from which network.
+        :param by: who asks, and from which network. :param address: his own; "": it has none.
         :param limited: of each network and address only so many sites are taken at once, but for
-            this host; False: it is an admin who asks.
+            this host, and what is blocked is refused; False: it is an admin who asks.
         :param language: what its owner reads; "": not known.
-        :raises Refusal: 429, there were too many.
+        :raises Refusal: 429, there were too many; 403, it is blocked.
         :raises InvalidFields: with every problem, or because a name is taken.
         """
         wanted = replace(validate(fields, self._policy), language=language)
@@ -92,15 +101,32 @@ class Registrations:
             if not (known and self._addresses.allows(wanted.email.lower())):
                 problem = Problem("too-many", mark("Too many requests; try again in a minute."))
                 raise Refusal(429, problem, headers={"Retry-After": "60"})
+            zone = wanted.zone or zone_of(wanted.domain)
+            visitor = _address(address)
+            await self._heed(keys_of((wanted.domain, zone), wanted.email, wanted.origin, visitor))
         return await self._sites.register(wanted, by=by)
 
     async def change(self, name: str, fields: Mapping[str, object], *, by: Actor) -> Site:
         """Change the site ``name`` as ``fields`` ask for, and return it.
 
+        :raises Refusal: 403, what it is to be is blocked.
         :raises InvalidFields: with every problem.
         :raises SiteNotFound: there is no such site (any more).
         """
-        return await self._sites.update(name, validate_changes(fields, self._policy), by=by)
+        changes = validate_changes(fields, self._policy)
+        await self._heed(keys_of((), changes.email or "", changes.origin, None))
+        return await self._sites.update(name, changes, by=by)
+
+    async def _heed(self, keys: frozenset[str]) -> None:
+        """Refuse what is blocked, without a word about why: who is unwelcome learns nothing."""
+        block = await self._blocks.refusing(keys) if keys else None
+        if block is not None:
+            self._log.info("refused for the block {number}, {value}", **_named(block))
+            words = mark(
+                "This cannot be accepted. If you think that is a mistake, ask whoever runs this"
+                " service."
+            )
+            raise Refusal(403, Problem("refused", words))
 
     async def check(self, field: str, value: str) -> Problem | None:
         """Return what is wrong with one field's value, or None.
@@ -117,3 +143,14 @@ class Registrations:
         if field == "domain" and await self._sites.site_for_host(value):
             return Problem("registered", "{value} is registered already.", value=value)
         return None
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _named(block: Block) -> dict[str, object]:
+    return {"number": block.number, "value": block.value}

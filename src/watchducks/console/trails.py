@@ -25,6 +25,9 @@ ACTS: Final[Mapping[Act, str]] = {
     Act.TOKEN_REVOKED: mark("revoked a token"),
     Act.ADMIN_ADDED: mark("made somebody an admin"),
     Act.ADMIN_REMOVED: mark("made somebody no admin any more"),
+    Act.BLOCKED: mark("blocked registrations"),
+    Act.UNBLOCKED: mark("allowed registrations again"),
+    Act.SUSPENDED: mark("suspended the site, or let it go on"),
     Act.CERTIFICATE: mark("changed the certificate"),
     Act.ACCOUNT_KEY: mark("changed the keys of our accounts at certificate authorities"),
 }

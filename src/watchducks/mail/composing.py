@@ -43,6 +43,7 @@ SUBJECTS: Final[Mapping[LetterKind, str]] = {
     LetterKind.CERTIFICATE: mark("%(domain)s: trouble with the certificate"),
     LetterKind.FAILOVER_BEGAN: mark("Your visitors go to your own servers for now"),
     LetterKind.FAILOVER_ENDED: mark("Your visitors come through us again"),
+    LetterKind.SUSPENDED: mark("%(domain)s is suspended"),
     LetterKind.REPORT: mark("%(domain)s: your week"),
     LetterKind.SPIKE: mark("%(domain)s: many more visitors than usual"),
     LetterKind.DROP: mark("%(domain)s: far fewer visitors than usual"),

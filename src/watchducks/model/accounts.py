@@ -153,6 +153,9 @@ class Act(StrEnum):
     TOKEN_REVOKED = "token-revoked"  # noqa: S105
     ADMIN_ADDED = "admin-added"
     ADMIN_REMOVED = "admin-removed"
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+    SUSPENDED = "suspended"
     CERTIFICATE = "certificate"
     ACCOUNT_KEY = "account-key"
 

@@ -55,6 +55,7 @@ class LetterKind(StrEnum):
     CERTIFICATE = "certificate"
     FAILOVER_BEGAN = "failover-began"
     FAILOVER_ENDED = "failover-ended"
+    SUSPENDED = "suspended"
     REPORT = "report"
     SPIKE = "spike"
     DROP = "drop"

@@ -151,6 +151,7 @@ class Site:
     :ivar share: the secret of an unlisted site's link; empty: it has none.
     :ivar drill_until: until then, POSIX seconds, DNS answers with the origin, because the owner
         tries a failover out; 0: he does not.
+    :ivar suspended: whoever runs the service has DNS answer with the origin, for the time being.
     :ivar contender: another site holds the zone, or did when this one was registered; the registry
         tells nobody of a contender but those who ask for it by name.
     """
@@ -172,6 +173,7 @@ class Site:
     visibility: Visibility = Visibility.PUBLIC
     share: str = field(default="", repr=False)
     drill_until: int = 0
+    suspended: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Subjects: what letters an owner may have no more of, by subject and by site. Pure.
 
 What he has to know is no subject: what he asked for himself (the name servers after a registration,
-a link to sign in), and that his site will be, or is, forgotten.
+a link to sign in), and that his site is suspended, will be forgotten, or is.
 """
 
 from __future__ import annotations

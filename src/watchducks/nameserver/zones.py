@@ -314,7 +314,8 @@ class ZoneTable:
             nodes = build_nodes(site.contents, self._apex, hosts)
         else:
             nodes = self._default_nodes
-        direct = self._rules.leads_to_origin(site.state) or site.drill_until > self._now()
+        drilled = site.drill_until > self._now()
+        direct = self._rules.leads_to_origin(site.state) or drilled or site.suspended
         origin = site.origin
         zone = Zone(apex, site.revision, origin.address, nodes, direct=direct, others=origin.others)
         return zone if site.signing is UNSIGNED else self._signed(zone, site.signing)

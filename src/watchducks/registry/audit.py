@@ -89,6 +89,7 @@ def difference(before: Site, after: Site) -> dict[str, list[str]]:
         | {name: str(value) for name, value in asdict(site.choices).items()}
         | {"dnssec": str(site.signing.wanted), "proxied": " ".join(site.contents.proxied)}
         | {"records": str(len(site.contents.records)), "drill_until": str(site.drill_until)}
+        | {"suspended": str(site.suspended)}
         for site in (before, after)
     ]
     return {

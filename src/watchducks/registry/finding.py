@@ -48,6 +48,7 @@ SITE: Final = select(
     sites.c.visibility,
     sites.c.share,
     sites.c.drill_until,
+    sites.c.suspended,
 ).join_from(sites, owners)
 
 
@@ -80,6 +81,7 @@ def site_of(row: Row[*tuple[Any, ...]]) -> Site:
         visibility=Visibility(row.visibility),
         share=row.share,
         drill_until=row.drill_until,
+        suspended=bool(row.suspended),
     )
 
 

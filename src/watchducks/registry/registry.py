@@ -170,6 +170,22 @@ class Registry:
             ),
         )
 
+    async def suspend(self, name: str, *, suspended: bool, by: Actor = APPLIANCE) -> Site | None:
+        """Have DNS answer with a site's origin until it is resumed, or resume it; returns the site,
+        None if there is no such site."""
+        now = int(self._clock.seconds())
+        try:
+            return await self._change(
+                name,
+                Act.SUSPENDED,
+                by,
+                lambda connection, key: statements.suspend(
+                    connection, key, now, suspended=suspended
+                ),
+            )
+        except SiteNotFound:
+            return None
+
     async def keep_contents(
         self,
         name: str,

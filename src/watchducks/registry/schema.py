@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import MEDIUMBLOB
 
 from watchducks.model.accounts import MAX_LABEL_CHARACTERS
+from watchducks.model.blocks import MAX_REASON_CHARACTERS as MAX_BLOCK_REASON_CHARACTERS
 from watchducks.model.letters import MAX_REASON_CHARACTERS
 from watchducks.model.names import MAX_DOMAIN_CHARACTERS, MAX_EMAIL_CHARACTERS, MAX_NAME_CHARACTERS
 from watchducks.registry.choices import MAX_PARAMETERS_CHARACTERS
@@ -137,6 +138,8 @@ sites = Table(
     Column("share", String(SECRET_CHARACTERS), nullable=False, server_default=""),
     # POSIX seconds; 0: there is no drill.
     Column("drill_until", BigInteger, nullable=False, server_default="0"),
+    # By whoever runs the service.
+    Column("suspended", Boolean, nullable=False, server_default=false()),
     # model.signing.Signing, packed; NULL: not signed. Private keys in it are sealed.
     Column("signing", LargeBinary),
     UniqueConstraint("name_key", name="uq_sites_name_key"),
@@ -302,6 +305,21 @@ admins = Table(
     # As an owner's.
     Column("time_zone", String(TIME_ZONE_CHARACTERS), nullable=False, server_default=""),
     **_ROW,
+)
+
+# Who and what may not be registered: model.blocks.Block.
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("kind", String(WORD_CHARACTERS), nullable=False),
+    Column("value", String(MAX_EMAIL_CHARACTERS), nullable=False),
+    Column("reason", String(MAX_BLOCK_REASON_CHARACTERS), nullable=False),
+    Column("made_by", String(ACTOR_CHARACTERS), nullable=False),
+    # POSIX seconds.
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("value", name="uq_blocks_value"),
+    **_TABLE,
 )
 
 # Who did what: model.accounts.Entry. It tells of sites that have left, too, so it refers to none.

@@ -122,6 +122,7 @@ def item_of(site: Site) -> dict[str, str | int]:
         "contents": b64encode(site.contents.pack()).decode(),
         "signing": b64encode(site.signing.pack()).decode(),
         "drill_until": site.drill_until,
+        "suspended": site.suspended,
     }
 
 
@@ -148,4 +149,5 @@ def site_of(item: dict[str, Any]) -> Site:
         contents=ZoneContents.unpack(b64decode(item.get("contents", ""))),
         signing=Signing.unpack(b64decode(item.get("signing", ""))),
         drill_until=item.get("drill_until", 0),
+        suspended=item.get("suspended", False),
     )

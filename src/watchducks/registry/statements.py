@@ -189,6 +189,28 @@ def update(
     return site_of(connection.execute(SITE.where(sites.c.id == before.id)).one()), True
 
 
+def suspend(connection: Connection, key: str, now: int, *, suspended: bool) -> tuple[Site, bool]:
+    """Suspend a site, and tell its owner, or let it go on; returns it, and whether it is changed.
+
+    :raises SiteNotFound: there is none with this name key.
+    """
+    revision = lock(connection)
+    before = by_name(connection, key)
+    if before is None:
+        raise SiteNotFound
+    if before.suspended == suspended:
+        return before, False
+    advance(connection, revision)
+    connection.execute(
+        update_rows(sites)
+        .where(sites.c.id == before.id)
+        .values(suspended=suspended, revision=revision)
+    )
+    if suspended:
+        letters.post(connection, site_letter(LetterKind.SUSPENDED, before), now)
+    return site_of(connection.execute(SITE.where(sites.c.id == before.id)).one()), True
+
+
 def keep_contents(
     connection: Connection,
     key: str,

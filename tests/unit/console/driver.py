@@ -18,6 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from tests.unit.console.fakes import (
     FakeAccounts,
     FakeAnalytics,
+    FakeBlocks,
     FakeExport,
     FakeLetters,
     FakeOrigins,
@@ -106,6 +107,7 @@ class Driver:
         self.clock.advance(1_795_300_000)
         self.sites = FakeSites()
         self.accounts = FakeAccounts(self.sites)
+        self.blocks = FakeBlocks(self.sites)
         self.analytics = FakeAnalytics()
         self.readiness = FakeReadiness()
         self.parents = FakeParents()
@@ -125,6 +127,7 @@ class Driver:
             origins=self.origins,
             letters=self.letters,
             unsubscribing=FakeUnsubscribing(),
+            blocks=self.blocks,
             samples=lambda: self.samples,
             threads=FakeThreads(),
             reactor=self.clock,

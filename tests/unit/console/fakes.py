@@ -50,10 +50,11 @@ from watchducks.model.accounts import (
     Token,
     Viewer,
 )
+from watchducks.model.blocks import Block, read_block
 from watchducks.model.cutover import DRILL_SECONDS, Progress, SiteCutover, after_click, begun
 from watchducks.model.letters import LetterState
 from watchducks.model.names import name_key, zone_of
-from watchducks.model.problems import Problem
+from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site, SiteState, Visibility
 from watchducks.model.subjects import Subject, Subscription
@@ -171,6 +172,14 @@ class FakeSites:
         self.by_key[name_key(name)] = changed
         self._keep(Act.CHANGED, by, changed)
         return changed
+
+    async def suspend(self, name: str, *, suspended: bool, by: Actor = APPLIANCE) -> Site | None:
+        found = await self.site(name)
+        if found is None:
+            return None
+        site = self.by_key[name_key(name)] = replace(found, suspended=suspended)
+        self._keep(Act.SUSPENDED, by, site)
+        return site
 
     async def step_keys(self, name: str, step: KeyStep, *, by: Actor = APPLIANCE) -> Site:
         self._check()
@@ -337,6 +346,8 @@ class FakeAccounts:
 
     async def identify(self, token: str) -> Viewer | None:
         self._sites._check()
+        if token == ADMIN:
+            return Viewer(admin=True, write=True, name="admin token")
         for key, text in self._sites.tokens.items():
             if text == token and key in self._sites.by_key:
                 site_id = self._sites.by_key[key].id
@@ -669,6 +680,43 @@ class FakeExport:
                 await page
                 continue
             yield page
+
+
+class FakeBlocks:
+    """A blocklist in memory."""
+
+    def __init__(self, sites: FakeSites) -> None:
+        self._sites = sites
+        self.known: list[Block] = []
+
+    async def refusing(self, keys: Collection[str]) -> Block | None:
+        return next((one for one in self.known if one.value in keys), None)
+
+    async def blocks(self) -> list[Block]:
+        return self.known[::-1]
+
+    async def add(self, what: object, reason: object, *, by: Actor) -> Block:
+        try:
+            kind, value = read_block(str(what))
+        except Problem as problem:
+            raise InvalidFields({"what": problem}) from None
+        self.known.append(Block(len(self.known) + 1, kind, value, str(reason), by.name, CREATED))
+        return self.known[-1]
+
+    async def remove(self, number: int, *, by: Actor) -> Block | None:
+        found = next((one for one in self.known if one.number == number), None)
+        if found is not None:
+            self.known.remove(found)
+        return found
+
+    async def sites_of(self, block: Block) -> list[Site]:
+        return [site for site in self._sites.by_key.values() if block.concerns(site)]
+
+    async def suspend(self, block: Block, *, suspended: bool, by: Actor) -> list[Site]:
+        found = [one for one in await self.sites_of(block) if one.suspended != suspended]
+        for site in found:
+            await self._sites.suspend(site.name, suspended=suspended, by=by)
+        return found
 
 
 class FakeLetters:

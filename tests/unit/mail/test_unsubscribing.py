@@ -22,6 +22,7 @@ ALWAYS = {
     LetterKind.SIGN_IN,
     LetterKind.FAREWELL,
     LetterKind.FORGOTTEN,
+    LetterKind.SUSPENDED,
 }
 
 

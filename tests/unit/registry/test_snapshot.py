@@ -31,6 +31,7 @@ SITES = [
         choices=SiteChoices("pinned", "ab" * 32, redirect_to_https=True, hsts_seconds=300),
         contents=ZoneContents(("@", "shop"), (Record(b"", 16, 300, b"\x02hi"),)),
         signing=Signing(Phase.PUBLISHING, 7, (ZoneKey(b"\xff" * 64, b"sealed"),)),
+        suspended=True,
     ),
 ]
 # What earlier versions wrote: sites without choices, then without contents, then without signing.
