@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +14,9 @@ from tests.servers.clickhouse import ClickHouse
 from tests.servers.mariadb import MariaDB
 from tests.servers.redis import Redis
 from tests.servers.waiting import wait_until
-from tests.system.appliance import Twistd, api, curl_through, dig
+from tests.system.appliance import BIN, Twistd, api, curl_through, dig, run
 from tests.system.origin import ADDRESS, Origin
+from tests.system.test_sign_in import Browser
 
 Make = Callable[..., Twistd]
 Servers = dict[str, dict[str, Any]]
@@ -32,11 +34,11 @@ def servers(mariadb: MariaDB, redis: Redis, clickhouse: ClickHouse) -> Servers:
 
 def apart(make: Make, servers: Servers) -> tuple[Twistd, Twistd]:
     """Return a proxy, and a name server with console that watches it; both run."""
-    proxy = make({**servers, "node": {"roles": ["proxy"]}}, "proxy")
+    proxy = make({**servers, "node": {"name": "edge-1", "roles": ["proxy"]}}, "proxy")
     rest = make(
         {
             **servers,
-            "node": {"roles": ["nameserver", "console"]},
+            "node": {"name": "rest", "roles": ["nameserver", "console"]},
             "proxy": {
                 scheme: [f"tcp:{proxy.ports[scheme]}:interface=127.0.0.1"]
                 for scheme in ("http", "https")
@@ -81,6 +83,20 @@ def test_dns_leads_to_the_origin_while_the_proxy_is_stopped_or_frozen(
         "the proxy to know the site",
         5,
     )
+
+    # Each host has told the registry of itself, and an admin sees both on one page.
+    adding = (BIN / "watchducks", "admin", "add", "--config", rest.config, "root@ducks.example")
+    link = re.search(r"(/sign-in/\S+)", run(*adding).stdout)
+    assert link
+    admin = Browser(rest.console)
+    assert admin.send(link[1], link[1])[0] == 200
+    page = admin.get("/admin")[1]
+    assert sorted(re.findall(r'data-host="([^"]+)"', page)) == ["edge-1", "rest"]
+    edge = page.split('data-host="edge-1"')[1].split("</section>")[0]
+    assert ">Proxy<" in edge
+    assert 'data-fact="watchducks_spool_bytes"' in edge
+    assert "127.0.0.1<small>rest, since" in page
+    assert "All hosts and proxies work." in page
 
     proxy.pause()
     wait_until(lambda: dig(dns, www) == [ADDRESS], "the origin's address, the proxy frozen", 10)

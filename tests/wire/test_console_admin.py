@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 import pytest_twisted
 
 from tests.unit.console.driver import Driver
 from tests.unit.console.fakes import ADMIN
 from watchducks import __version__
+from watchducks.model.hosts import HostReport
 from watchducks.model.metrics import counter, gauge
 from watchducks.model.sites import Visibility
 from watchducks.registry.registration import SiteChanges
@@ -48,9 +52,14 @@ def test_it_shows_how_this_host_is_doing(driver: Driver) -> None:
     driver.readiness.parts = {"registry": True, "logs": False}
     page = driver.get("/admin").text
     assert f"WatchDucks {__version__}" in page
-    assert page.count("does not work") == 1
-    assert "This host judges no proxies." in page
-    assert "This host has no certificates made." in page
+    assert page.count("does not work") == 2, "the part and the host"
+    assert "No host judges proxies." in page
+    assert "No host has certificates made." in page
+    # Not the names that programs know the parts by.
+    assert '<th scope="row">Log store</th>' in page
+    assert '<th scope="row">로그 저장소</th>' in driver.get("/admin?lang=ko").text
+    driver.cookies.pop("language")
+    assert "These need a look: test." in page
     driver.letters.waiting = 3
     driver.samples = [
         gauge("watchducks_proxy_healthy", "", 1, proxy="192.0.2.1"),
@@ -67,8 +76,8 @@ def test_it_shows_how_this_host_is_doing(driver: Driver) -> None:
         gauge("watchducks_certificate_file_expiry_timestamp_seconds", "", NOW + 4, folder="pond"),
     ]
     page = driver.get("/admin").text
-    assert page.count("does not work") == 2
-    assert f'192.0.2.2<small>since <time data-time="{NOW - 60}"' in page
+    assert page.count("does not work") == 3
+    assert f'192.0.2.2<small>test, since <time data-time="{NOW - 60}"' in page
     assert 'data-fact="watchducks_rows_lost_total">9<' in page
     assert 'data-fact="watchducks_shipper_lag_seconds">4 s<' in page
     assert 'data-fact="watchducks_spool_bytes">2.5 MB<' in page
@@ -78,6 +87,50 @@ def test_it_shows_how_this_host_is_doing(driver: Driver) -> None:
     driver.letters.waiting = None
     assert "The registry does not answer." in driver.get("/admin").text
     assert "보내기를 기다리는 메일" in driver.get("/admin?lang=ko").text
+
+
+def test_all_hosts_are_shown_by_what_they_said_last(driver: Driver) -> None:
+    sign_in(driver, "root@ducks.example")
+    driver.readiness.parts = {"started": True, "registry": True, "logs": True, "later": True}
+    edge = HostReport(
+        "edge-1",
+        NOW - 30,
+        NOW - 7200,
+        __version__,
+        ("proxy",),
+        4,
+        (1.25, 8),
+        {"started": True, "registry": True, "edges": True},
+        (
+            gauge("watchducks_spool_bytes", "", 2_000_000, process="edge-1"),
+            gauge("watchducks_spool_bytes", "", 500_000, process="edge-2"),
+            gauge(
+                "watchducks_certificate_expiry_timestamp_seconds", "", NOW + 9, certificate="b.kr"
+            ),
+        ),
+    )
+    stale_self = replace(edge, name="test", version="0.0.1")
+    driver.hosts.reports = [edge, stale_self]
+    page = driver.get("/admin").text
+    assert re.findall(r'data-host="([^"]+)"', page) == ["test", "edge-1"], "each once"
+    assert "All hosts and proxies work." in page
+    assert "different versions" not in page, "what this host says now counts"
+    card = page.split('data-host="edge-1"')[1].split("</section>")[0]
+    assert "<td>Proxy</td>" in card
+    assert "<td>1.2 / 8</td>" in card
+    assert 'data-fact="watchducks_spool_bytes">2.5 MB<' in card
+    assert f'<time data-time="{NOW - 7200}">Nov 21 20:26</time>' in card
+    assert '<th scope="row">Processes for traffic</th><td>4</td>' in card
+    assert f'b.kr</th><td><time data-time="{NOW + 9}"' in page
+    # One that has not been heard of, does not work, or runs another version.
+    ailing = replace(edge, name="edge-3", version="0.9", checks={"logs": False})
+    driver.hosts.reports = [edge, replace(edge, name="edge-2", at=NOW - 100), ailing]
+    page = driver.get("/admin").text
+    assert "These need a look: edge-2, edge-3." in page
+    assert f"Hosts run different versions: {__version__}, 0.9." in page
+    assert "Last heard of" in page.split('data-host="edge-2"')[1].split("</section>")[0]
+    driver.hosts.reports = None
+    assert re.findall(r'data-host="([^"]+)"', driver.get("/admin").text) == ["test"]
 
 
 @pytest_twisted.ensureDeferred

@@ -22,6 +22,7 @@ from watchducks.appliance.certificates import (
     watch_the_given,
 )
 from watchducks.appliance.control import Control
+from watchducks.appliance.hosts import HostReporter
 from watchducks.appliance.house import House, Reactor
 from watchducks.appliance.measures import start_measuring
 from watchducks.appliance.metrics import start_the_metrics
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from watchducks.analytics.schema import Schema
     from watchducks.appliance.happenings import Notes
     from watchducks.appliance.keeper import Edges
+    from watchducks.registry.registry import Registry
     from watchducks.stores.interfaces import LogStore
 
 
@@ -91,12 +93,13 @@ class Appliance:
         )
         await self._house.run("the control socket", control)
         _load(roles, edges=settings.has_edges)
-        await self._start_the_roles()
+        registry = await self._start_the_roles()
         garbage.settle()
         self._house.check("started", lambda: True)
+        await self._house.run("the reports of this host", HostReporter(self._house, registry))
         self._log.info("ready")
 
-    async def _start_the_roles(self) -> None:
+    async def _start_the_roles(self) -> Registry:
         house, settings, roles = self._house, self._settings, self._settings.node.roles
         await start_measuring(house)
         await start_the_metrics(house)
@@ -154,6 +157,7 @@ class Appliance:
             await watch_the_given(house, registry)
         if notes is not None and acme is not None:
             await start_the_keeper(house, registry, feed, cache, acme, notes)
+        return registry
 
     async def reload(self, settings: Settings, document: Mapping[str, Any]) -> None:
         """Go on with another configuration, which has been checked: replace the edges, one by one.

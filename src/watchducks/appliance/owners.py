@@ -35,6 +35,7 @@ from watchducks.registry.accountbook import AccountBook
 from watchducks.registry.blocklist import Blocklist
 from watchducks.registry.drills import DrillEnds
 from watchducks.registry.feed import SiteFeed
+from watchducks.registry.hosts import HostBook
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
@@ -194,6 +195,7 @@ async def _start_the_console(
         reactor=house.reactor,
         parents=parents,
         letters=mailbag,
+        hosts=HostBook(registry),
         unsubscribing=unsubscribing,
         blocks=Blocklist(registry, clock=house.reactor),
         samples=house.samples,

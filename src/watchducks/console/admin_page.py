@@ -1,4 +1,4 @@
-"""The page of those who run the service: what works on this host, what waits, any site."""
+"""The page of those who run the service: what works on each host, what waits, any site."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from watchducks.console.answers import Answers, Refusal
 from watchducks.console.asked import Asked
 from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleRequest
-from watchducks.console.interfaces import Accounts, Letters, Readiness, Sites
+from watchducks.console.interfaces import Accounts, Hosts, Letters, Readiness, Sites
 from watchducks.console.languages import Language, Languages, mark
+from watchducks.console.parts import Part, parts_of_a_host, role_names
 from watchducks.console.routing import Routes, router
 from watchducks.console.states import state_names
 from watchducks.console.views import Fact
 from watchducks.model.accounts import EVERYBODY
+from watchducks.model.hosts import HostReport, machine_load, shown
 from watchducks.model.metrics import Sample
 from watchducks.model.names import name_key
 from watchducks.model.problems import Problem
@@ -31,17 +33,42 @@ PATHS: Final = (b"/admin",)
 MOST_FOUND: Final = 20
 # The longest address that mail knows (RFC 5321), and with it the longest name of anything here.
 MAX_TYPED: Final = 254
+# Those that end first; the last of them are of no concern.
+MOST_CERTIFICATES: Final = 20
 
 Samples = Callable[[], Iterable[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyLine:
-    """What a proxy is held for. :ivar since: POSIX seconds."""
+    """What a name server holds a proxy for. :ivar since: POSIX seconds. :ivar by: the host."""
 
     address: str
     healthy: bool
     since: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostCard:
+    """One host.
+
+    :ivar silent: it has not reported for a while. :ivar at: when it reported, POSIX seconds; so is
+        ``since``, of its start.
+    :ivar well: it reports, and all its parts work.
+    """
+
+    name: str
+    version: str
+    roles: str
+    workers: int
+    load: str
+    at: int
+    since: int
+    silent: bool
+    well: bool
+    parts: Sequence[Part]
+    facts: Sequence[Fact]
 
 
 class AdminPage(Routes):
@@ -61,6 +88,7 @@ class AdminPage(Routes):
         access: Access,
         readiness: Readiness,
         letters: Letters,
+        hosts: Hosts,
         samples: Samples,
         frame: Frame,
         languages: Languages,
@@ -74,6 +102,8 @@ class AdminPage(Routes):
         self._access = access
         self._readiness = readiness
         self._letters = letters
+        self._hosts = hosts
+        self._began = int(now())
         self._samples = samples
         self._frame = frame
         self._languages = languages
@@ -87,7 +117,13 @@ class AdminPage(Routes):
             raise Refusal(403, Problem("forbidden", mark("Only an admin may see this.")))
         language = self._languages.of(request)
         typed = (Asked.of(request, ("q",)).get("q") or "").strip()[:MAX_TYPED]
-        measured = _by_name(self._samples())
+        now, reports = self._now(), await self._reports()
+        hosts = [_host(report, language, now) for report in reports]
+        proxies = [line for report in reports for line in _proxies(report)]
+        troubles = [
+            *(host.name for host in hosts if not host.well),
+            *(proxy.address for proxy in proxies if not proxy.healthy),
+        ]
         return self._frame.page(
             request,
             "admin.html",
@@ -95,15 +131,36 @@ class AdminPage(Routes):
             page="account",
             node=self._node,
             version=__version__,
-            checks=self._readiness.checks(),
-            proxies=_proxies(measured, self._now()),
-            facts=_facts(measured, language),
-            certificates=_certificates(measured),
+            hosts=hosts,
+            versions=sorted({host.version for host in hosts if not host.silent}),
+            troubles=list(dict.fromkeys(troubles)),
+            proxies=proxies,
+            certificates=_certificates(reports),
             letters=await self._counted(),
             typed=typed,
             found=await self._found(typed) if typed else [],
             state_names=state_names(language),
         )
+
+    async def _reports(self) -> Sequence[HostReport]:
+        """Return what this host measures now, and what the others said last; without the registry,
+        this host alone."""
+        own = HostReport(
+            self._node.name,
+            int(self._now()),
+            self._began,
+            __version__,
+            tuple(self._node.roles),
+            self._node.workers,
+            machine_load(),
+            self._readiness.checks(),
+            shown(self._samples()),
+        )
+        try:
+            others = [each for each in await self._hosts.hosts() if each.name != own.name]
+        except StoreUnavailable:
+            others = []
+        return [own, *others]
 
     async def _counted(self) -> Mapping[str, int] | None:
         """Return state -> how many letters; None: the registry does not answer."""
@@ -129,7 +186,26 @@ def _by_name(samples: Iterable[Sample]) -> Mapping[str, Sequence[Sample]]:
     return found
 
 
-def _proxies(measured: Mapping[str, Sequence[Sample]], now: float) -> Sequence[ProxyLine]:
+def _host(report: HostReport, language: Language, now: float) -> HostCard:
+    silent = report.silent(now)
+    load, cores = report.load
+    return HostCard(
+        report.name,
+        report.version,
+        role_names(language, report.roles),
+        report.workers or 1,
+        f"{language.number(load)} / {cores}",
+        report.at,
+        report.since,
+        silent,
+        not silent and all(report.checks.values()),
+        parts_of_a_host(language, report.checks),
+        _facts(_by_name(report.samples), language),
+    )
+
+
+def _proxies(report: HostReport) -> Sequence[ProxyLine]:
+    measured = _by_name(report.samples)
     ages = {
         dict(sample.labels)["proxy"]: sample.value
         for sample in measured.get("watchducks_proxy_verdict_seconds", ())
@@ -139,23 +215,25 @@ def _proxies(measured: Mapping[str, Sequence[Sample]], now: float) -> Sequence[P
         for sample in measured.get("watchducks_proxy_healthy", ())
     }
     return [
-        ProxyLine(proxy, healthy, now - ages.get(proxy, 0.0)) for proxy, healthy in verdicts.items()
+        ProxyLine(proxy, healthy, report.at - ages.get(proxy, 0.0), report.name)
+        for proxy, healthy in verdicts.items()
     ]
 
 
-def _certificates(measured: Mapping[str, Sequence[Sample]]) -> Sequence[tuple[str, float]]:
+def _certificates(reports: Sequence[HostReport]) -> Sequence[tuple[str, float]]:
     """Return the certificates that end first, and when (POSIX seconds): ours, and the folders of
     those that were given as files."""
     names = {
         "watchducks_certificate_expiry_timestamp_seconds": "certificate",
         "watchducks_certificate_file_expiry_timestamp_seconds": "folder",
     }
-    found = [
-        (dict(sample.labels)[label], sample.value)
-        for name, label in names.items()
-        for sample in measured.get(name, ())
-    ]
-    return sorted(found, key=lambda one: one[1])
+    found = {
+        (dict(sample.labels)[names[sample.name]], sample.value)
+        for report in reports
+        for sample in report.samples
+        if sample.name in names
+    }
+    return sorted(found, key=lambda one: one[1])[:MOST_CERTIFICATES]
 
 
 def _facts(measured: Mapping[str, Sequence[Sample]], language: Language) -> Sequence[Fact]:
@@ -165,6 +243,14 @@ def _facts(measured: Mapping[str, Sequence[Sample]], language: Language) -> Sequ
         return f"{language.number(value)} s"
 
     wanted = (
+        ("watchducks_requests_total", mark("Requests since the start"), language.compact, sum),
+        ("watchducks_connections", mark("Connections"), language.compact, sum),
+        (
+            "watchducks_dns_questions_total",
+            mark("DNS questions since the start"),
+            language.compact,
+            sum,
+        ),
         ("watchducks_spool_bytes", mark("Spool on disk"), language.size, sum),
         ("watchducks_rows_recorded_total", mark("Rows recorded"), language.compact, sum),
         ("watchducks_rows_shipped_total", mark("Rows stored"), language.compact, sum),

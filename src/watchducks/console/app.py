@@ -39,6 +39,7 @@ from watchducks.console.http import ConsoleSite, Front
 from watchducks.console.interfaces import (
     Accounts,
     Blocks,
+    Hosts,
     Letters,
     OriginHealth,
     Readiness,
@@ -124,6 +125,7 @@ class Console:
     :param export: the single requests of a site.
     :param cache: where proxies tell what happens at this moment.
     :param threads: for reading and printing the records of zones.
+    :param hosts: what all hosts say of themselves.
     :param letters: what waits to be sent, and who wants what.
     :param blocks: who may not register.
     :param unsubscribing: reads the links in letters.
@@ -142,6 +144,7 @@ class Console:
         scans: Scans,
         origins: OriginHealth,
         letters: Letters,
+        hosts: Hosts,
         unsubscribing: Unsubscribes,
         blocks: Blocks,
         threads: Threads,
@@ -294,6 +297,7 @@ class Console:
             access=access,
             readiness=readiness,
             letters=letters,
+            hosts=hosts,
             samples=samples,
             frame=frame,
             languages=languages,

@@ -30,6 +30,7 @@ from watchducks.analytics.results import (
 from watchducks.model.accounts import ANYBODY, APPLIANCE, Actor, Entry, Scope, Token, Viewer
 from watchducks.model.blocks import Block
 from watchducks.model.cutover import SiteCutover
+from watchducks.model.hosts import HostReport
 from watchducks.model.letters import LetterState
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
@@ -181,6 +182,13 @@ class Blocks(Protocol):
 
     async def suspend(self, block: Block, *, suspended: bool, by: Actor) -> list[Site]:
         """Suspend these sites, or let them go on; return those that were changed."""
+
+
+class Hosts(Protocol):
+    """What hosts say of themselves: :class:`watchducks.registry.hosts.HostBook`."""
+
+    async def hosts(self) -> Sequence[HostReport]:
+        """Return the last report of each host, by name. :raises StoreUnavailable:"""
 
 
 class Letters(Protocol):

@@ -10,23 +10,11 @@ from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleRequest
 from watchducks.console.interfaces import Readiness, SiteFigures
 from watchducks.console.languages import Languages, mark
+from watchducks.console.parts import parts_of_the_service
 from watchducks.console.routing import Routes, router
 from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
 
 PATHS: Final = (b"/status",)
-
-# Part -> its name, and what it means to a site's owner when it does not work.
-_PARTS: Final = {
-    "started": (mark("This console"), ""),
-    "registry": (
-        mark("Registry of sites"),
-        mark("While it is away, sites are served as they are; changes wait."),
-    ),
-    "logs": (
-        mark("Log store"),
-        mark("While it is away, requests are kept on disk and counted later."),
-    ),
-}
 
 
 class Service(Routes):
@@ -54,7 +42,8 @@ class Service(Routes):
     @app.route("/status", methods=["GET"])
     async def status(self, request: ConsoleRequest) -> bytes:
         """Show what works, for everybody."""
-        word = self._languages.of(request).gettext
+        language = self._languages.of(request)
+        word = language.gettext
         checks = self._readiness.checks()
         try:
             failovers = await self._analytics.failovers(self._figures.period("month"))
@@ -78,10 +67,6 @@ class Service(Routes):
             page="status",
             well=well,
             summary=summary,
-            parts=[
-                (word(_PARTS[name][0]), works, word(_PARTS[name][1]) if _PARTS[name][1] else "")
-                for name, works in checks.items()
-                if name in _PARTS
-            ],
+            parts=parts_of_the_service(language, checks),
             failovers=failovers,
         )

@@ -44,6 +44,8 @@ LINEAGE_CHARACTERS: Final = 32
 LANGUAGE_CHARACTERS: Final = 8
 # "America/Argentina/ComodRivadavia" is the longest name there is, half as long.
 TIME_ZONE_CHARACTERS: Final = 64
+# A label of DNS (settings: node.name).
+HOST_CHARACTERS: Final = 64
 # 256 bits in base64.
 SECRET_CHARACTERS: Final = 43
 # An address, or a token's label and number.
@@ -320,6 +322,16 @@ blocks = Table(
     Column("created", BigInteger, nullable=False),
     UniqueConstraint("value", name="uq_blocks_value"),
     **_TABLE,
+)
+
+# What each host said last of itself: model.hosts.HostReport. Nobody follows it.
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("name", String(HOST_CHARACTERS), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("report", _BLOB, nullable=False),
+    **_ROW,
 )
 
 # Who did what: model.accounts.Entry. It tells of sites that have left, too, so it refers to none.

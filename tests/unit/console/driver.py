@@ -20,6 +20,7 @@ from tests.unit.console.fakes import (
     FakeAnalytics,
     FakeBlocks,
     FakeExport,
+    FakeHosts,
     FakeLetters,
     FakeOrigins,
     FakeParents,
@@ -87,7 +88,7 @@ def settings(**console: Any) -> Any:
     """Return settings for a console alone."""
     return parse(
         {
-            "node": {"roles": ["console"]},
+            "node": {"name": "test", "roles": ["console"]},
             "proxy": {"addresses": ["198.51.100.1"]},
             "nameserver": {"names": NAMESERVERS},
             "console": {"url": "http://console.example:8000", **console},
@@ -114,6 +115,7 @@ class Driver:
         self.scans = FakeScans()
         self.origins = FakeOrigins()
         self.letters = FakeLetters()
+        self.hosts = FakeHosts()
         self.samples: list[Sample] = []
         self.cache = MemoryCache(self.clock)
         self.export = FakeExport()
@@ -126,6 +128,7 @@ class Driver:
             scans=self.scans,
             origins=self.origins,
             letters=self.letters,
+            hosts=self.hosts,
             unsubscribing=FakeUnsubscribing(),
             blocks=self.blocks,
             samples=lambda: self.samples,

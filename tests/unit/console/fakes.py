@@ -52,6 +52,7 @@ from watchducks.model.accounts import (
 )
 from watchducks.model.blocks import Block, read_block
 from watchducks.model.cutover import DRILL_SECONDS, Progress, SiteCutover, after_click, begun
+from watchducks.model.hosts import HostReport
 from watchducks.model.letters import LetterState
 from watchducks.model.names import name_key, zone_of
 from watchducks.model.problems import InvalidFields, Problem
@@ -717,6 +718,18 @@ class FakeBlocks:
         for site in found:
             await self._sites.suspend(site.name, suspended=suspended, by=by)
         return found
+
+
+class FakeHosts:
+    """:ivar reports: what hosts said last; None: the registry is away."""
+
+    def __init__(self) -> None:
+        self.reports: list[HostReport] | None = []
+
+    async def hosts(self) -> Sequence[HostReport]:
+        if self.reports is None:
+            raise StoreUnavailable("registry: cannot connect")
+        return self.reports
 
 
 class FakeLetters:
