@@ -21,7 +21,12 @@ from watchducks.model.origins import parse_origin
 from watchducks.model.sites import Registration
 from watchducks.registry import audit
 from watchducks.registry.sealing import Sealer
-from watchducks.registry.vault import CHALLENGE_LIFE_SECONDS, PAGE_CERTIFICATES, Vault
+from watchducks.registry.vault import (
+    CHALLENGE_LIFE_SECONDS,
+    DROPPED_LIFE_SECONDS,
+    PAGE_CERTIFICATES,
+    Vault,
+)
 from watchducks.stores.interfaces import StoreUnavailable
 
 REACTOR: Any = reactor
@@ -115,6 +120,29 @@ async def test_certificates_are_followed_page_by_page(url: str, tmp_path: Path) 
         await one.vault.keep_certificate(newest, before="left.n7.example")
         revision, page = await other.vault.certificates_since(revision)
         assert page == [KeptPair("left.n7.example", b"newer"), newest]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_dropped_is_forgotten_after_a_while(url: str, tmp_path: Path) -> None:
+    async with host(url, tmp_path / "key") as one:
+        for name, pem in (("a", b"pair"), ("b", None), ("c", None), ("b", b"again"), ("d", None)):
+            await one.vault.keep_certificate(KeptPair(name, pem))
+        last, before = await one.vault.certificates_since(0)
+        assert {pair.bundle for pair in before} == {"a", "b", "c", "d"}
+        one.now += DROPPED_LIFE_SECONDS
+        await one.vault.forget_dropped()
+        assert await one.vault.certificates_since(0) == (last, before)
+        one.now += 1
+        await one.vault.forget_dropped()
+        # But for the last change: a follower that saw it must see the next one, too.
+        _, after = await one.vault.certificates_since(0)
+        assert [pair.bundle for pair in after] == ["a", "b", "d"]
+        await one.vault.keep_certificate(KeptPair("e", b"pair"))
+        _, newer = await one.vault.certificates_since(last)
+        assert [pair.bundle for pair in newer] == ["e"]
+        await one.vault.forget_dropped()
+        _, after = await one.vault.certificates_since(0)
+        assert [pair.bundle for pair in after] == ["a", "b", "e"]
 
 
 @pytest_twisted.ensureDeferred

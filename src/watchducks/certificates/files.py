@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -70,6 +70,8 @@ class CertificateFiles:
         self._cache = cache
         self._pool = pool
         self._revision = 0
+        # What the registry named since the start, until all of it is known.
+        self._named: set[str] | None = set()
         self._reachable = True
         self._unsubscribe: Callable[[], None] = _not_subscribed
         self._looks = Repeating(
@@ -91,7 +93,10 @@ class CertificateFiles:
             while True:
                 revision, changes = await self._source.certificates_since(self._revision)
                 self._reachable = True
+                if self._named is not None:
+                    self._named |= {stem_of(change.bundle) for change in changes}
                 if not changes:
+                    await self._sweep()
                     return
                 if await self._pool.run(write_all, self._directory, changes):
                     self._written()
@@ -106,6 +111,17 @@ class CertificateFiles:
                 directory=str(self._directory),
                 error=error.strerror,
             )
+
+    async def _sweep(self) -> None:
+        """Remove what the registry has forgotten since this host last ran; once.
+
+        A registry that names nothing at all is no reason to: it may be the wrong one.
+        """
+        named, self._named = self._named, None
+        if named:
+            gone = await self._pool.run(remove_others, self._directory, named)
+            if gone:
+                self._written()
 
 
 def _not_subscribed() -> None:
@@ -123,6 +139,28 @@ def split(pair: bytes) -> tuple[bytes, bytes]:
     return pair[:end], pair[end:]
 
 
+def stem_of(bundle: str) -> str:
+    """Return what the names of a bundle's folders begin with."""
+    if len(bundle) <= _MAX_NAME_CHARACTERS:
+        return PREFIX + bundle
+    return PREFIX + hashlib.sha256(bundle.encode()).hexdigest()
+
+
+def remove_others(directory: Path, named: Set[str]) -> bool:
+    """Remove the folders of bundles that are not ``named``, and return whether there were any.
+    Blocks."""
+    others = [
+        folder
+        for folder in directory.glob(f"{PREFIX}*")
+        if folder.name.rpartition("-")[0] not in named
+    ]
+    workshop = directory.with_name(WORKSHOP)
+    workshop.mkdir(mode=0o700, exist_ok=True)
+    for folder in others:
+        _remove(workshop, folder)
+    return bool(others)
+
+
 def write_all(directory: Path, changes: Sequence[KeptPair]) -> bool:
     """Make the folders of ``changes``, and return whether anything was to be done. Blocks."""
     folders: dict[str, list[Path]] = {}
@@ -133,10 +171,7 @@ def write_all(directory: Path, changes: Sequence[KeptPair]) -> bool:
     workshop.mkdir(mode=0o700, exist_ok=True)
     changed = False
     for change in changes:
-        name, pair = change.bundle, change.pem
-        stem = PREFIX + (
-            name if len(name) <= _MAX_NAME_CHARACTERS else hashlib.sha256(name.encode()).hexdigest()
-        )
+        stem, pair = stem_of(change.bundle), change.pem
         wanted = None
         if pair is not None:
             version = hashlib.sha256(pair).hexdigest()[:_VERSION_CHARACTERS]

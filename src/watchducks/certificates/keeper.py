@@ -56,6 +56,8 @@ AGAIN_SECONDS: Final = 60.0
 # A certificate that nobody needs stays for this long: a site may come back, and no hiccup of a
 # registry shall make us revoke what is in use.
 DROP_SECONDS: Final = 3600.0
+# Between two times of forgetting what was dropped.
+FORGET_SECONDS: Final = 3600.0
 # Certificates of which it is looked in one turn whether somebody needs them.
 MAX_CHECKED: Final = 200
 
@@ -69,6 +71,9 @@ class KeeperStore(PairStore, RolloverStore, Secrets, Protocol):
 
     async def release(self, name: str, holder: str) -> None:
         """Give it back, if it is one's own."""
+
+    async def forget_dropped(self) -> None:
+        """Forget what was dropped long ago."""
 
     async def wishes(self) -> list[Wish]:
         """Return some of what somebody asks the keeper for."""
@@ -111,6 +116,7 @@ class Keeper:
         self._under_way: set[str] = set()
         self._checks: Iterator[tuple[str, Certificate]] = iter(())
         self._unneeded: dict[str, float] = {}
+        self._forgets = 0.0
         self.groups = Groups(names_per_certificate, rules)
         self.authorities = Authorities(places, store, fallback_seconds)
         self._rollovers = Rollovers(self.authorities, store, now=now)
@@ -319,8 +325,11 @@ class Keeper:
             await self._forget()
 
     async def _forget(self) -> None:
-        """Forget what failed of sites that have left."""
+        """Forget what failed of sites that have left, and what was dropped long ago."""
         now = self._now()
+        if self._forgets <= now:
+            self._forgets = now + FORGET_SECONDS
+            await self._store.forget_dropped()
         for zone, failures in list(self.memory.failures.items()):
             old = all(one.last + DROP_SECONDS <= now for one in failures.values())
             if old and not self.groups.has(zone):

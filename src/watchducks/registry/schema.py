@@ -367,7 +367,7 @@ challenges = Table(
 )
 
 # Certificates with their keys, sealed. ``sealed`` is NULL where one was dropped, so that followers
-# hear of it.
+# hear of it, until it goes some weeks later.
 certificates = Table(
     "certificates",
     metadata,
@@ -377,7 +377,10 @@ certificates = Table(
     # Whose it is: what the keeper calls the authority, for its revocation.
     Column("authority", String(DIGEST_CHARACTERS), nullable=False),
     Column("sealed", _BLOB),
+    # When it was dropped, POSIX seconds; NULL: it was not.
+    Column("dropped", BigInteger),
     Index("ix_certificates_revision", "revision"),
+    Index("ix_certificates_dropped", "dropped"),
     **_ROW,
 )
 

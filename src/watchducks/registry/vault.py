@@ -29,6 +29,11 @@ T = TypeVar("T")
 CHALLENGE_LIFE_SECONDS: Final = 3600
 # Read and opened at once: 3 kB each.
 PAGE_CERTIFICATES: Final = 100
+# For so long followers can learn that a certificate was dropped. Hosts that were away for longer
+# find out when they start.
+DROPPED_LIFE_SECONDS: Final = 30 * 86_400
+# Of what was dropped so long ago, forgotten at once.
+PAGE_DROPPED: Final = 1000
 # Heard at once; the others have their turn some seconds later.
 PAGE_WISHES: Final = 100
 
@@ -75,7 +80,7 @@ class Vault:
                 self._rename(connection, pair.bundle, before)
             context = _context(certificates, pair.bundle)
             sealed = None if pair.pem is None else self._sealer.seal(pair.pem, context)
-            _keep_certificate(connection, pair, sealed)
+            _keep_certificate(connection, pair, sealed, int(self._now()))
             _tell(connection, pair, int(self._now()))
 
         await self._registry.write(keep)
@@ -88,7 +93,8 @@ class Vault:
             return
         pem = self._open(row.sealed, _context(certificates, bundle))
         sealed = self._sealer.seal(pem, _context(certificates, name))
-        _keep_certificate(connection, KeptPair(name, pem, row.authority), sealed)
+        kept = KeptPair(name, pem, row.authority)
+        _keep_certificate(connection, kept, sealed, int(self._now()))
 
     async def certificates_since(self, revision: int) -> tuple[int, list[KeptPair]]:
         """Return the next changes after ``revision``, a page of them, and how far they go.
@@ -106,6 +112,11 @@ class Vault:
             return (rows[-1].revision if rows else revision), found
 
         return await self._read(since)
+
+    async def forget_dropped(self) -> None:
+        """Forget certificates that were dropped long ago, at most :data:`PAGE_DROPPED` of them."""
+        before = int(self._now()) - DROPPED_LIFE_SECONDS
+        await self._registry.write(lambda connection: _forget_dropped(connection, before))
 
     # --- secrets of the keeper ------------------------------------------------------------------
 
@@ -258,11 +269,28 @@ def _delete(connection: Connection, challenge: Challenge) -> None:
     )
 
 
-def _keep_certificate(connection: Connection, pair: KeptPair, sealed: bytes | None) -> None:
+def _keep_certificate(
+    connection: Connection, pair: KeptPair, sealed: bytes | None, now: int
+) -> None:
     lock(connection)
     last = connection.execute(select(func.max(certificates.c.revision))).scalar() or 0
-    values = {"revision": last + 1, "sealed": sealed, "authority": pair.authority}
+    values = {
+        "revision": last + 1,
+        "sealed": sealed,
+        "authority": pair.authority,
+        "dropped": now if sealed is None else None,
+    }
     _put(connection, certificates, pair.bundle, values)
+
+
+def _forget_dropped(connection: Connection, before: int) -> None:
+    lock(connection)
+    last = connection.execute(select(func.max(certificates.c.revision))).scalar() or 0
+    # The last of all stays: from it the next revision is counted.
+    old = (certificates.c.dropped < before) & (certificates.c.revision < last)
+    query = select(certificates.c.name).where(old).limit(PAGE_DROPPED)
+    names = connection.execute(query).scalars().all()
+    connection.execute(delete(certificates).where(certificates.c.name.in_(names)))
 
 
 def _tell(connection: Connection, pair: KeptPair, now: int) -> None:

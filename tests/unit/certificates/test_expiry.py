@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.unit.certificates.test_keeper import World, names
+from watchducks.certificates.acme.errors import Reason, Rejected
 from watchducks.certificates.expiry import (
     DAY_SECONDS,
     LOOK_SECONDS,
@@ -59,6 +60,32 @@ class NoProgress:
 
 def shown(world: World) -> Mapping[str, Any]:
     return {sample.name: sample.value for sample in samples(world.keeper)}
+
+
+def test_names_that_have_another_one_are_nobodys_worry() -> None:
+    world, post = World(per_certificate=10), Post()
+    world.put("a.example", 1)
+    world.put("b.example", 2)
+    world.start()
+
+    def refuse(ordered: Sequence[str]) -> None:
+        bad = [name for name in ordered if name.endswith("b.example")]
+        if bad:
+            raise Rejected(dict.fromkeys(bad, Reason("caa", "no")))
+
+    world.authority.refuses = refuse
+    keeper, clock = world.keeper, world.clock
+    notices = ExpiryNotices(
+        keeper.holdings, keeper.groups, NoProgress(), post, clock=clock, now=clock.seconds
+    )
+    _ = Deferred.fromCoroutine(notices.start())
+    for _ in range(85):
+        clock.advance(DAY_SECONDS)
+    # a.example was renewed, and b.example's is the one of before.
+    told = [(one.facts["zone"], topic[-3:]) for topic, one in post.letters.items()]
+    assert told == [("b.example", ":14"), ("b.example", "0:7")]
+    assert {one.facts["trouble"] for one in post.letters.values()} == {"late"}
+    _ = Deferred.fromCoroutine(notices.stop())
 
 
 def test_the_owner_of_a_certificate_that_is_not_renewed_hears_of_it_three_times() -> None:

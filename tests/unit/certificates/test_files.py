@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from cryptography.hazmat.primitives import serialization
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.unit.certificates.authority import Authority
@@ -88,6 +89,37 @@ async def test_they_are_served_replaced_and_removed(directory: Path, authority: 
     assert modes(directory) == []
     await files.stop()
     await store.stop()
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_the_registry_has_forgotten_goes_at_the_start(
+    directory: Path, authority: Authority, *, empty: bool
+) -> None:
+    def folders() -> set[str]:
+        return {folder.name.rpartition("-")[0] for folder in directory.iterdir()}
+
+    left, kept = (KeptPair(name, pair(authority, name)) for name in ("left.example", "a.example"))
+    write_all(directory, [left, kept])
+    (directory / "own").mkdir()
+    clock, source, written = Clock(), Source(), list[int]()
+    source.changes += [] if empty else [kept]
+    files = CertificateFiles(
+        *(source, directory, lambda: written.append(1), MemoryCache(clock)),
+        pool=InlinePool(),
+        clock=clock,
+    )
+    source.away = True
+    _ = Deferred.fromCoroutine(files.start())
+    assert folders() == {"acme-left.example", "acme-a.example", ""}
+    source.away = False
+    clock.advance(LOOK_SECONDS)
+    # A registry without any certificate may be another one.
+    assert folders() == {"acme-a.example", ""} | ({"acme-left.example"} if empty else set())
+    assert written == ([] if empty else [1])
+    write_all(directory, [left])  # by whoever it was, it is only looked for at the start
+    clock.advance(LOOK_SECONDS)
+    assert "acme-left.example" in folders()
+    _ = Deferred.fromCoroutine(files.stop())
 
 
 def test_only_what_changed_is_written(directory: Path, authority: Authority) -> None:

@@ -27,6 +27,7 @@ from watchducks.certificates.authorities import FIRST_PAUSE_SECONDS, Place
 from watchducks.certificates.keeper import (
     AT_ONCE,
     DROP_SECONDS,
+    FORGET_SECONDS,
     LEASE,
     Keeper,
 )
@@ -59,6 +60,7 @@ class Store:
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
         self.log: list[KeptPair] = []
+        self.forgot = 0
         self.away = self.closed = False
         self.leases: dict[str, str] = {}
         self.progress: dict[int, CertificateProgress] = {}
@@ -99,6 +101,10 @@ class Store:
         self._answer()
         if self.leases.get(name) == holder:
             del self.leases[name]
+
+    async def forget_dropped(self) -> None:
+        self._answer()
+        self.forgot += 1
 
     async def wishes(self) -> list[Wish]:
         self._answer()
@@ -673,6 +679,14 @@ def test_orders_are_bounded_and_go_on_as_others_end(world: World) -> None:
     world.restart()
     assert len(world.held()) == 39
     assert len(world.authority.orders) == 39
+
+
+def test_what_was_dropped_is_forgotten_now_and_then(world: World) -> None:
+    world.put("a.example", 1)
+    world.start()
+    for _ in range(20):
+        world.pass_time(FORGET_SECONDS / 10)
+    assert world.store.forgot == 3
 
 
 def test_what_failed_of_a_site_that_left_is_forgotten(world: World) -> None:
