@@ -260,7 +260,7 @@ async def test_an_older_program_starts_on_newer_tables_that_only_add(
 async def test_a_row_has_what_the_shipper_makes_of_it_or_nothing(url: str, tmp_path: Path) -> None:
     async with log_store(url, reactor) as store:
         await Schema(store, tmp_path, clock=CLOCK, now=time.time, raw_days=30).start()
-        word = Texts([b"Firefox"], bytes(4))
+        word = Texts([b"Firefox"], Numbers(8, bytes(1)))
         block = Block(
             1,
             {

@@ -19,7 +19,7 @@ from tests.servers.clickhouse import ClickHouse
 from tests.servers.waiting import eventually
 from watchducks.background import StartupError, ThreadPool
 from watchducks.model.log_servers import parse_log_servers
-from watchducks.stores.blocks import Block, Numbers, Texts
+from watchducks.stores.blocks import Block, Numbers, Texts, places_of
 from watchducks.stores.chdb import ChdbStore
 from watchducks.stores.clickhouse import ClickHouseStore
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
@@ -76,13 +76,15 @@ async def test_a_block_arrives_as_the_same_values_in_lists_do(url: str) -> None:
     rows = 300  # more places than a byte has
     words = [NASTY, "", "x" * 300, "", *(f"{n}" for n in range(rows - 4))]
     places = [n * 7 % rows for n in range(rows)]
-    texts = Texts([word.encode() for word in words], array("I", places).tobytes())
+    distinct = [word.encode() for word in words]
+    texts = Texts(distinct, places_of(places, rows))
+    wide = Texts(distinct, Numbers(32, array("I", places).tobytes()))
     numbers = [(2**64 - 1) // rows * n for n in range(rows)]
     block = Block(
         rows,
         {
             "name": texts,
-            "word": texts,
+            "word": wide,
             "time": Numbers(32, array("I", [n >> 32 for n in numbers]).tobytes()),
             "small": Numbers(16, array("H", [n >> 48 for n in numbers]).tobytes()),
             "big": Numbers(64, array("Q", numbers).tobytes()),
@@ -101,14 +103,24 @@ async def test_a_block_arrives_as_the_same_values_in_lists_do(url: str) -> None:
         await store.insert_block("things", block, "block")
 
         assert await store.query(f"{READ} ORDER BY big") == expected
-        one = Block(1, {"name": Texts([b"one"], bytes(4)), "big": Numbers(64, bytes(8))})
-        await store.insert_block("things", one, "one")
-        assert await store.query("SELECT name FROM things WHERE name = 'one'") == [("one",)]
+        await store.execute("DROP TABLE things")
+        await store.execute(TABLE)
+        await store.insert_block(
+            "things", Block(rows, {**block.columns, "name": wide, "word": texts}), "other widths"
+        )
+        assert await store.query(f"{READ} ORDER BY big") == expected
+        one = Texts([b"one"], Numbers(8, bytes(2)))
+        two = Block(2, {"name": one, "word": one, "big": Numbers(64, bytes(16))})
+        await store.insert_block("things", two, "two")
+        assert (
+            await store.query("SELECT name, toString(word) FROM things WHERE name = 'one'")
+            == [("one", "one")] * 2
+        )
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_block_that_does_not_fit_is_refused_and_the_next_one_is_taken(url: str) -> None:
-    good = Block(1, {"name": Texts([b"a"], bytes(4)), "big": Numbers(64, bytes(8))})
+    good = Block(1, {"name": Texts([b"a"], Numbers(8, bytes(1))), "big": Numbers(64, bytes(8))})
     async with log_store(url, reactor) as store:
         await store.start()
         await store.execute(TABLE)

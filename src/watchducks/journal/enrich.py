@@ -36,7 +36,7 @@ from watchducks.journal.records import (
 from watchducks.journal.sources import NOBODY, About, Knowledge
 from watchducks.journal.visitors import DAY_SECONDS
 from watchducks.model.rows import NO_TRACKING
-from watchducks.stores.blocks import Block, Numbers, Texts, pick
+from watchducks.stores.blocks import Block, Numbers, Texts, pick, places_of
 
 # What an owner lets be kept of one query, in characters: enough for a search.
 KEPT_QUERY_CHARACTERS: Final = 200
@@ -142,7 +142,8 @@ class _Maker:
         _, kinds, schemes, protocols, methods, hosts, reasons, _, _ = zip(
             *self._sources, strict=True
         )
-        by_source, by_target = places_of(merged.by_source), places_of(merged.by_target)
+        by_source = places_of(merged.by_source, len(self._sources))
+        by_target = places_of(merged.by_target, len(self._targets))
 
         def numbers(code: Code, place: int) -> Numbers:
             view = column(rows, code, place)
@@ -168,12 +169,12 @@ class _Maker:
             "status": numbers(*STATUS),
             "reason": of_source(reasons),
             "visitor": Numbers(64, b"".join(pick([one.visitor for one in about], by_about))),
-            "referrer_host": _texts(referrers, places_of(merged.by_referrer)),
+            "referrer_host": _texts(referrers, places_of(merged.by_referrer, len(referrers))),
             "request_bytes": numbers("Q", 3),
             "response_bytes": numbers("Q", 4),
             "duration_us": numbers("Q", 1),
             "origin_us": numbers("Q", 2),
-            **_of_about(about, by_source if by_about is merged.by_source else places_of(by_about)),
+            **_of_about(about, places_of(by_about, len(about))),
             **self._of_links(referrers, by_target),
             "query": self._queries(),
             "page_view": Numbers(8, self._page_views(about, by_about)),
@@ -191,8 +192,10 @@ class _Maker:
 
     def _names(self) -> Texts:
         """Return the column that says of each row in which segment it came."""
-        places = b"".join(_U32.pack(place) * rows for place, rows in enumerate(self._counts))
-        return Texts([name.encode() for name in self._segments], places)
+        places = array("H")
+        for place, rows in enumerate(self._counts):
+            places += array("H", [place]) * rows
+        return Texts([name.encode() for name in self._segments], Numbers(16, places.tobytes()))
 
     def _watch(self, watch: AssetWatch) -> None:
         """Let ``watch`` see the rows, and take over of whom it thinks that he is no person."""
@@ -234,7 +237,7 @@ class _Maker:
         ]
         return about + [one.without_id() for one in about], places
 
-    def _of_links(self, referrers: Sequence[str], by_target: bytes) -> dict[str, Texts]:
+    def _of_links(self, referrers: Sequence[str], by_target: Numbers) -> dict[str, Texts]:
         """Return the columns that say where visitors came from."""
         merged = self._merged
         campaigns = list(map(campaign_of, self._targets))
@@ -262,7 +265,7 @@ class _Maker:
                 )
             places[link] = channels.setdefault(channel, len(channels))
         return {
-            "channel": _texts(channels, places_of(list(map(places.__getitem__, rows)))),
+            "channel": _texts(channels, places_of(pick(places, rows), len(channels))),
             "utm_source": _texts((one.source for one in campaigns), by_target),
             "utm_medium": _texts((one.medium for one in campaigns), by_target),
             "utm_campaign": _texts((one.name for one in campaigns), by_target),
@@ -273,7 +276,7 @@ class _Maker:
         choices = self._knowledge.choices
         wanted = [choices(source.site_id).query_parameters for source in self._sources]
         if not any(wanted):
-            return Texts([b""], bytes(_U32.size * self._count))
+            return Texts([b""], Numbers(8, bytes(self._count)))
         merged = self._merged
         rows = list(zip(pick(wanted, merged.by_source), merged.by_target, strict=True))
         texts: dict[str, int] = {}
@@ -281,7 +284,7 @@ class _Maker:
             pair: texts.setdefault(kept_query(self._targets[pair[1]], pair[0]), len(texts))
             for pair in set(rows)
         }
-        return _texts(texts, places_of(list(map(places.__getitem__, rows))))
+        return _texts(texts, places_of(list(map(places.__getitem__, rows)), len(texts)))
 
     def _page_views(self, about: Sequence[About], by_about: Sequence[int]) -> bytes:
         """Return for each row whether a person was shown a page: 1, or 0."""
@@ -298,21 +301,16 @@ def both(one: bytes, other: bytes) -> bytes:
     )
 
 
-def places_of(places: Sequence[int]) -> bytes:
-    """Return the places of texts as a column has them."""
-    return array("I", places).tobytes()
-
-
-def _texts(texts: Iterable[str], places: bytes) -> Texts:
+def _texts(texts: Iterable[str], places: Numbers) -> Texts:
     """Return a column of texts as UTF-8: what was none becomes "?"."""
     distinct = list(texts)
     # Most columns say the same of all rows: then nobody has to look anything up.
     if len(set(distinct)) == 1:
-        distinct, places = distinct[:1], bytes(len(places))
+        distinct, places = distinct[:1], Numbers(8, bytes(len(places.view())))
     return Texts([text.encode("utf-8", "replace") for text in distinct], places)
 
 
-def _of_about(about: Sequence[About], places: bytes) -> dict[str, Texts]:
+def _of_about(about: Sequence[About], places: Numbers) -> dict[str, Texts]:
     """Return the columns that say who asked."""
     _, *texts = zip(*about, strict=True)
     names = About._fields[1:]

@@ -25,25 +25,28 @@ class Numbers(NamedTuple):
     bits: int
     content: bytes
 
+    def view(self) -> memoryview:
+        """Return the numbers where they lie."""
+        return memoryview(self.content).cast(_CODES[self.bits])
+
     def values(self) -> list[int]:
         """Return the numbers."""
-        return list(array(_CODES[self.bits], self.content))
+        return self.view().tolist()
 
 
 class Texts(NamedTuple):
     """Texts.
 
     :ivar distinct: UTF-8; one may be there twice.
-    :ivar places: for each row the place of its text in ``distinct``: 32 bits, little-endian.
+    :ivar places: for each row the place of its text in ``distinct``: of 8, 16 or 32 bits.
     """
 
     distinct: Sequence[bytes]
-    places: bytes
+    places: Numbers
 
     def values(self) -> list[str]:
         """Return the text of each row."""
-        distinct = [text.decode() for text in self.distinct]
-        return list(pick(distinct, memoryview(self.places).cast("I")))
+        return list(pick([text.decode() for text in self.distinct], self.places.view()))
 
 
 class Block(NamedTuple):
@@ -62,17 +65,26 @@ _NUMBERS: Final = {"UInt8": 8, "UInt16": 16, "UInt32": 32, "UInt64": 64, "DateTi
 TEXTS: Final = "LowCardinality(String)"
 
 # The version of the dictionaries, and then: they are in the block, they are no updates of earlier
-# ones, and a place has 32 bits (0: 8, 1: 16, 2: 32).
+# ones, and how many bits a place has.
 _DICTIONARY: Final = Struct("<qq")
-_DICTIONARY_FLAGS: Final = 1 << 9 | 1 << 10 | 2
+_DICTIONARY_FLAGS: Final = 1 << 9 | 1 << 10
+_PLACE_FLAGS: Final = {8: 0, 16: 1, 32: 2}
 _COUNT: Final = Struct("<q")
 
 
-def pick(distinct: Sequence[T], places: Sequence[int] | memoryview) -> tuple[T, ...]:
+def pick(
+    distinct: Sequence[T] | Mapping[int, T], places: Sequence[int] | memoryview
+) -> tuple[T, ...]:
     """Return for each place what stands there: the fastest way that Python has."""
     if len(places) == 1:
         return (distinct[places[0]],)
     return itemgetter(*places)(distinct) if places else ()
+
+
+def places_of(places: Sequence[int], count: int) -> Numbers:
+    """Return the places of texts, in as few bits as will do for so many texts."""
+    bits = 8 if count <= 1 << 8 else 16 if count <= 1 << 16 else 32
+    return Numbers(bits, array(_CODES[bits], places).tobytes())
 
 
 def type_of(column: Numbers | Texts) -> str:
@@ -91,21 +103,24 @@ def content_of(column: Numbers | Texts, kind: str, rows: int) -> bytes:
         if bits != column.bits or len(column.content) * 8 != rows * bits:
             raise ValueError(f"a column of {rows} {kind} cannot be made of UInt{column.bits}")
         return column.content
-    if len(column.places) != 4 * rows:
-        raise ValueError(f"a column of {rows} texts has {len(column.places)} bytes of places")
+    bits, places = column.places
+    if len(places) * 8 != rows * bits:
+        raise ValueError(f"a column of {rows} texts has {len(places)} bytes of places")
     distinct = [string(text) for text in column.distinct]
     if kind == TEXTS:
         return b"".join(
             (
-                _DICTIONARY.pack(1, _DICTIONARY_FLAGS),
+                _DICTIONARY.pack(1, _DICTIONARY_FLAGS | _PLACE_FLAGS[bits]),
                 _COUNT.pack(len(distinct)),
                 *distinct,
                 _COUNT.pack(rows),
-                column.places,
+                places,
             )
         )
     if kind == "String":
-        return b"".join(pick(distinct, memoryview(column.places).cast("I")))
+        if len(distinct) == 1:
+            return distinct[0] * rows
+        return b"".join(pick(distinct, column.places.view()))
     raise ValueError(f"a column of type {kind} cannot be made of texts")
 
 

@@ -7,6 +7,7 @@ The process ends when descriptor 0 is closed, hence also when its parent dies.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import queue
@@ -31,8 +32,9 @@ from watchducks.stores.chdb_frames import (
 IN, OUT = 0, 3
 DATABASE = "watchducks"
 
-# One read of the pipe: its whole buffer on Linux.
-READ_BYTES = 65536
+# What the pipe of the questions holds, and one read of it: the most that Linux gives to any user.
+# A block of rows has some megabytes, and each filling of the pipe is a turn of the other's reactor.
+PIPE_BYTES = 1024 * 1024
 
 # A statement may take so long; a page cannot wait longer, and an insert takes milliseconds.
 STATEMENT_SECONDS = 30
@@ -56,6 +58,8 @@ def main(directory: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o077)
+    with contextlib.suppress(OSError):  # a smaller one will do
+        fcntl.fcntl(IN, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     questions: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(questions,), daemon=True).start()
     try:
@@ -89,7 +93,7 @@ def main(directory: Path) -> int:
 def _read(questions: queue.SimpleQueue[Question | None]) -> None:
     """Read frames until the other side is gone. Runs in a thread of its own."""
     frames = Frames()
-    while data := os.read(IN, READ_BYTES):
+    while data := os.read(IN, PIPE_BYTES):
         for question in frames.feed(data):
             questions.put(question)
     questions.put(None)

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchducks.stores.blocks import TEXTS, Numbers, Texts, content_of, pick, string, varint
+from watchducks.stores.blocks import (
+    TEXTS,
+    Numbers,
+    Texts,
+    content_of,
+    pick,
+    places_of,
+    string,
+    varint,
+)
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -28,9 +37,14 @@ def test_pick(places: list[int]) -> None:
 
 def test_values() -> None:
     assert Numbers(16, b"\1\0\0\1").values() == [1, 256]
-    texts = Texts([b"a", "ü".encode()], b"\1\0\0\0\0\0\0\0")
-    assert texts.values() == ["ü", "a"]
-    assert content_of(texts, "String", 2) == b"\2\xc3\xbc\1a"
+    for count, bits in ((2, 8), (256, 8), (257, 16), (65_536, 16), (65_537, 32)):
+        places = places_of([1, 0], count)
+        assert places.bits == bits
+        texts = Texts([b"a", "ü".encode()], places)
+        assert texts.values() == ["ü", "a"]
+        assert content_of(texts, "String", 2) == b"\2\xc3\xbc\1a"
+    one = Texts([b"a"], Numbers(8, bytes(3)))
+    assert (one.values(), content_of(one, "String", 3)) == (["a"] * 3, b"\1a" * 3)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +54,9 @@ def test_values() -> None:
         (Numbers(32, bytes(8)), "String"),
         (Numbers(32, bytes(7)), "UInt32"),
         (Numbers(32, bytes(12)), "DateTime('UTC')"),
-        (Texts([b"a"], bytes(8)), "UInt32"),
-        (Texts([b"a"], bytes(8)), "LowCardinality(Nullable(String))"),
-        (Texts([b"a"], bytes(4)), TEXTS),
+        (Texts([b"a"], Numbers(8, bytes(2))), "UInt32"),
+        (Texts([b"a"], Numbers(32, bytes(8))), "LowCardinality(Nullable(String))"),
+        (Texts([b"a"], Numbers(32, bytes(4))), TEXTS),
     ],
 )
 def test_a_column_that_does_not_fit(column: Numbers | Texts, kind: str) -> None:
