@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.python.failure import Failure
 
 from tests.wire.world import GET, OK, World
@@ -165,28 +167,48 @@ def test_a_plain_connection_closes_as_one_whatever_its_peer_says_of_the_visitors
     assert not world.transport.disconnecting
 
 
-def test_connections_and_their_exchanges_leave_no_cycles() -> None:
-    """Or they would pile up: Python looks for cycles rarely (:mod:`watchducks.garbage`)."""
+def cycles_of(visit: Callable[[World], None]) -> set[str]:
+    """Return the types of ours that are left in cycles when a visit is over.
+
+    They would pile up: Python looks for cycles rarely (:mod:`watchducks.garbage`).
+    """
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         world = World()
+        visit(world)
+        for protocol, transport in (*world.origins, (world.visitor, world.transport)):
+            protocol.connectionLost(Failure(ConnectionDone()))
+            vars(transport).clear()  # it is a fake, and holds its protocol
+        protocol = transport = None
+        world.origins.clear()
+        world.reactor.tcpClients.clear()
+        world.reactor.connectors.clear()
+        del world.visitor
+        gc.collect()
+        return {type(one).__name__ for one in gc.garbage if "watchducks" in type(one).__module__}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+def test_connections_and_their_exchanges_leave_no_cycles() -> None:
+    def visit(world: World) -> None:
         for _ in range(3):
             world.receive(GET)
             world.origins[0][0].dataReceived(OK)
         world.receive(GET)
         world.origins[0][0].dataReceived(OK[:-1])
-        for protocol, _ in (*world.origins, (world.visitor, None)):
-            protocol.connectionLost(Failure(ConnectionDone()))
-        world.visitor.transport = world.transport = None
-        protocol = None
-        world.origins.clear()
-        del world.visitor
-        gc.collect()
-        left = [type(one).__name__ for one in gc.garbage if "watchducks" in type(one).__module__]
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-    assert not left
+
+    assert not cycles_of(visit)
+
+
+def test_connections_that_are_refused_leave_no_cycles() -> None:
+    def visit(world: World) -> None:
+        world.visitor.dataReceived(GET)
+        world.reactor.tcpClients[0][2].clientConnectionFailed(None, Failure(Refused()))
+        assert world.transport.value().startswith(b"HTTP/1.1 502 ")
+
+    assert not cycles_of(visit)

@@ -36,6 +36,7 @@ from twisted.internet.error import (
     TimeoutError as ConnectTimeout,
 )
 from twisted.internet.interfaces import (
+    IAddress,
     IReactorTime,
     IStreamClientEndpoint,
 )
@@ -102,9 +103,9 @@ async def connect_to_origin(
     :param make_protocol: gives what the connection is for.
     :raises OriginFailure: none does, or its name has none that is known; says what the last did.
     """
-    failure = OriginFailure(Reason.CONNECT_FAILED)
-    factory = Factory.forProtocol(make_protocol)
-    factory.noisy = False  # two lines in the log for each connection
+    # The reason is kept, and not the error: its traceback would hold this frame, and the frame it.
+    reason = Reason.CONNECT_FAILED
+    factory = _Once(make_protocol)
     for address in addresses:
         kind = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
         endpoint: IStreamClientEndpoint = kind(
@@ -115,20 +116,32 @@ async def connect_to_origin(
         except ConnectingCancelledError:
             raise CancelledError from None
         except ConnectError as error:
-            failure = _connect_failure(error)
-            failure.__cause__ = error
+            reason = _reason_of(error)
             continue
         return
-    raise failure
+    raise OriginFailure(reason)
 
 
-def _connect_failure(error: Exception) -> OriginFailure:
+class _Once(Factory):
+    """The factory of a single protocol, which neither it nor the protocol has a hold of after."""
+
+    noisy = False  # two lines in the log for each connection
+
+    def __init__(self, make_protocol: Callable[[], Protocol]) -> None:
+        self._make: Callable[[], Protocol] | None = make_protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # noqa: ARG002
+        make, self._make = self._make, None
+        return None if make is None else make()
+
+
+def _reason_of(error: Exception) -> Reason:
     """Return what a failed connect means."""
     if isinstance(error, Refused):
-        return OriginFailure(Reason.CONNECT_REFUSED)
+        return Reason.CONNECT_REFUSED
     if isinstance(error, ConnectTimeout | TCPTimedOutError):
-        return OriginFailure(Reason.CONNECT_TIMEOUT)
-    return OriginFailure(Reason.CONNECT_FAILED)
+        return Reason.CONNECT_TIMEOUT
+    return Reason.CONNECT_FAILED
 
 
 class OriginPool:

@@ -223,6 +223,14 @@ class StreamServer(ShortCutStream, tcp.Server):
 class StreamClient(ShortCutStream, tcp.Client):
     """A connection of ours to somebody."""
 
+    def connectionLost(self, reason: Failure) -> None:
+        connector = getattr(self, "connector", None)
+        super().connectionLost(reason)
+        # Each holds the other, and with it all that the connection was for. The connector may have
+        # made another connection meanwhile.
+        if connector is not None and connector.transport is self:
+            connector.transport = None
+
 
 class StreamPort(tcp.Port):
     """A listening port whose connections have the short cut."""
