@@ -283,13 +283,9 @@ def _report(
     for process in looks[-1].processes:
         first, last = ends([one.processes[process] for one in looks])
         print(f"  {process:12} {first:8.1f} -> {last:8.1f} MiB")
-    growth = {
-        type_: last - first
-        for type_ in looks[-1].types
-        for first, last in [ends([one.types[type_] for one in looks])]
-    }
-    for type_, more in sorted(growth.items(), key=lambda item: -item[1])[:8]:
-        print(f"  {more:+8.0f} {type_}")
+    print("more than before, when all had gone:")
+    for type_, more in (found.after.types - found.before.types).most_common(12):
+        print(f"  {more:+8} {type_}")
     print(f"{len(noise)} lines of trouble in the log", *noise[:5], sep="\n  ")
 
 

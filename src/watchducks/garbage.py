@@ -14,9 +14,9 @@ from __future__ import annotations
 import gc
 from typing import Final
 
-# Containers made and not freed since the last look at the youngest: 700 is Python's. 10,000 are a
-# few MB at most, and looked through in a millisecond.
-_YOUNGEST: Final = 10_000
+# Containers made and not freed since the last look at the youngest: 700 is Python's. 2,000 are a
+# few hundred KB, and looked through in a fifth of a millisecond.
+_YOUNGEST: Final = 2_000
 # Looks at one generation until the next older is looked at as well. Python's 10 would leave what
 # lived for some seconds (connections, exchanges that waited) for the better part of an hour: 30 MiB
 # in a soak. The oldest has few objects, without those that are there to stay, and takes some

@@ -148,6 +148,7 @@ class OriginPool:
     """The connections to one origin.
 
     :ivar forgotten: it was unused, and another may have taken its place.
+    :ivar sites: that were led to it, and by which scheme.
     """
 
     def __init__(self, pools: OriginPools, key: OriginKey) -> None:
@@ -155,6 +156,7 @@ class OriginPool:
         self.deadlines = pools.deadlines
         self.key = key
         self.forgotten = False
+        self.sites: set[tuple[int, Scheme]] = set()
         self._pools = pools
         self._idle: list[OriginConnection] = []
         self._busy = 0
@@ -401,7 +403,10 @@ class OriginPools:
             pool = self._pools[key] = OriginPool(self, key)
         if len(self._by_site) >= _KEPT_SITES:
             self._by_site.clear()
+            for known in self._pools.values():
+                known.sites.clear()
         self._by_site[site] = (route, pool)
+        pool.sites.add(site)
         return pool
 
     def __len__(self) -> int:
@@ -410,6 +415,12 @@ class OriginPools:
     def forget(self, pool: OriginPool) -> None:
         """Called by a pool that is unused."""
         pool.forgotten = True
+        # Sites come and go: who does not come again shall not keep his route and this pool.
+        for site in pool.sites:
+            held = self._by_site.get(site)
+            if held is not None and held[1] is pool:
+                del self._by_site[site]
+        pool.sites.clear()
         if self._pools.get(pool.key) is pool:
             del self._pools[pool.key]
 

@@ -194,3 +194,18 @@ def test_the_way_to_a_pool_is_remembered_for_so_many_sites() -> None:
         assert pools.of(site, "http") is held[0]._pool
     assert len(pools) == 1
     assert len(pools._by_site) <= 4096
+    assert len(held[0]._pool.sites) <= 4096
+
+
+def test_of_a_site_whose_origin_is_not_used_nothing_is_remembered() -> None:
+    reactor = MemoryReactorClock()
+    pools = OriginPools(reactor=reactor, deadlines=Deadlines(reactor), limits=Limits())
+    for site_id in range(3):
+        site = Route(site_id, "ducks", "a.example", parse_origin(f"http://203.0.113.{site_id}"))
+        pool = pools.of(site, "http")
+        left = Deferred.fromCoroutine(pool.lease(object(), replayable=True))
+        _ = left.addErrback(lambda _failure: None)
+        assert len(pools._by_site) == 1
+        left.cancel()
+        assert not pools._by_site
+        assert not pool.sites
