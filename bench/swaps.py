@@ -1,4 +1,4 @@
-"""Swaps that nobody may notice: ``python -m bench.swaps [--swaps N] [--requests N]``.
+"""Swaps that nobody may notice: ``python -m bench.swaps [--swaps N] [--requests N] [--workers N]``.
 
 The Debian package in a container with a systemd of its own, visitors who never pause
 (:mod:`bench.steady`), and one swap after another until both numbers are reached. It ends with exit
@@ -31,10 +31,12 @@ _ROWS_SECONDS: Final = 120.0
 _VISIT_SECONDS: Final = 1800.0
 
 
-def _swaps(directory: Path, swaps: int, requests: int) -> int:
+def _swaps(directory: Path, swaps: int, requests: int, workers: int) -> int:
     host = Host(directory / "container", build_package(directory))
     try:
         host.start()
+        host.configure("workers = 0", f"workers = {workers}")
+        host.swap()
         took = []
         with Visitors(host.container) as visitors:
             for number in range(swaps):
@@ -50,7 +52,7 @@ def _swaps(directory: Path, swaps: int, requests: int) -> int:
         host.stop()
     total, failed = sum(found["done"].values()), sum(found["failed"].values())
     print(describe())
-    print(f"{swaps} swaps, {statistics.median(took):.1f} s each (median)")
+    print(f"{swaps} swaps with {workers} workers, {statistics.median(took):.1f} s each (median)")
     print(f"{total} requests and questions in {found['seconds']} s, {failed} failed")
     print(f"rows: {rows} in the log store, {found['rows']} expected")
     print(f"TLS: {found['resumed']} of {found['done'].get('resumed', 0)} sessions resumed")
@@ -62,9 +64,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.swaps")
     parser.add_argument("--swaps", type=int, default=10)
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=0, help="node.workers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="swaps-") as name:
-        sys.exit(_swaps(Path(name), options.swaps, options.requests))
+        sys.exit(_swaps(Path(name), options.swaps, options.requests, options.workers))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final
+from typing import Any, Final
 
-from tests.servers.container import ADDRESS, ROOT, Container, run
+from tests.servers.container import ADDRESS, Container, run
 from tests.servers.waiting import wait_until
+from tests.system import steady
 
 DOMAIN: Final = "www.ducks.example"
 # Beside the appliance, on loopback; what it is registered with.
@@ -21,10 +20,6 @@ ORIGIN: Final = "127.0.0.2"
 INSTALL_SECONDS: Final = 180
 # A slow download and a WebSocket may end first.
 SWAP_SECONDS: Final = 120
-# The visitors' last requests, the download among them.
-LAST_SECONDS: Final = 60
-# For the number of visits that a test wants, beside what it does.
-VISIT_SECONDS: Final = 120
 # With a certificate it takes milliseconds.
 HANDSHAKE_SECONDS: Final = 3
 PACKAGE: Final = Path("opt/watchducks/package")
@@ -39,65 +34,11 @@ _CHANGES: Final = (
 )
 
 
-class _Beside:
-    """A module of bench/ that runs in the container's network until its input is closed."""
-
-    def __init__(self, container: Container, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            container.beside(sys.executable, "-m", "bench.steady", *arguments),
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._line() == b"ready\n"
-
-    def _line(self) -> bytes:
-        out: IO[bytes] | None = self._process.stdout
-        assert out is not None
-        return out.readline()
-
-    def end(self) -> bytes:
-        """Let it come to its end, and return what it said last."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        out: IO[bytes] | None = self._process.stdout
-        assert out is not None
-        try:
-            line = out.read().splitlines(keepends=True)[-1:]
-            self._process.wait(LAST_SECONDS)
-        finally:
-            self._process.kill()
-            self._process.wait()
-        return b"".join(line)
-
-
-class Visitors(_Beside):
-    """See :mod:`bench.steady`. To be used in a ``with``; then :attr:`found` has what they found."""
-
-    found: dict[str, Any]
+class Visitors(steady.Visitors):
+    """Visitors of a container's appliance."""
 
     def __init__(self, container: Container, *options: str) -> None:
-        super().__init__(container, ADDRESS, DOMAIN, *options)
-
-    def wait_for(self, requests: int, seconds: float = VISIT_SECONDS) -> None:
-        """Wait until so many requests were answered, which they say once a second."""
-        deadline = time.monotonic() + seconds
-        while int(self._line()) < requests:
-            assert time.monotonic() < deadline, f"fewer than {requests} requests"
-
-    def __enter__(self) -> Visitors:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        line = self.end()
-        if kind is None:
-            self.found = json.loads(line)
+        super().__init__(ADDRESS, DOMAIN, *options, beside=container.beside)
 
 
 class Host:
@@ -106,37 +47,48 @@ class Host:
     def __init__(self, directory: Path, package: Path) -> None:
         self.container = Container(directory)
         self._package = package
-        self._origin: _Beside | None = None
+        self._origin: steady.Beside | None = None
 
     def start(self) -> None:
         """Boot, install the package, and register the site."""
         container = self.container
         container.start()
         # Half a gigabyte that the container borrows from the test run.
-        dropin = container.root / "etc/systemd/system/watchducks@.service.d/chdb.conf"
-        dropin.parent.mkdir(parents=True)
-        dropin.write_text("[Service]\nEnvironment=PYTHONPATH=/opt/chdb\n")
+        self.drop_in("chdb", "[Service]\nEnvironment=PYTHONPATH=/opt/chdb\n")
         shutil.copy(self._package, container.root / "var/tmp")
         said = container.must(
             "dpkg", "--install", f"/var/tmp/{self._package.name}", seconds=INSTALL_SECONDS
         )
         assert "blue runs version" in said, said
-        config = container.root / "etc/watchducks/watchducks.toml"
-        text = config.read_text()
         for before, after in _CHANGES:
-            assert before in text
-            text = text.replace(before, after)
-        config.write_text(text)
+            self.configure(before, after)
         container.must("systemctl", "restart", "watchducks.service")
         self.restart_origin()
         self.watchducks("site", "add", "ducks", DOMAIN, f"http://{ORIGIN}:8080", "a@ducks.example")
         self.certify()
 
+    def configure(self, before: str, after: str) -> None:
+        """Change the configuration file, for whoever starts next."""
+        config = self.container.root / "etc/watchducks/watchducks.toml"
+        text = config.read_text()
+        assert before in text
+        config.write_text(text.replace(before, after))
+
+    def drop_in(self, name: str, content: str) -> None:
+        """Make a drop-in for both colours; one that is empty is removed."""
+        path = self.container.root / f"etc/systemd/system/watchducks@.service.d/{name}.conf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content:
+            path.write_text(content)
+        else:
+            path.unlink()
+        self.container.must("systemctl", "daemon-reload")
+
     def restart_origin(self) -> None:
         """Start the site's own server, again if it is there."""
         if self._origin is not None:
             self._origin.end()
-        self._origin = _Beside(self.container, ORIGIN, "--origin", "8080")
+        self._origin = steady.Beside(ORIGIN, "--origin", "8080", beside=self.container.beside)
 
     def certify(self) -> None:
         """Give the site a certificate, so that it is visited by https as well."""
@@ -186,6 +138,29 @@ class Host:
         """Return the one colour that runs."""
         (colour,) = self.status()
         return colour
+
+    def edges(self) -> list[int]:
+        """Return the process ids, in the container, of all workers there are."""
+        found = self.container.execute("sh", "-c", "grep -ls ^ducks-edge /proc/[0-9]*/comm").stdout
+        return sorted(int(path.split("/")[2]) for path in found.split())
+
+    def enabled(self) -> str:
+        """Return the colour that counts."""
+        (colour,) = (
+            colour
+            for colour in ("blue", "green")
+            if self.container.execute(
+                "systemctl", "is-enabled", "--quiet", f"watchducks@{colour}"
+            ).returncode
+            == 0
+        )
+        return colour
+
+    def state(self, colour: str) -> str:
+        """Return what systemd says of a colour: active, failed ..."""
+        return self.container.execute(
+            "systemctl", "is-active", f"watchducks@{colour}"
+        ).stdout.strip()
 
     def rows(self) -> int:
         """Return how many requests the console counts for the site, of all time.

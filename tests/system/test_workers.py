@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,9 +19,11 @@ import pytest
 from cryptography import x509
 
 from tests.servers.clickhouse import ClickHouse
+from tests.servers.ports import free_port
 from tests.servers.waiting import wait_until
 from tests.system.appliance import Twistd, api, dig
-from tests.system.origin import Origin
+from tests.system.origin import ADDRESS, Origin
+from tests.system.steady import Beside, Visitors
 from watchducks.demo.authority import Authority
 
 HOST: Final = "www.ducks.example"
@@ -29,19 +32,28 @@ EDGES: Final = 2
 REACHES_SECONDS: Final = 2.0
 # An edge is back in a second; the rest is for a busy machine.
 BACK_SECONDS: Final = 5.0
+# More than the visitors' own WebSockets take, which shall not be cut off.
+DRAIN_SECONDS: Final = 10
+KINDS: Final = ("fresh", "kept", "tls", "resumed", "http2", "websocket", "dns-udp", "dns-tcp")
 
 
-def edges_of(session: int) -> dict[int, int]:
-    """Return number -> process id of the edges of a twistd, dead or alive, by its session."""
-    found = {}
+def processes_of(session: int) -> list[tuple[int, int]]:
+    """Return number and process id of the edges of a twistd, dead or alive, by its session; while
+    they are replaced, there are two of a number."""
+    found = []
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # pid (comm) state ppid pgrp session: comm may hold anything but ours holds no ")".
             comm, _, rest = (directory / "stat").read_text().partition("(")[2].rpartition(")")
             state, _, _, of_session = rest.split()[:4]
             if comm.startswith("ducks-edge-") and int(of_session) == session and state != "Z":
-                found[int(comm.rpartition("-")[2])] = int(directory.name)
+                found.append((int(comm.rpartition("-")[2]), int(directory.name)))
     return found
+
+
+def edges_of(session: int) -> dict[int, int]:
+    """Return number -> process id."""
+    return dict(processes_of(session))
 
 
 class Keeper:
@@ -61,17 +73,44 @@ class Keeper:
     def end(self) -> None:
         """Leave no process behind, whatever a test has done."""
         self.twistd.stop()
-        for pid in edges_of(self.session).values():
+        for _, pid in processes_of(self.session):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def register(self, origin: Origin, name: str = "ducks") -> str:
-        """Register NAME.example; return its owner's token."""
-        fields = {"name": name, "domain": f"www.{name}.example", "origin": origin.url}
+    @property
+    def port(self) -> int:
+        """Where visitors come by http."""
+        return self.twistd.ports["http"]
+
+    def register(self, origin: str) -> str:
+        """Register the site and wait until every edge knows it; return its owner's token."""
+        fields = {"name": "ducks", "domain": HOST, "origin": origin}
         fields |= {"email": "owner@ducks.example", "cohort": "test"}
         code, site = api("POST", f"{self.twistd.console}/api/v1/sites", fields)
         assert code == 201
+        # The connections of a loop come to both edges.
+        wait_until(
+            lambda: {ask(self.port, "/new") for _ in range(20)} == {200}, "routes", REACHES_SECONDS
+        )
         return str(site["token"])
+
+    def certify(self, directory: Path, seconds: float) -> None:
+        """Give the site a certificate, and wait until every edge shows it."""
+        folder = self.twistd.data_dir / "certificates" / "ducks"
+        chain, key = Authority(directory).issue([HOST])
+        folder.mkdir(parents=True)
+        (folder / "privkey.pem").write_bytes(key)
+        (folder / "fullchain.pem").write_bytes(chain)
+        https = self.twistd.ports["https"]
+        wait_until(
+            lambda: {presents(https, HOST) for _ in range(10)} == {HOST},
+            "certificates",
+            seconds,
+        )
+
+    def edges_beside(self, before: dict[int, int]) -> set[int]:
+        """Return the process ids of the edges that were not there before."""
+        return {pid for _, pid in processes_of(self.session)} - set(before.values())
 
 
 def ask(port: int, path: str = "/", host: str = HOST) -> int:
@@ -131,6 +170,39 @@ class Load(threading.Thread):
         assert not self.is_alive()
 
 
+class Loads:
+    """Some of them, in a ``with``: they run when it begins, and have ended after it.
+
+    :ivar failed: what went wrong. :ivar answered: paths.
+    """
+
+    def __init__(self, port: int, count: int) -> None:
+        self._all = [Load(port, f"visitor-{number}") for number in range(count)]
+        self.failed: list[str] = []
+        self.answered: list[str] = []
+
+    def __enter__(self) -> Loads:
+        for one in self._all:
+            one.start()
+        self.go_on()
+        return self
+
+    def go_on(self) -> None:
+        """Return when each has had some more answers."""
+        seen = [len(one.answered) for one in self._all]
+        wait_until(
+            lambda: all(len(o.answered) > n + 20 for o, n in zip(self._all, seen, strict=True)),
+            "load",
+            20,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._all:
+            one.stop()
+            self.failed += one.failed
+            self.answered += one.answered
+
+
 @pytest.fixture
 def keeper(
     twistd: Callable[..., Twistd], clickhouse: ClickHouse
@@ -161,6 +233,11 @@ def rows_of(clickhouse: ClickHouse, keeper: Keeper) -> Counter[str]:
     return Counter(dict(clickhouse.execute(query)))
 
 
+def assert_counted_once(clickhouse: ClickHouse, keeper: Keeper, load: Loads) -> None:
+    rows = rows_of(clickhouse, keeper)
+    assert [path for path in load.answered if rows[path] != 1] == []
+
+
 @pytest.mark.timeout(120)
 def test_what_is_new_reaches_every_edge_and_every_row_is_counted_once(
     keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin, tmp_path: Path
@@ -172,10 +249,9 @@ def test_what_is_new_reaches_every_edge_and_every_row_is_counted_once(
     port, https = running.twistd.ports["http"], running.twistd.ports["https"]
     assert sorted(running.edges()) == list(range(EDGES))
 
-    # A site: the connections of a loop come to both edges, and an unknown host is asked for.
+    # A site, of which an unknown host becomes a known one.
     assert ask(port) == 404
-    token = running.register(origin)
-    wait_until(lambda: {ask(port, "/new") for _ in range(20)} == {200}, "routes", REACHES_SECONDS)
+    token = running.register(origin.url)
     wait_until(
         lambda: all(
             dig(running.twistd.ports["dns"], HOST, "A", way) == ["127.0.0.1"]
@@ -198,17 +274,7 @@ def test_what_is_new_reaches_every_edge_and_every_row_is_counted_once(
     )
 
     # A certificate.
-    authority = Authority(tmp_path)
-    folder = running.twistd.data_dir / "certificates" / "ducks"
-    chain, key = authority.issue([HOST])
-    folder.mkdir(parents=True)
-    (folder / "privkey.pem").write_bytes(key)
-    (folder / "fullchain.pem").write_bytes(chain)
-    wait_until(
-        lambda: {presents(https, HOST) for _ in range(10)} == {HOST},
-        "certificates",
-        REACHES_SECONDS,
-    )
+    running.certify(tmp_path, REACHES_SECONDS)
 
     # A session is resumed by whichever edge, also by those that come after these.
     client = TlsClient(https, HOST)
@@ -293,30 +359,20 @@ def test_an_edge_that_is_killed_is_back_in_a_second_and_no_row_is_lost(
     keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin
 ) -> None:
     running = keeper()
-    port = running.twistd.ports["http"]
-    running.register(origin)
-    wait_until(lambda: ask(port) == 200, "routes", REACHES_SECONDS)
-    load = [Load(port, f"visitor-{n}") for n in range(3)]
-    for visitor in load:
-        visitor.start()
-    wait_until(lambda: all(len(v.answered) > 20 for v in load), "load", 20)
-    before = running.edges()
-    os.kill(before[0], signal.SIGKILL)
-    wait_until(
-        lambda: running.edges().get(0) not in (None, before[0]), "another edge", BACK_SECONDS
-    )
-    ready = f"{running.twistd.console}/readyz"
-    wait_until(lambda: api("GET", ready)[0] == 200, "it to serve", BACK_SECONDS)
-    seen = len(load[0].answered)
-    wait_until(lambda: len(load[0].answered) > seen + 20, "load", 20)
-    for visitor in load:
-        visitor.stop()
+    running.register(origin.url)
+    with Loads(running.port, 3) as load:
+        before = running.edges()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(
+            lambda: running.edges().get(0) not in (None, before[0]), "another edge", BACK_SECONDS
+        )
+        ready = f"{running.twistd.console}/readyz"
+        wait_until(lambda: api("GET", ready)[0] == 200, "it to serve", BACK_SECONDS)
+        load.go_on()
     assert running.edges()[1] == before[1]
     # Each visitor had at most one connection there.
-    assert sum(len(visitor.failed) for visitor in load) <= len(load)
-    rows = rows_of(clickhouse, running)
-    answered = [path for visitor in load for path in visitor.answered]
-    assert [path for path in answered if rows[path] != 1] == []
+    assert len(load.failed) <= 3
+    assert_counted_once(clickhouse, running, load)
 
 
 @pytest.mark.timeout(120)
@@ -324,37 +380,25 @@ def test_a_killed_keeper_leaves_the_edges_serving_and_the_next_takes_their_place
     keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin
 ) -> None:
     running = keeper()
-    port = running.twistd.ports["http"]
-    running.register(origin)
-    wait_until(lambda: ask(port) == 200, "routes", REACHES_SECONDS)
-    before = running.edges()
-    load = [Load(port, f"visitor-{n}") for n in range(2)]
-    for visitor in load:
-        visitor.start()
-    session = running.session
-    running.twistd.kill()
-    run = running.twistd.data_dir / "run"
-    wait_until(lambda: len(list(run.glob("orphan-*"))) == EDGES, "the edges to notice", 5)
-    seen = len(load[0].answered)
-    wait_until(lambda: len(load[0].answered) > seen + 50, "load", 20)
-    assert dig(running.twistd.ports["dns"], HOST, "A") == ["127.0.0.1"]
-    assert running.edges() == before
-
-    running.start()
-    try:
-        wait_until(lambda: not edges_of(session), "the old edges to end", 20)
-        assert sorted(running.edges()) == list(range(EDGES))
-    finally:
-        for pid in edges_of(session).values():
-            os.kill(pid, signal.SIGKILL)
-    seen = len(load[0].answered)
-    wait_until(lambda: len(load[0].answered) > seen + 50, "load", 20)
-    for visitor in load:
-        visitor.stop()
-    assert [visitor.failed for visitor in load] == [[], []]
-    rows = rows_of(clickhouse, running)
-    answered = [path for visitor in load for path in visitor.answered]
-    assert [path for path in answered if rows[path] != 1] == []
+    running.register(origin.url)
+    before, session = running.edges(), running.session
+    with Loads(running.port, 2) as load:
+        running.twistd.kill()
+        run = running.twistd.data_dir / "run"
+        wait_until(lambda: len(list(run.glob("orphan-*"))) == EDGES, "the edges to notice", 5)
+        load.go_on()
+        assert dig(running.twistd.ports["dns"], HOST, "A") == ["127.0.0.1"]
+        assert running.edges() == before
+        running.start()
+        try:
+            wait_until(lambda: not edges_of(session), "the old edges to end", 20)
+            assert sorted(running.edges()) == list(range(EDGES))
+        finally:
+            for pid in edges_of(session).values():
+                os.kill(pid, signal.SIGKILL)
+        load.go_on()
+    assert load.failed == []
+    assert_counted_once(clickhouse, running, load)
 
 
 def reload(keeper: Keeper, **changes: dict[str, Any]) -> str:
@@ -370,43 +414,71 @@ def reload(keeper: Keeper, **changes: dict[str, Any]) -> str:
     return log.read_text()[before:]
 
 
+class WebSocket:
+    """One that stays open, and says whether it still echoes."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket.sendall(
+            f"GET /echo HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n".encode()
+        )
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self._socket.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+
+    def echoes(self) -> bool:
+        try:
+            self._socket.sendall(b"quack")
+            return self._socket.recv(5, socket.MSG_WAITALL) == b"quack"
+        except ConnectionError:
+            return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 @pytest.mark.timeout(180)
 def test_a_rolling_restart_loses_no_request_and_a_bad_configuration_is_refused(
-    keeper: Callable[..., Keeper], clickhouse: ClickHouse, origin: Origin
+    keeper: Callable[..., Keeper], clickhouse: ClickHouse, tmp_path: Path
 ) -> None:
-    running = keeper()
-    port = running.twistd.ports["http"]
-    running.register(origin)
-    wait_until(lambda: ask(port) == 200, "routes", REACHES_SECONDS)
-    load = [Load(port, f"visitor-{n}") for n in range(3)]
-    for visitor in load:
-        visitor.start()
-    wait_until(lambda: all(len(v.answered) > 20 for v in load), "load", 20)
+    """By HTTP/1.1, TLS and HTTP/2. A WebSocket lives on for ``drain_seconds``."""
+    running = keeper(node={"drain_seconds": DRAIN_SECONDS}, nameserver={"rrl_per_second": 0})
+    port = free_port("tcp")
+    origin = Beside(ADDRESS, "--origin", str(port))
+    running.register(f"http://{ADDRESS}:{port}")
+    running.certify(tmp_path, 20)
+    ports = [str(running.twistd.ports[kind]) for kind in ("http", "https", "dns")]
+    before_it = rows_of(clickhouse, running).total()
+    with Visitors("127.0.0.1", HOST, "--ports", *ports, "--only", *KINDS) as visitors:
+        visitors.wait_for(200)
+        websocket, began = WebSocket(running.port), time.monotonic()
+        before = running.edges()
+        said = reload(running, proxy={"client_requests_per_second": 10_000})
+        assert "changed: proxy.client_requests_per_second" in said
+        assert websocket.echoes()
 
-    before = running.edges()
-    said = reload(running, proxy={"client_requests_per_second": 10_000})
-    assert "changed: proxy.client_requests_per_second" in said
-    wait_until(lambda: not set(before.values()) & set(running.edges().values()), "the old", 20)
-    assert sorted(running.edges()) == list(range(EDGES))
+        # Meanwhile what cannot be is refused.
+        new = running.edges_beside(before)
+        assert len(new) == EDGES
+        said = reload(running, proxy={"client_requests_per_second": -1})
+        assert "proxy.client_requests_per_second = -1: accepted is a number" in said
+        said = reload(running, proxy={"client_requests_per_second": 0}, logs={"flush_rows": 77})
+        assert "these need a restart: logs.flush_rows" in said
+        said = reload(
+            running, logs={"flush_rows": 10_000}, proxy={"http": ["tcp:1:interface=192.0.2.1"]}
+        )
+        assert "the configuration stays as it was" in said
+        assert running.edges_beside(before) == new
 
-    same = running.edges()
-    said = reload(running, proxy={"client_requests_per_second": -1})
-    assert "proxy.client_requests_per_second = -1: accepted is a number" in said
-    said = reload(running, proxy={"client_requests_per_second": 0}, logs={"flush_rows": 77})
-    assert "these need a restart: logs.flush_rows" in said
-    said = reload(
-        running, logs={"flush_rows": 10_000}, proxy={"http": ["tcp:1:interface=192.0.2.1"]}
-    )
-    assert "the configuration stays as it was" in said
-    assert running.edges() == same
-
-    seen = [len(visitor.answered) for visitor in load]
-    wait_until(
-        lambda: all(len(v.answered) > n + 20 for v, n in zip(load, seen, strict=True)), "load", 20
-    )
-    for visitor in load:
-        visitor.stop()
-    assert [visitor.failed for visitor in load] == [[], [], []]
-    rows = rows_of(clickhouse, running)
-    answered = [path for visitor in load for path in visitor.answered]
-    assert [path for path in answered if rows[path] != 1] == []
+        wait_until(lambda: not websocket.echoes(), "its end", DRAIN_SECONDS + 20, every=0.2)
+        assert time.monotonic() - began > DRAIN_SECONDS
+        wait_until(lambda: set(running.edges().values()) == new, "the old edges to end", 20)
+    websocket.close()
+    origin.end()
+    assert not visitors.found["failed"], visitors.found
+    assert visitors.found["done"].keys() == set(KINDS)
+    # And the WebSocket's.
+    assert rows_of(clickhouse, running).total() == before_it + visitors.found["rows"] + 1
