@@ -75,6 +75,7 @@ def test_one_takes_over_from_the_other(
     status = run(BIN / "watchducks", "status", "--config", blue.config)
     assert "instance  blue" in status.stdout
     assert "instance  green" in status.stdout
+    assert status.stdout.count("certificate folders  0") == 2
     blue.kill()
     assert curl_through(green.proxy, url.format(green.ports["http"])).returncode == 0
     wait_until(lambda: shipped(green) == 1, "green to take over", 60)

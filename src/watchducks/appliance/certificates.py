@@ -144,6 +144,7 @@ async def start_the_keeper(
     from watchducks.certificates.expiry import ExpiryNotices
     from watchducks.certificates.keeper import Keeper
     from watchducks.certificates.measures import samples
+    from watchducks.certificates.report import report
 
     settings = house.settings.certificates
 
@@ -181,6 +182,7 @@ async def start_the_keeper(
     await feed.follow(keeper.apply)
     await house.run("the keeper of certificates", keeper)
     house.measure(lambda: samples(keeper))
+    house.report("certificates", lambda: report(keeper, time.time()))
     notices = ExpiryNotices(
         keeper.holdings,
         keeper.groups,

@@ -121,6 +121,7 @@ class Control:
             "process": process,
             "checks": dict(self._house.checks()),
             "measures": measures,
+            **self._house.reports(),
         }
 
 

@@ -66,6 +66,7 @@ class House:
         self._running: list[tuple[str, Part]] = []
         self._checks: dict[str, Callable[[], bool]] = {}
         self._measures: list[Measure] = []
+        self._reports: dict[str, Callable[[], Any]] = {}
 
     async def run(self, name: str, part: Part) -> None:
         """Start ``part``, which :meth:`stop` will stop before everything that runs by now."""
@@ -110,6 +111,17 @@ class House:
                 yield from list(measure())
             except Exception:
                 self._log.failure("a part cannot be measured")
+
+    def report(self, name: str, tell: Callable[[], Any]) -> None:
+        """Let ``tell`` say for ``watchducks status`` how the part ``name`` is, as JSON has it.
+
+        It is called for each look, on the reactor's thread, and what it says is bounded.
+        """
+        self._reports[name] = tell
+
+    def reports(self) -> dict[str, Any]:
+        """Return part -> what it says of itself."""
+        return {name: tell() for name, tell in self._reports.items()}
 
     def lookups(self) -> Lookups:
         """Return what asks the public DNS, the same for every part."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from watchducks import preflight, preflight_host
 from watchducks import settings as settings_module
-from watchducks.cli import api, local
+from watchducks.cli import api, held, local
 from watchducks.cli.common import CommandError, Parents, lines
 from watchducks.demo.command import DemoError, say
 from watchducks.demo.command import run as run_demo
@@ -68,6 +68,7 @@ async def _status(_reactor: Any, options: argparse.Namespace) -> int:
         settings = settings_module.find(options.config)
         told = [_told(path) for path in local.control_files(settings.node.data_dir)]
         if told:
+            _add_files(told, settings.node.data_dir / "certificates")
             say(json.dumps(told) if options.json else "\n\n".join(map(_instance, told)))
             return 0 if any(_is_well(one) for one in told) else 1
     code, body = await api.ask("GET", f"{api.console_of(options)}/readyz", options)
@@ -85,19 +86,30 @@ def _told(path: Path) -> dict[str, Any]:
         return {"instance": path.parent.name, "error": f"does not answer: {error}"}
 
 
+def _add_files(told: list[dict[str, Any]], directory: Path) -> None:
+    """Add the certificates of this host to what its proxies tell: all use the same."""
+    proxies = [one for one in told if "proxy" in one.get("roles", ())]
+    if proxies:
+        found = held.certificates(directory)
+        for one in proxies:
+            one.setdefault("certificates", {})["files"] = found
+
+
 def _is_well(told: dict[str, Any]) -> bool:
     return bool(told.get("checks")) and all(told["checks"].values())
 
 
 def _instance(told: dict[str, Any]) -> str:
     """Return what an instance says of itself as people read it."""
-    shown = {key: value for key, value in told.items() if key not in ("checks", "measures")}
+    parts = ("checks", "measures", "certificates")
+    shown = {key: value for key, value in told.items() if key not in parts}
     process = told.get("process", {})
     shown["process"] = [f"{count} {what}" for what, count in process.items()]
     shown["doors"] = [f"{kind} {port}" for kind, port in told.get("doors", {}).items()]
     checks = {name: "yes" if works else "NO" for name, works in told.get("checks", {}).items()}
     measures = {name: _number(value) for name, value in told.get("measures", {}).items()}
-    return "\n".join(map(lines, filter(None, (shown, checks, measures))))
+    kept = held.in_lines(told.get("certificates", {}))
+    return "\n".join(map(lines, filter(None, (shown, checks, kept, measures))))
 
 
 def _number(value: float) -> str:
