@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 
 from watchducks.analytics.cohorts import CohortQuestions
 from watchducks.analytics.filters import Filters
@@ -22,6 +22,7 @@ from watchducks.analytics.periods import DAY, HOUR, Period, period
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.reading import Reader
 from watchducks.analytics.schema import Schema
+from watchducks.analytics.upkeep import Upkeep
 from watchducks.background import ThreadPool
 from watchducks.stores.interfaces import LogStore
 from watchducks.stores.logs import THREADS, open_log_store
@@ -127,6 +128,11 @@ async def _ask(reactor: Any, url: str, data_dir: str, rows: str, runs: str) -> N
     now = int(time.time())
     began = time.monotonic()
     await _fill(store, now - DAYS * DAY, int(rows))
+    # What came within the last second is not rolled up yet.
+    await deferLater(reactor, 1.0)
+    upkeep = Upkeep(store, schema, DAYS + 1, clock=reactor, now=time.time)
+    while await upkeep.step():
+        pass
     filled = time.monotonic() - began
     ((size,),) = await store.query(
         "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = currentDatabase() AND active"

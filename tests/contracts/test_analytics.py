@@ -288,7 +288,7 @@ async def test_rows_live_as_long_as_the_settings_say_now(url: str, tmp_path: Pat
                 "SELECT create_table_query FROM system.tables"
                 " WHERE database = currentDatabase() AND name = 'requests'"
             )
-            assert (ttl_of(days) in str(shown)) == (store.version >= HAS_TTL)
+            assert (ttl_of(days, "shipped") in str(shown)) == (store.version >= HAS_TTL)
 
 
 @pytest_twisted.ensureDeferred

@@ -170,7 +170,7 @@ class CachedAnalytics:
             if period is None:
                 return LIVE_SECONDS
             reader = self._analytics.reader
-            return fresh_seconds(period, reader.now(), await reader.doubted_days())
+            return fresh_seconds(period, reader.now(), (await reader.known()).corrected)
 
         name = method.__name__
         return await self._answers.get(

@@ -14,7 +14,7 @@ from watchducks.analytics.results import (
     ReferrerTraffic,
     mean_ms,
 )
-from watchducks.analytics.rollups import FACETS
+from watchducks.analytics.rollups import FACETS, MERGED_VISITORS
 
 # A path with fewer requests is not ranked: one slow answer says nothing about it.
 MIN_SAMPLE = 5
@@ -28,7 +28,7 @@ ORDERS = {
     "requests": "sum(requests) DESC",
     "people": "sum(people) DESC",
     "page_views": "sum(page_views) DESC",
-    "visitors": "uniqIfMerge(visitors) DESC",
+    "visitors": f"{MERGED_VISITORS} DESC",
     "errors": "sum(errors) DESC, sum(requests) DESC",
     "slowness": f"{_MEAN} DESC",
     "speed": f"{_MEAN} ASC",

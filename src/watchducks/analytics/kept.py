@@ -22,7 +22,6 @@ from twisted.logger import Logger
 from watchducks.analytics.packing import pack, to_bytes, unpack
 from watchducks.analytics.periods import HOUR, Period
 from watchducks.analytics.pulse import LOOK_SECONDS, Pulse
-from watchducks.analytics.rollups import DAY
 from watchducks.background import Tasks
 from watchducks.stores.interfaces import Cache, StoreUnavailable
 
@@ -51,13 +50,13 @@ MOST_READ: Final = 2000
 KEPT_SECONDS: Final = 86_400.0
 
 
-def fresh_seconds(period: Period, now: float, doubted: Collection[int]) -> float:
+def fresh_seconds(period: Period, now: float, corrected: Collection[int]) -> float:
     """Return for how long an answer about ``period`` is as good as a new one. Pure.
 
-    :param doubted: days since 1970 that are being corrected; what touches them is good only
+    :param corrected: beginnings of hours that are being corrected; what touches them is good only
         while nothing comes.
     """
-    if any(period.start < (day + 1) * DAY and day * DAY < period.data_end for day in doubted):
+    if any(period.start < hour + HOUR and hour < period.data_end for hour in corrected):
         return 0.0
     if period.data_end + SETTLED_AFTER <= now:
         return PAST_SECONDS

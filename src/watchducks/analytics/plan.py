@@ -32,15 +32,18 @@ class Plan:
         """Return how a column is compressed, where that can be said."""
         return f" CODEC({what})" if self.version >= HAS_CODECS else ""
 
-    def end(self, days: int | None = None, *, deduplicates: bool = True) -> str:
+    def end(
+        self, days: int | None = None, column: str = "time", *, deduplicates: bool = True
+    ) -> str:
         """Return the end of a CREATE TABLE.
 
         :param days: how long rows live; None: for ever.
+        :param column: from when on.
         :param deduplicates: a block whose token came before is not inserted again.
         """
         ttl, settings = "", []
         if days is not None and self.version >= HAS_TTL:
-            ttl = f" TTL {ttl_of(days)}"
+            ttl = f" TTL {ttl_of(days, column)}"
             # A part whose rows are all too old goes as a file; none is written again for some.
             settings.append("ttl_only_drop_parts = 1")
         if deduplicates and self.version >= HAS_DEDUPLICATION:
@@ -48,6 +51,6 @@ class Plan:
         return ttl + (f" SETTINGS {', '.join(settings)}" if settings else "")
 
 
-def ttl_of(days: int) -> str:
+def ttl_of(days: int, column: str) -> str:
     """Return the TTL, in the words in which the server shows it."""
-    return f"time + toIntervalDay({days})"
+    return f"{column} + toIntervalDay({days})"

@@ -10,21 +10,24 @@ from twisted.internet.interfaces import IReactorTime
 
 from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period
+from watchducks.analytics.rolling import alive, read_ledger, within
 from watchducks.analytics.rollups import (
     FACET,
     FACET_TABLES,
     FACETS,
     TRAFFIC,
     TRAFFIC_TABLES,
-    columns_of,
+    columns_of_rollups,
+    columns_of_rows,
     rows_of,
 )
-from watchducks.analytics.tiles import RAW, Tile, cover
+from watchducks.analytics.tiles import RAW, Known, Tile, cover
 from watchducks.stores.interfaces import LogStore, Value
 
-# How long it is believed which days are doubted. A doubt is noted before the insert that it is
-# about, which takes longer than most.
-DOUBTS_SECONDS: Final = 2.0
+# How long what is known of the roll-ups is believed. Who makes some waits longer than that before
+# rows come that do not count yet, and before rows go that did; and a doubt is noted before the
+# insert that it is about.
+KNOWN_SECONDS: Final = 2.0
 
 # How many sites one question may name: the SQL text grows with them, and a server takes 256 KiB.
 MOST_SITES: Final = 10_000
@@ -38,23 +41,21 @@ class Reader:
     def __init__(self, store: LogStore, *, clock: IReactorTime) -> None:
         self.store = store
         self._clock = clock
-        self._doubted: frozenset[int] = frozenset()
+        self._known = Known()
         self._believed_until = -math.inf
 
     def now(self) -> float:
         """Return POSIX seconds."""
         return self._clock.seconds()
 
-    async def doubted_days(self) -> frozenset[int]:
-        """Return the days, since 1970, whose roll-ups may be wrong."""
+    async def known(self) -> Known:
+        """Return what is known of the roll-ups."""
         if self._clock.seconds() >= self._believed_until:
-            rows = await self.store.query(
-                "SELECT DISTINCT day FROM (SELECT day, token, max(settled) AS known"
-                " FROM day_doubts GROUP BY day, token) WHERE known = 0"
-            )
-            self._doubted = frozenset(int(row[0]) for row in rows)
-            self._believed_until = self._clock.seconds() + DOUBTS_SECONDS
-        return self._doubted
+            # Not from when the answer came on: it says what was true before.
+            believed_until = self._clock.seconds() + KNOWN_SECONDS
+            self._known = (await read_ledger(self.store)).known()
+            self._believed_until = believed_until
+        return self._known
 
     async def traffic(
         self,
@@ -74,7 +75,7 @@ class Reader:
         :raises ValueError: too many sites, or none.
         """
         nested_in = math.gcd(*period.edges) if by_bucket else 0
-        tiles = await self._tiles(period, TRAFFIC_TABLES, filters, nested_in)
+        tiles, but = await self._tiles(period, TRAFFIC_TABLES, filters, nested_in)
         keys = {"site": "site"} if by_site else {}
         if by_bucket:
             keys["bucket"] = bucket_of(period)
@@ -84,16 +85,16 @@ class Reader:
         for tile in tiles:
             head = "".join(f"{sql} AS {key}, " for key, sql in keys.items() if key != sql)
             head = "site, " * by_site + head
-            where = f"WHERE {condition} AND {_within(tile)}"
+            where = f"WHERE {condition} AND {within(tile.start, tile.end)}"
             if tile.table == RAW:
                 pieces.append(
-                    f"SELECT {head}{columns_of(TRAFFIC, names)} FROM {RAW}"
+                    f"SELECT {head}{columns_of_rows(TRAFFIC, names)} FROM {RAW}"
                     f" {where}{filters.of_rows(places)}{_group(keys)}"
                 )
             else:
                 pieces.append(
-                    f"SELECT {head}{', '.join(names)} FROM {tile.table}"
-                    f" {where}{filters.of_rollups()}"
+                    f"SELECT {head}{columns_of_rollups(tile.table, names)} FROM {tile.table}"
+                    f" {where}{but}{filters.of_rollups()}"
                 )
         return await self._merged(pieces, keys, [TRAFFIC[name].merged for name in names], places)
 
@@ -114,23 +115,23 @@ class Reader:
         :param facet: one of :data:`~watchducks.analytics.rollups.FACETS`.
         :param order: SQL of merged figures, for ORDER BY. :param having: the same, for HAVING.
         """
-        tiles = await self._tiles(
+        tiles, but = await self._tiles(
             period, FACET_TABLES, filters, 0, rolled=filters.audience == "all"
         )
         places: dict[str, str] = {}
         number = FACETS[facet][0]
         pieces = []
         for tile in tiles:
-            where = f"site = {site_id:d} AND {_within(tile)}"
+            where = f"site = {site_id:d} AND {within(tile.start, tile.end)}"
             if tile.table == RAW:
                 pieces.append(
-                    f"SELECT value, {columns_of(FACET, names)} FROM {RAW} {rows_of([facet])}"
+                    f"SELECT value, {columns_of_rows(FACET, names)} FROM {RAW} {rows_of([facet])}"
                     f" AND {where}{filters.of_rows(places)} GROUP BY value"
                 )
             else:
                 pieces.append(
-                    f"SELECT value, {', '.join(names)} FROM {tile.table}"
-                    f" WHERE {where} AND facet = {number}"
+                    f"SELECT value, {columns_of_rollups(tile.table, names)} FROM {tile.table}"
+                    f" WHERE {where}{but} AND facet = {number}"
                 )
         tail = f"{f' HAVING {having}' * bool(having)} ORDER BY {order}, value LIMIT {limit:d}"
         merged = [FACET[name].merged for name in names]
@@ -144,13 +145,14 @@ class Reader:
         nested_in: int,
         *,
         rolled: bool = True,
-    ) -> list[Tile]:
-        if filters.need_rows or not rolled:
-            tables = {}
-        doubted = await self.doubted_days() if tables else frozenset[int]()
-        found = cover(period.start, period.data_end, tables, doubted, nested_in)
+    ) -> tuple[list[Tile], str]:
+        """Return where to look, and the condition on rows of roll-ups that they count."""
+        known = Known()
+        if rolled and not filters.need_rows:
+            known = await self.known()
+        found = cover(period.start, period.data_end, tables, known, nested_in)
         # A period that has just begun has no time to be compared with: no rows, but an answer.
-        return found or [Tile(RAW, period.start, period.start)]
+        return found or [Tile(RAW, period.start, period.start)], alive(known.dead)
 
     async def _merged(
         self,
@@ -176,10 +178,6 @@ class Reader:
 
 def _group(keys: Mapping[str, str]) -> str:
     return f" GROUP BY {', '.join(keys)}" if keys else ""
-
-
-def _within(tile: Tile) -> str:
-    return f"time >= toDateTime({tile.start:d}) AND time < toDateTime({tile.end:d})"
 
 
 def _sites(sites: Sequence[int]) -> str:

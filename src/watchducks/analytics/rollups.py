@@ -1,18 +1,21 @@
 """Roll-ups: what is kept of single requests by minute, hour and day, and the same made of raw rows.
 
-Materialized views fill two tables from each block of rows, and these fill the coarser ones::
+Requests are inserted into ``requests`` alone. :mod:`watchducks.analytics.upkeep` makes the
+roll-ups of an hour when it is over, and those of a day of its hours'::
 
-    requests -> traffic_minute -> traffic_hour -> traffic_day      all of a site
-             -> facets_hour -> facets_day                          by one value of one dimension
+    requests -> traffic_minute, traffic_hour; traffic_hour -> traffic_day     all of a site
+             -> facets_hour -> facets_day                 by one value of one dimension
 
-Every figure is defined once, here: as it is made of rows (:attr:`Measure.raw`) and as it is put
-together again (:attr:`Measure.merged`), so that roll-ups and raw rows cannot disagree on what a
-figure means. Times are UTC; a row's time is the beginning of its minute, hour or day.
+Every figure is defined once, here: as it is made of rows (:attr:`Measure.raw`), as it is put
+together again (:attr:`Measure.merged`), and as a day has it, so that roll-ups and raw rows cannot
+disagree on what a figure means. Times are UTC; a row's time is the beginning of its minute, hour or
+day. ``made`` says in which making a row came to be; which of them count is in the ledger
+(:mod:`watchducks.analytics.ledger`). A key may have several rows in one making: they add up.
 
-A block and its roll-ups are not one transaction: a server that dies between the two leaves rows
-that no roll-up counts, and a second try may count some twice. So who cannot know whether an insert
-took place notes its day (:mod:`watchducks.analytics.doubts`): questions take raw rows for it, until
-:mod:`watchducks.analytics.upkeep` has found the roll-ups right or made them anew.
+Visitors' ids change with the site and with the UTC day, whose key is destroyed, and imported rows
+have keys of their own for each day: no id is one of two days, or of two sites. So a day has the
+number of its visitors, and numbers of days are added up; what is less than a day has states, which
+are joined.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from watchducks.analytics.plan import Plan, Version
+from watchducks.analytics.plan import Plan
 
 MINUTE: Final = 60
 HOUR: Final = 3600
@@ -38,10 +41,6 @@ _VISITOR: Final = "kind = 'request' AND bot_reason = '' AND visitor != 0"
 
 QUANTILES: Final = "0.5, 0.9, 0.95, 0.99"
 _DIGEST: Final = f"quantilesTDigestIf({QUANTILES})"
-
-# From this version on the rows that a view writes go on to the views over its table; before it, to
-# those over the view itself.
-_FEEDS_BY_TABLE: Final[Version] = (20, 1)
 
 
 class Measure(NamedTuple):
@@ -69,12 +68,17 @@ def _digest(name: str, what: str, condition: str) -> tuple[str, Measure]:
     )
 
 
+# Of a day it is a number, in a column of this name.
+DAY_VISITORS: Final = "visitors_of_days"
+MERGED_VISITORS: Final = f"uniqIfMerge(visitors) + sum({DAY_VISITORS})"
+# The state of nobody.
+NO_VISITORS: Final = "arrayReduce('uniqIfState', [toUInt64(0)], [toUInt8(0)])"
 _VISITORS: Final = (
     "visitors",
     Measure(
         "AggregateFunction(uniqIf, UInt64, UInt8)",
         f"uniqIfState(visitor, {_VISITOR})",
-        "uniqIfMerge(visitors)",
+        MERGED_VISITORS,
     ),
 )
 
@@ -158,30 +162,18 @@ TRAFFIC_TABLES: Final[Mapping[str, int]] = {
     "traffic_day": DAY,
 }
 FACET_TABLES: Final[Mapping[str, int]] = {"facets_hour": HOUR, "facets_day": DAY}
+MINUTES: Final = "traffic_minute"
+# The tables that are kept for as long as the settings say, and by which column: from when on they
+# were here, as an old access log that is imported has to stay until it is rolled up.
+AGES_BY: Final[Mapping[str, str]] = {"requests": "shipped", MINUTES: "rolled"}
+
+# Nobody waits for roll-ups: they take no more than one core from those who are waited for.
+GENTLY: Final = "SETTINGS max_threads = 1"
 
 
 def floor_of(seconds: int) -> str:
     """Return the beginning of a row's minute, hour or day (UTC), whatever the server's zone is."""
     return f"toDateTime(intDiv(toUInt32(time), {seconds}) * {seconds})"
-
-
-def traffic_of_rows(where: str = "") -> str:
-    """Return the SELECT that makes rows of ``traffic_minute`` of requests."""
-    return (
-        f"SELECT site, {floor_of(MINUTE)} AS time, CAST(bot_reason = '' AS UInt8) AS human,"
-        f" {_all(TRAFFIC)} FROM requests{where} GROUP BY site, time, human"
-    )
-
-
-def facets_of_rows(where: str = "") -> str:
-    """Return the SELECT that makes rows of ``facets_hour`` of requests.
-
-    :param where: " AND ..." with further conditions.
-    """
-    return (
-        f"SELECT site, {floor_of(HOUR)} AS time, facet, value, {_all(FACET)}"
-        f" FROM requests {rows_of(FACETS)}{where} GROUP BY site, time, facet, value"
-    )
 
 
 def rows_of(facets: Iterable[str]) -> str:
@@ -195,65 +187,110 @@ def rows_of(facets: Iterable[str]) -> str:
     )
 
 
-def _all(measures: Mapping[str, Measure]) -> str:
-    return ", ".join(f"{measure.raw} AS {name}" for name, measure in measures.items())
+# The keys of each kind of roll-up besides site and time, and what a row of `requests` has for them.
+_KEYS: Final = {"traffic": ("human",), "facets": ("facet", "value")}
+_RAW_KEYS: Final = {
+    "human": "CAST(bot_reason = '' AS UInt8)",
+    "facet": "toUInt8(facet)",
+    "value": "value",
+}
 
 
-def _coarser(source: str, seconds: int, keys: str, measures: Mapping[str, Measure]) -> str:
-    """Return the SELECT that makes coarser roll-ups of finer ones."""
-    merged = ", ".join(
-        f"{measure.merged.replace('Merge(', 'MergeState(')} AS {name}"
-        for name, measure in measures.items()
-    )
+def _of(table: str) -> tuple[str, Mapping[str, Measure]]:
+    """Return whether a table is of traffic or of facets, and its figures."""
+    kind = table.partition("_")[0]
+    return kind, TRAFFIC if kind == "traffic" else FACET
+
+
+def roll_rows(table: str, batch: int, where: str) -> str:
+    """Return the statement that makes rows of a table of minutes or hours of requests.
+
+    :param batch: its rows' ``made`` is this and the hour of the day.
+    :param where: which requests; within one UTC day.
+    """
+    kind, measures = _of(table)
+    seconds = {**TRAFFIC_TABLES, **FACET_TABLES}[table]
+    keys = _KEYS[kind]
+    source = f"requests {rows_of(FACETS)} AND" if kind == "facets" else "requests WHERE"
+    raw_keys = ", ".join(f"{_RAW_KEYS[key]} AS k_{key}" for key in keys)
+    grouped = ", ".join(f"k_{key}" for key in keys)
+    # Another name than the column's, or conditions on the time would not lead to its index.
     return (
-        f"SELECT site, {floor_of(seconds)} AS time, {keys}, {merged}"
-        f" FROM {source} GROUP BY site, time, {keys}"
+        f"INSERT INTO {table} (site, time, {', '.join(keys)}, made, {', '.join(measures)})"
+        f" SELECT site, {floor_of(seconds)} AS begin, {raw_keys},"
+        f" toUInt64({batch} + intDiv(toUInt32(begin) % {DAY}, {HOUR})) AS number,"
+        f" {', '.join(measure.raw for measure in measures.values())}"
+        f" FROM {source} {where} GROUP BY site, begin, {grouped} {GENTLY}"
     )
 
 
-def feed_of(table: str, version: Version) -> str:
-    """Return what to insert into, so that rows reach ``table`` and the views that follow it."""
-    return table if version >= _FEEDS_BY_TABLE else f"{table}_view"
+def roll_hours(table: str, made: int, day: int, where: str) -> str:
+    """Return the statement that makes rows of a table of days of those of its hours.
+
+    :param day: UTC days since 1970. :param where: which rows; of this day.
+    """
+    kind, measures = _of(table)
+    keys = ", ".join(_KEYS[kind])
+    columns = [name if name != "visitors" else DAY_VISITORS for name in measures]
+    merged = [
+        "uniqIfMerge(visitors)" if name == "visitors" else _state(measure.merged)
+        for name, measure in measures.items()
+    ]
+    return (
+        f"INSERT INTO {table} (site, time, {keys}, made, {', '.join(columns)})"
+        f" SELECT site, toDateTime({day * DAY}), {keys}, toUInt64({made}), {', '.join(merged)}"
+        f" FROM {kind}_hour WHERE {where} GROUP BY site, {keys} {GENTLY}"
+    )
+
+
+def _state(merged: str) -> str:
+    return merged.replace("Merge(", "MergeState(")
+
+
+def columns_of_rollups(table: str, names: Sequence[str]) -> str:
+    """Return the columns of a table of roll-ups that the merged figures are made of."""
+    if "visitors" not in names:
+        return ", ".join(names)
+    if not table.endswith("_day"):
+        return ", ".join((*names, f"toUInt64(0) AS {DAY_VISITORS}"))
+    columns = [f"{NO_VISITORS} AS visitors" if name == "visitors" else name for name in names]
+    return ", ".join((*columns, DAY_VISITORS))
+
+
+def columns_of_rows(measures: Mapping[str, Measure], names: Sequence[str]) -> str:
+    """Return the same made of raw rows, under the names that they have in roll-ups."""
+    columns = [f"{measures[name].raw} AS {name}" for name in names]
+    if "visitors" in names:
+        columns.append(f"toUInt64(0) AS {DAY_VISITORS}")
+    return ", ".join(columns)
 
 
 def statements(plan: Plan) -> list[str]:
-    """Return what makes the roll-ups' tables and views."""
-    hour, day = "human", "facet, value"
-    selects = {
-        "traffic_minute": traffic_of_rows(),
-        "traffic_hour": _coarser(feed_of("traffic_minute", plan.version), HOUR, hour, TRAFFIC),
-        "traffic_day": _coarser(feed_of("traffic_hour", plan.version), DAY, hour, TRAFFIC),
-        "facets_hour": facets_of_rows(),
-        "facets_day": _coarser(feed_of("facets_hour", plan.version), DAY, day, FACET),
-    }
-    made = [
-        _table(plan, name, "human UInt8", TRAFFIC, "site, time, human") for name in TRAFFIC_TABLES
+    """Return what makes the roll-ups' tables."""
+    return [
+        *(_table(plan, name, "human UInt8", "site, time, human") for name in TRAFFIC_TABLES),
+        *(
+            _table(plan, name, "facet UInt8, value String", "site, facet, time, value")
+            for name in FACET_TABLES
+        ),
     ]
-    made += [
-        _table(plan, name, "facet UInt8, value String", FACET, "site, facet, time, value")
-        for name in FACET_TABLES
-    ]
-    views = [
-        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {name}_view TO {name} AS {select}"
-        for name, select in selects.items()
-    ]
-    return made + views
 
 
-def _table(plan: Plan, name: str, keys: str, measures: Mapping[str, Measure], order: str) -> str:
-    columns = ", ".join(f"{column} {measure.kind}" for column, measure in measures.items())
-    # Minutes are for the charts of some hours; they are a thousand times as many as days.
-    days, by = (
-        (plan.raw_days, "toYYYYMMDD") if name == "traffic_minute" else (ROLLUP_DAYS, "toYYYYMM")
+def _table(plan: Plan, name: str, keys: str, order: str) -> str:
+    _, measures = _of(name)
+    is_day = name.endswith("_day")
+    columns = ", ".join(
+        f"{DAY_VISITORS} UInt64" if is_day and column == "visitors" else f"{column} {measure.kind}"
+        for column, measure in measures.items()
     )
-    # No deduplication window: two segments may well have the same figures.
+    # Minutes are for the charts of some hours; they are a thousand times as many as days. They go
+    # with the rows that they were made of.
+    by, end = "toYYYYMM", plan.end(ROLLUP_DAYS, deduplicates=False)
+    if name == MINUTES:
+        by, end = "toYYYYMMDD", plan.end(plan.raw_days, AGES_BY[name], deduplicates=False)
+        columns = f"{AGES_BY[name]} DateTime('UTC') DEFAULT now(), {columns}"
     return (
-        f"CREATE TABLE IF NOT EXISTS {name} (site UInt32, time DateTime('UTC'), {keys}, {columns})"
-        f" ENGINE = SummingMergeTree PARTITION BY {by}(time) ORDER BY ({order})"
-        f"{plan.end(days, deduplicates=False)}"
+        f"CREATE TABLE IF NOT EXISTS {name} (site UInt32, time DateTime('UTC'), {keys},"
+        f" made UInt64, {columns})"
+        f" ENGINE = MergeTree PARTITION BY {by}(time) ORDER BY ({order}){end}"
     )
-
-
-def columns_of(measures: Mapping[str, Measure], names: Sequence[str]) -> str:
-    """Return figures as columns made of raw rows, under the names that they have in roll-ups."""
-    return ", ".join(f"{measures[name].raw} AS {name}" for name in names)

@@ -10,8 +10,10 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from watchducks.analytics.ledger import DOUBT, UNITS, Entry, new_number
 from watchducks.analytics.plan import HAS_TTL, Plan, ttl_of
-from watchducks.analytics.rollups import DAY
+from watchducks.analytics.rolling import horizon_of, note
+from watchducks.analytics.rollups import AGES_BY, DAY, HOUR
 from watchducks.analytics.tables import APPLIED, MIGRATIONS, Migration
 from watchducks.background import Repeating, StartupError
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
@@ -140,8 +142,8 @@ class Schema:
 
     async def _keep_for(self, raw_days: int) -> None:
         """Let the rows live as long as the settings say now; the table was made for others."""
-        ttl = ttl_of(raw_days)
-        for table in ("requests", "traffic_minute"):
+        for table, column in AGES_BY.items():
+            ttl = ttl_of(raw_days, column)
             shown = await self._store.query(
                 "SELECT create_table_query FROM system.tables"
                 " WHERE database = currentDatabase() AND name = %(table)s",
@@ -151,21 +153,25 @@ class Schema:
                 await self._store.execute(f"ALTER TABLE {table} MODIFY TTL {ttl}")
 
     async def doubt(self, token: str, hours: Collection[int]) -> None:
-        """Note that the roll-ups may lack rows of the block ``token``, or have some twice.
+        """Note that roll-ups may lack rows of these hours: those with this ``segment``.
 
-        To be called before its rows are believed to be in the store; again is no harm.
+        To be called before they are inserted, if the hours are over, and before they are inserted
+        again; once more is no harm.
 
-        :param hours: the beginnings of the UTC hours that its rows lie in, POSIX seconds.
+        :param hours: the beginnings of the UTC hours that the rows lie in, POSIX seconds.
         :raises StoreUnavailable, StoreRefused: it could not be noted.
         """
+        now = self._now()
+        horizon = horizon_of(now, self._raw_days)
+        # Another number each day, as days are done with one by one.
+        number = new_number(now)
         days = sorted({hour // DAY for hour in hours})
-        count = len(days)
-        await self._store.insert(
-            "day_doubts",
-            ("day", "token", "settled"),
-            (days, [token] * count, [0] * count),
-            f"?{token}",
-        )
+        numbers = {day: number + place * UNITS for place, day in enumerate(days)}
+        entries = [
+            Entry(DOUBT, day, numbers[day], unit, int(day * DAY < horizon), token)
+            for day, unit in sorted({(hour // DAY, hour % DAY // HOUR) for hour in hours})
+        ]
+        await note(self._store, entries)
 
     async def _retry(self) -> None:
         if self.ready:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from watchducks.analytics import rollups
+from watchducks.analytics import ledger, rollups
 from watchducks.analytics.plan import Plan
 
 # A year and a month: a month can be compared with the same month of the year before.
@@ -71,9 +71,10 @@ def _requests(plan: Plan) -> list[str]:
         + text("query")  # only the parameters that the owner lists
         + text("network")  # the address, truncated to /24 or /48, if the owner wants it
         # 1: a person's navigation: an HTML document, answered to a GET with 2xx or 304.
-        + " page_view UInt8"
+        + " page_view UInt8,"
+        f" {rollups.AGES_BY['requests']} DateTime('UTC') DEFAULT now()"
         ") ENGINE = MergeTree PARTITION BY toYYYYMMDD(time) ORDER BY (site, time)"
-        + plan.end(plan.raw_days)
+        + plan.end(plan.raw_days, rollups.AGES_BY["requests"])
     ]
 
 
@@ -107,14 +108,19 @@ def _verdicts(plan: Plan) -> list[str]:
     ]
 
 
-def _doubts(plan: Plan) -> list[str]:
-    """Days whose roll-ups may differ from the rows; see rollups. A few a year."""
+def _ledger(plan: Plan) -> list[str]:
+    """What is known of the roll-ups; see ledger. Some hundred rows, as what is done with goes."""
     return [
-        "CREATE TABLE IF NOT EXISTS day_doubts ("
+        f"CREATE TABLE IF NOT EXISTS {ledger.TABLE} ("
+        " kind String,"
         " day UInt32,"  # since 1970
-        " token String,"  # of the block
-        " settled UInt8"
-        ") ENGINE = MergeTree PARTITION BY tuple() ORDER BY (day, token)" + plan.end()
+        " made UInt64,"
+        " unit UInt32,"
+        " other UInt64,"
+        " token String,"
+        " at DateTime('UTC') DEFAULT now()"
+        ") ENGINE = MergeTree PARTITION BY tuple() ORDER BY (kind, day)"
+        + plan.end(deduplicates=False)
     ]
 
 
@@ -153,7 +159,7 @@ MIGRATIONS: Final = (
     Migration(2, 1, _dns_questions),
     Migration(3, 1, _verdicts),
     Migration(4, 1, rollups.statements),
-    Migration(5, 1, _doubts),
+    Migration(5, 1, _ledger),
     Migration(6, 1, _annotations),
     Migration(7, 1, _losses),
 )

@@ -43,7 +43,8 @@ async def start_the_log_store(house: House, *, required: bool = True) -> tuple[S
 
 
 async def start_the_upkeep(house: House, schema: Schema, store: LogStore) -> None:
-    """Keep roll-ups and rows in agreement; on every host with a console, as nobody else asks."""
+    """Make roll-ups; on every host with a console, as nobody else asks."""
     raw_days = house.settings.logs.raw_days
     upkeep = Upkeep(store, schema, raw_days, clock=house.reactor, now=time.time)
     await house.run("the upkeep of the log store", upkeep)
+    house.measure(upkeep.samples)

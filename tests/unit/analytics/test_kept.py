@@ -240,8 +240,8 @@ def test_how_long_answers_are_fresh() -> None:
     day, month = Period(0, DAY, HOUR, DAY), Period(0, 30 * DAY, DAY, 30 * DAY)
     assert fresh_seconds(day, DAY - 1, ()) == LIVE_SECONDS
     assert fresh_seconds(month, 30 * DAY, ()) == SLOW_SECONDS
-    assert fresh_seconds(day, DAY + 3 * HOUR, {1}) == PAST_SECONDS
-    assert fresh_seconds(day, DAY + 3 * HOUR, {0}) == 0
+    assert fresh_seconds(day, DAY + 3 * HOUR, {DAY}) == PAST_SECONDS
+    assert fresh_seconds(day, DAY + 3 * HOUR, {DAY - HOUR}) == 0
 
 
 def test_results_survive_the_way_through_the_cache() -> None:

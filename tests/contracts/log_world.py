@@ -1,0 +1,104 @@
+"""A log store whose time passes as the test wants, with hosts that make its roll-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet import reactor
+
+from watchducks.analytics.ledger import TABLE
+from watchducks.stores.blocks import Block
+from watchducks.stores.interfaces import LogStore, Value
+
+REACTOR: Any = reactor
+
+
+def hours(now: float) -> Any:
+    """Return a clock that whoever waits puts forward, at once. :param now: POSIX seconds."""
+    return _Hours(now)
+
+
+class _Hours:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def seconds(self) -> float:
+        return self.now
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kw: Any) -> Any:
+        until = self.now + delay
+
+        def later() -> None:
+            self.now = max(self.now, until)
+            call(*args, **kw)
+
+        return REACTOR.callLater(0, later)
+
+
+class AtAnyTime:
+    """A store whose ``now()`` is the test's.
+
+    :ivar before: awaited before each statement, with its number, and may raise; ``after`` too.
+    """
+
+    def __init__(self, store: LogStore, clock: Any) -> None:
+        self.store = store
+        self.clock = clock
+        self.before: Callable[[str], Awaitable[None]] | None = None
+        self.after: Callable[[str], Awaitable[None]] | None = None
+
+    @property
+    def version(self) -> tuple[int, int]:
+        return self.store.version
+
+    async def start(self) -> None:
+        await self.store.start()
+
+    async def stop(self) -> None:
+        await self.store.stop()
+
+    def _timed(self, sql: str) -> str:
+        now = f"toDateTime({int(self.clock.now)})"
+        if sql.startswith(f"INSERT INTO {TABLE} (kind, day, made)"):
+            head, tail = sql.split(")", 1)
+            first, rest = tail.split(" FROM ", 1)
+            return f"{head}, at){first}, {now} FROM {rest}"
+        if sql.startswith("CREATE"):
+            return sql
+        return sql.replace("now()", now)
+
+    async def execute(self, statement: str) -> None:
+        await self._around(statement, lambda: self.store.execute(self._timed(statement)))
+
+    async def query(
+        self, sql: str, parameters: Mapping[str, Value | Sequence[Value]] | None = None
+    ) -> list[tuple[Value, ...]]:
+        found: list[tuple[Value, ...]] = []
+
+        async def ask() -> None:
+            found.extend(await self.store.query(self._timed(sql), parameters))
+
+        await self._around(sql, ask)
+        return found
+
+    async def insert(
+        self, table: str, columns: Sequence[str], data: Sequence[Sequence[Value]], token: str
+    ) -> None:
+        now = [int(self.clock.now)] * len(data[0])
+        name = {TABLE: "at", "requests": "shipped"}.get(table)
+        if name is not None:
+            columns, data = (*columns, name), [*data, now]
+        await self._around(
+            f"INSERT INTO {table}", lambda: self.store.insert(table, columns, data, token)
+        )
+
+    async def insert_block(self, table: str, block: Block, token: str) -> None:
+        await self.store.insert_block(table, block, token)
+
+    async def _around(self, sql: str, work: Callable[[], Awaitable[None]]) -> None:
+        if self.before is not None:
+            await self.before(sql)
+        await work()
+        if self.after is not None:
+            await self.after(sql)
