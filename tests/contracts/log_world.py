@@ -8,10 +8,12 @@ from typing import Any
 from twisted.internet import reactor
 
 from watchducks.analytics.ledger import TABLE
-from watchducks.stores.blocks import Block
 from watchducks.stores.interfaces import LogStore, Value
 
 REACTOR: Any = reactor
+
+
+Around = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
 
 
 def hours(now: float) -> Any:
@@ -36,27 +38,22 @@ class _Hours:
         return REACTOR.callLater(0, later)
 
 
-class AtAnyTime:
-    """A store whose ``now()`` is the test's.
+def at_any_time(store: LogStore, clock: Any, around: Around | None = None) -> Any:
+    """Return the store with the clock's time for ``now()``, in what rows are rolled up by.
 
-    :ivar before: awaited before each statement, with its number, and may raise; ``after`` too.
+    :param around: takes part in each statement: gets its text and what runs it, and may raise.
     """
+    return _AtAnyTime(store, clock, around)
 
-    def __init__(self, store: LogStore, clock: Any) -> None:
+
+class _AtAnyTime:
+    def __init__(self, store: LogStore, clock: Any, around: Around | None) -> None:
         self.store = store
         self.clock = clock
-        self.before: Callable[[str], Awaitable[None]] | None = None
-        self.after: Callable[[str], Awaitable[None]] | None = None
+        self._around = around or _just
 
-    @property
-    def version(self) -> tuple[int, int]:
-        return self.store.version
-
-    async def start(self) -> None:
-        await self.store.start()
-
-    async def stop(self) -> None:
-        await self.store.stop()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
 
     def _timed(self, sql: str) -> str:
         now = f"toDateTime({int(self.clock.now)})"
@@ -93,12 +90,6 @@ class AtAnyTime:
             f"INSERT INTO {table}", lambda: self.store.insert(table, columns, data, token)
         )
 
-    async def insert_block(self, table: str, block: Block, token: str) -> None:
-        await self.store.insert_block(table, block, token)
 
-    async def _around(self, sql: str, work: Callable[[], Awaitable[None]]) -> None:
-        if self.before is not None:
-            await self.before(sql)
-        await work()
-        if self.after is not None:
-            await self.after(sql)
+async def _just(_: str, run: Callable[[], Awaitable[None]]) -> None:
+    await run()

@@ -298,7 +298,7 @@ async def test_kept_answers_are_the_answers(
 async def test_rankings_annotations_and_who_is_there(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    async with world(kind, request, tmp_path) as (store, _, ask):
+    async with world(kind, request, tmp_path) as (store, schema, ask):
         asked = PERIODS["hours of a day"]
         overview = await ask.overview([1, 2, 3], asked, unranked=[1])
         assert [site.site_id for site in overview.busiest] == [2]
@@ -342,8 +342,10 @@ async def test_rankings_annotations_and_who_is_there(
             for hour in (2, 3, 9)
             for status in [200] * good + [503] * 5
         ]
+        await schema.doubt("trouble", [asked.start + hour * HOUR for hour in (2, 3, 9)])
         await insert(store, trouble)
-        assert await ask.lately([8, 9], asked) == (
+        another = Analytics(store, clock=CLOCK)  # which knows that they are late
+        assert await another.lately([8, 9], asked) == (
             SiteAnnotation(8, asked.start + 9 * HOUR, "error-burst", "25%"),
             SiteAnnotation(8, asked.start + 2 * HOUR, "error-burst", "25%"),
             SiteAnnotation(0, asked.start + 9, "failover", ""),

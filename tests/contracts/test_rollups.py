@@ -16,7 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.contracts.log_stores import KINDS, log_store, log_store_url
-from tests.contracts.log_world import AtAnyTime, hours
+from tests.contracts.log_world import at_any_time, hours
 from watchducks.analytics.ledger import TABLE
 from watchducks.analytics.periods import Period
 from watchducks.analytics.planning import QUIET_SECONDS, ROLL_AFTER
@@ -63,7 +63,7 @@ class World:
 
     def __init__(self, store: LogStore, directory: Path) -> None:
         self.clock = hours(START + 10 * MINUTE)
-        self.store = AtAnyTime(store, self.clock)
+        self.store = at_any_time(store, self.clock)
         self.schema = Schema(
             self.store, directory, clock=self.clock, now=self.clock.seconds, raw_days=RAW_DAYS
         )
@@ -73,7 +73,7 @@ class World:
         self.rows: list[Seen] = []
         self._tokens = 0
 
-    def host(self, store: AtAnyTime | None = None) -> Upkeep:
+    def host(self, store: Any = None) -> Upkeep:
         return Upkeep(
             store or self.store,
             self.schema,
