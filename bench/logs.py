@@ -26,6 +26,7 @@ from twisted.internet.task import Clock
 
 from bench.goals import OURS, AtLeast, AtMost
 from bench.machine import BenchmarkError, describe, program
+from bench.preparing import preparing_table
 from bench.questions import Asked
 from bench.report import Figure, markdown
 from bench.shipping import Shipped
@@ -41,7 +42,7 @@ BUSY, QUIET = 20, 1
 
 # For 100,000 rows to be queryable.
 GOALS_MS: Final = {"ClickHouse": 250.0, "chDB": 100.0}
-TABLES: Final = ["append", *map(str.lower, GOALS_MS), "questions"]
+TABLES: Final = ["append", "prepare", *map(str.lower, GOALS_MS), "questions"]
 # Of a question that a page asks, by the rows in the store; the two means have goals of their own.
 QUESTION_MS: Final = {10_000_000: 50.0, 100_000_000: 150.0}
 MEANS_MS: Final = {"mean of all, rows": 200.0, "mean of all, roll-ups": 20.0}
@@ -96,6 +97,13 @@ def rows(count: int) -> Iterator[Row]:
             chance.randrange(500, 90_000),
             chance.randrange(500, 80_000),
         )
+
+
+def _as_new(row: Row, number: int) -> Row:
+    """Return the row of an address and of a page that nobody else has."""
+    return row._replace(
+        client=f"2001:db8::{number:x}", path=f"{row.path}-{number}", query=f"id={number}"
+    )
 
 
 def write(directory: Path, made: list[Row], turn_rows: int) -> float:
@@ -292,6 +300,11 @@ def main(arguments: list[str]) -> int:
         try:
             if "append" in options.rows:
                 print(append_table(directory, scale.runs), flush=True)
+            if "prepare" in options.rows:
+                known, new = directory / "known", directory / "new"
+                write(known, list(rows(ROWS)), BUSY)
+                write(new, list(map(_as_new, rows(SEGMENT_ROWS), range(SEGMENT_ROWS))), BUSY)
+                print(preparing_table(known, new, scale.runs), flush=True)
             kinds = [kind for kind in GOALS_MS if kind.lower() in options.rows]
             if kinds:
                 for size, spool in ((ROWS, "small"), (scale.backlog, "large")):

@@ -49,10 +49,10 @@ def test_short_run_measures_all_four_servers() -> None:
 @pytest.mark.timeout(120)
 def test_short_run_of_the_logs_appends_and_ships() -> None:
     find_program("clickhouse-server")
-    done = bench("--quick", "--rows", "append", "clickhouse", module="bench.logs")
+    done = bench("--quick", "--rows", "append", "prepare", "clickhouse", module="bench.logs")
     assert done.returncode == 0, done.stderr
     figures = re.findall(r"^\| (?!\|).*\| (\d[\d.]*) \|$", done.stdout, re.MULTILINE)
-    assert len(figures) == 6, done.stdout
+    assert len(figures) == 9, done.stdout
     assert all(float(figure) > 0 for figure in figures)
     assert "at least 50000 rows/s: " in done.stdout
 

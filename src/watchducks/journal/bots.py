@@ -36,8 +36,9 @@ KEPT_CLAIMS: Final = 8192
 _FILE: Final = Path(__file__).with_name("crawlers.toml")
 _BROWSERS: Final = ("mozilla/", "opera/")
 # How those who are not listed call themselves. "cubot" is a telephone.
+_WORDS: Final = ("bot", "crawl", "spider", "scrape", "archiver", "fetcher")
 _CRAWLING: Final = re.compile(
-    r"[a-z0-9._-]{0,40}(?:(?<!cu)bot|crawl|spider|scrape|archiver|fetcher)[a-z0-9._-]{0,20}"
+    rf"[a-z0-9._-]{{0,40}}(?:(?<!cu){'|'.join(_WORDS)})[a-z0-9._-]{{0,20}}"
 )
 
 
@@ -91,7 +92,8 @@ class Bots:
     def __init__(self, file: Path = _FILE) -> None:
         entries = tomllib.loads(file.read_text("utf-8"))
         self.crawlers = tuple(map(Crawler.of, entries["crawlers"]))
-        self._headless = tuple(map(Crawler.of, entries["headless"]))
+        self._by_token = _by_token(self.crawlers)
+        self._headless = _by_token(map(Crawler.of, entries["headless"]))
         self._tools = tuple(map(Crawler.of, entries["tools"]))
         self.claim = lru_cache(maxsize=KEPT_CLAIMS)(self._claim)
 
@@ -100,7 +102,7 @@ class Bots:
         lower = user_agent.strip().lower()
         if not lower:
             return Claim("", NO_USER_AGENT)
-        crawler = _first(self.crawlers, lower)
+        crawler = _first(self._by_token, lower)
         if crawler is not None:
             reason = DECLARED_AI if crawler.kind == "ai" else DECLARED
             return Claim(crawler.name, reason, crawler)
@@ -110,18 +112,22 @@ class Bots:
         for tool in self._tools:
             if lower.startswith(tool.tokens):
                 return Claim(tool.name, TOOL)
-        crawling = _CRAWLING.search(lower)
-        if crawling is not None:
-            return Claim(crawling[0][:WORD_CHARACTERS], DECLARED)
+        if any(word in lower for word in _WORDS):  # most say none, and are done with sooner
+            crawling = _CRAWLING.search(lower)
+            if crawling is not None:
+                return Claim(crawling[0][:WORD_CHARACTERS], DECLARED)
         if not lower.startswith(_BROWSERS):
             return Claim("", TOOL)  # it may call itself anything, which is nobody's business
         return A_PERSON
 
 
-def _first(known: Iterable[Crawler], lower: str) -> Crawler | None:
-    """Return the first of which a token is in the text."""
-    for one in known:
-        for token in one.tokens:
-            if token in lower:
-                return one
+def _by_token(known: Iterable[Crawler]) -> list[tuple[str, Crawler]]:
+    return [(token, one) for one in known for token in one.tokens]
+
+
+def _first(known: Iterable[tuple[str, Crawler]], lower: str) -> Crawler | None:
+    """Return the first whose token is in the text."""
+    for token, one in known:
+        if token in lower:
+            return one
     return None
