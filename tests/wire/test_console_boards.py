@@ -12,7 +12,7 @@ import pytest_twisted
 from tests.unit.console.driver import Driver
 from watchducks.analytics.filters import Filters
 from watchducks.analytics.results import Annotation, Failover, Lost, SiteAnnotation
-from watchducks.model.sites import Visibility
+from watchducks.model.sites import SiteState, Visibility
 from watchducks.registry.registration import SiteChanges
 
 
@@ -54,7 +54,7 @@ async def test_the_ranking_gives_medals_and_says_who_has_no_place(driver: Driver
     assert [int(n) for n in re.findall(r"medal-(\d)", page)] == [1, 2, 3]
     names = re.findall(r'href="/sites/(site\d)"', page)
     assert names == ["site0", "site1", "site2", "site3", "site4"]
-    assert "1 sites have too few requests" in page
+    assert "too few requests to be ranked by this (fewer than 100): 1." in page
     assert re.search(r'class="current"[^>]*>Response time', page)
     for wrong in ("/ranking?by=nonsense", "/ranking/", "/ranking/x"):
         assert driver.get(wrong).status == 404
@@ -249,8 +249,6 @@ async def test_what_happened_is_told_and_marked(driver: Driver) -> None:
 @pytest_twisted.ensureDeferred
 async def test_the_period_before_is_drawn_over_it_and_stands_in_the_tables(driver: Driver) -> None:
     await driver.add()
-    page = driver.get("/sites/ducks").text
-    assert page.count('class="line before"') == 1, "somebody was there then, says the fake"
     driver.analytics.scale = 100
     page = driver.get("/sites/ducks").text
     assert page.count('class="line before"') == 3, "requests, times, visitors"
@@ -261,3 +259,47 @@ async def test_the_period_before_is_drawn_over_it_and_stands_in_the_tables(drive
     row = shown.split("<tbody>")[1].split("</tr>")[0]
     assert f"<td>{first['requests']}</td><td>{first['requests_before']}</td>" in row
     assert "이전 기간" in driver.get("/sites/ducks?lang=ko").text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_site_without_requests_shows_no_empty_charts(driver: Driver) -> None:
+    await driver.add()
+    page = driver.get("/sites/ducks").text
+    assert "No request yet." in page
+    assert re.findall(r'data-kind="([^"]+)"', page) == ["traffic"], "where the first one appears"
+    for absent in ('id="tiles"', 'class="card list-card"', 'class="calendar"'):
+        assert absent not in page
+    site = driver.sites.by_key["ducks"]
+    driver.sites.by_key["ducks"] = replace(site, state=SiteState.ACTIVE)
+    assert "Nobody asked for anything in this period." in driver.get("/sites/ducks").text
+    assert "matches the filters" in driver.get("/sites/ducks?country=KR").text
+    driver.analytics.scale = 100
+    page = driver.get("/sites/ducks").text
+    assert len(re.findall(r'data-kind="([^"]+)"', page)) == 4
+    assert "data-silent" not in page
+
+
+@pytest_twisted.ensureDeferred
+async def test_last_numbers_are_told_as_such(driver: Driver) -> None:
+    await fill(driver, 2)
+    paths = ("/", "/sites/site0", "/ranking", "/compare?site=site0")
+    for path in paths:
+        assert "these are the last numbers" not in driver.get(path).text
+    driver.analytics.is_stale = True
+    for path in paths:
+        assert "these are the last numbers" in driver.get(path).text, path
+    assert "마지막으로 받은 숫자" in driver.get("/?lang=ko").text
+    driver.analytics.away = True
+    for path in paths:
+        assert "these are the last numbers" not in driver.get(path).text, "there are none"
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_number_says_what_it_means(driver: Driver) -> None:
+    await fill(driver, 2)
+    for path, least in (("/", 6), ("/sites/site0", 16)):
+        for language in ("en", "ko"):
+            page = driver.get(f"{path}?lang={language}").text
+            helps = re.findall(r'<details class="help"><summary aria-label="([^"]+)">', page)
+            assert len(helps) >= least, path
+            assert len(helps) == len(set(helps)) or path != "/", "each is told apart by its name"

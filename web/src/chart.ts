@@ -2,7 +2,7 @@
 // tooltip. Screen readers get the table beside it instead.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { tick, time, timeZone } from "./format";
+import { count, tick, time, timeZone } from "./format";
 
 export type Values = (number | null)[];
 
@@ -104,7 +104,7 @@ export class Chart {
           ...axis,
           size: (_plot, values) => 18 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)),
           splits: (_plot, _axis, low, high) => roundSteps(low, high, whole ?? false),
-          values: (_plot, splits) => splits.map((split) => write(split)),
+          values: (_plot, splits) => splits.map((split) => (whole ? count(split) : write(split))),
         },
       ],
       series: [{}, ...series.map((each) => seriesOptions(each))],

@@ -206,6 +206,13 @@ function tell(stale: boolean): void {
   if (live.textContent !== text) live.textContent = text;
 }
 
+// A page without requests has little to show; the first one brings the rest. A token is shown once.
+function showAll(figures: Figures): void {
+  if (charts?.dataset["silent"] === undefined || document.querySelector("#token")) return;
+  const { requests = 0, connections = 0 } = (figures["totals"] ?? {}) as Point;
+  if (requests || connections) location.reload();
+}
+
 async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<never> {
   let seen = "";
   let drawn = "";
@@ -217,6 +224,7 @@ async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<ne
     await visible();
     try {
       const figures = await traffic.refresh();
+      showAll(figures);
       seen = JSON.stringify([figures["totals"], figures["from"]]);
       if (seen !== drawn && performance.now() - restAt >= REST_REFRESH_MS) {
         await Promise.all(rest.map((card) => card.refresh()));
@@ -228,7 +236,7 @@ async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<ne
         await replaceParts(location.href, ["#tiles", "#lists", "#happened"]);
         listed = seen;
       }
-      tell(false);
+      tell(figures["stale"] === true);
       retry = FIRST_RETRY_MS;
       await pause(range === "day" ? DAY_REFRESH_MS : LONG_REFRESH_MS);
     } catch {

@@ -137,6 +137,7 @@ class Boards(Routes):
             request,
             "overview.html",
             page="overview",
+            stale=board is not None and self._analytics.is_stale,
             cohort=cohort,
             cohorts=counts,
             cohort_links=_cohort_links(asked, counts, cohort, language),
@@ -239,6 +240,7 @@ class Boards(Routes):
             request,
             "ranking.html",
             page="ranking",
+            stale=rows is not None and self._analytics.is_stale,
             explained=language.gettext(METRICS[by].explained),
             ranges=range_links(asked, language),
             metrics=[
@@ -289,6 +291,7 @@ class Boards(Routes):
             request,
             "compare.html",
             page="compare",
+            stale=self._analytics.is_stale,
             most=MOST_COLUMNS,
             ranges=range_links(asked, language),
             chips=[

@@ -30,6 +30,8 @@ COOKIE: Final = b"language"
 # A year: longer than anyone wants to be asked again, shorter than browsers' limit of 400 days.
 COOKIE_SECONDS: Final = 365 * 24 * 3600
 
+_BRIEF_DIGITS: Final = 3
+
 # Parameters of problems that are words of ours, and not what a visitor typed.
 _WORDS: Final = frozenset({"what", "why"})
 
@@ -68,6 +70,24 @@ class Language:
         if value < 10_000:
             return self.number(value)
         return format_compact_decimal(value, locale=self.locale, fraction_digits=1)
+
+    def brief(self, value: float) -> str:
+        """Write a number in full below 1000, else as shortly as can be: 2.1K, 210M, 3910만."""
+        if value < 1000:
+            return self.number(value)
+        text = format_compact_decimal(value, locale=self.locale, fraction_digits=1)
+        if sum(letter.isdigit() for letter in text) <= _BRIEF_DIGITS:
+            return text
+        return format_compact_decimal(value, locale=self.locale, fraction_digits=0)
+
+    @property
+    def first_weekday(self) -> int:
+        """Which day a week begins with, 0 being Monday."""
+        return int(self.locale.first_week_day)
+
+    def weekday(self, number: int) -> str:
+        """Return the short name of a day of the week, 0 being Monday."""
+        return str(self.locale.days["stand-alone"]["abbreviated"][number])
 
     def percent(self, share: float) -> str:
         """Write 0.9987 as 99.87%. What is not quite all is never rounded up to 100%."""

@@ -62,6 +62,29 @@ CARDS: Final[Mapping[str, tuple[Tab, ...]]] = {
     "answers": (Tab("status", mark("Status codes"), "status"),),
 }
 
+# What each card is about, for who is no engineer.
+EXPLAINED: Final[Mapping[str, str]] = {
+    "pages": mark(
+        "What was asked for. Entry pages: where visits began. Failing: answers of 500 and above."
+        " Click on a line to see only these requests."
+    ),
+    "sources": mark(
+        "Where visitors came from, as far as their browsers say. Campaigns: links that carry the"
+        " word utm_campaign."
+    ),
+    "clients": mark("What your visitors use, as their programs say of themselves."),
+    "places": mark(
+        "Where the addresses of your visitors are registered; the addresses are not kept."
+    ),
+    "crawlers": mark(
+        "Programs that read your site: search engines, AI, tools. They are no visitors."
+    ),
+    "answers": mark(
+        "200: everything was fine. 301, 302: go elsewhere. 404: there is no such page. 500 and"
+        " above: your server failed."
+    ),
+}
+
 DIMENSIONS: Final[Mapping[str, str]] = {
     "path": mark("Page"),
     "entry": mark("Entry page"),
@@ -130,6 +153,7 @@ class ListCard:
     dimension: str
     main_title: str
     more_title: str
+    explained: str
 
 
 def chosen_tab(kind: str, asked: Asked) -> Tab:
@@ -190,6 +214,7 @@ def _card(
         word(DIMENSIONS[tab.dimension]),
         main_title,
         more_title,
+        word(EXPLAINED[kind]),
     )
 
 

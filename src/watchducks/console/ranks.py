@@ -123,7 +123,7 @@ def left_out_of(language: Language, ranking: Ranking) -> str:
     count = sum(1 for each in ranking.sites if not each.rank)
     if not count:
         return ""
-    text = mark("{count} sites have too few requests to be ranked by this (at least {least}).")
+    text = mark("Sites with too few requests to be ranked by this (fewer than {least}): {count}.")
     return language.gettext(text).format(count=count, least=max(1, ranking.min_requests))
 
 

@@ -85,6 +85,7 @@ def _environment(language: Language, asset_url: Callable[[str], str | None]) -> 
     environment.filters.update(
         number=language.number,
         compact=language.compact,
+        brief=language.brief,
         milliseconds=language.milliseconds,
         moment=_by_the_clock(language.moment),
         date=_by_the_clock(language.date),

@@ -21,7 +21,7 @@ from watchducks.console.drawing import lines
 from watchducks.console.figures import DEFAULT_RANGE, Figures
 from watchducks.console.happenings import of_site
 from watchducks.console.interfaces import SiteFigures
-from watchducks.console.languages import Language
+from watchducks.console.languages import Language, mark
 from watchducks.console.lists import CARDS, DIMENSIONS, chips, list_cards
 from watchducks.console.tiles import tiles
 from watchducks.console.views import WORDS, cards
@@ -32,6 +32,13 @@ from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
 # What of the address is the reader's choice.
 PARAMETERS: Final = ("range", "from", "to", *DIMENSIONS, *CARDS)
 _PERIOD: Final = ("range", "from", "to")
+# Response codes of DNS, for who is no engineer.
+_RCODES: Final = {
+    "NOERROR": mark("answered"),
+    "NXDOMAIN": mark("no such name"),
+    "SERVFAIL": mark("could not be answered"),
+    "REFUSED": mark("refused"),
+}
 # Types and response codes of DNS that are told apart on the page.
 _DNS_KINDS: Final = 4
 
@@ -80,6 +87,7 @@ class SitePage:
             "first_day": _day(chosen.start, clock.zone),
             "last_day": _day(chosen.end - 1, clock.zone),
             "daily": chosen.bucket >= DAY,
+            "rcodes": {code: language.gettext(word) for code, word in _RCODES.items()},
             "words": {key: language.gettext(word) for key, word in WORDS.items()},
             "chips": chips(asked, language),
             "question": _question(asked, chosen, clock),
@@ -88,7 +96,7 @@ class SitePage:
             return {**head, **await self._measured(site, chosen, filters, asked, language, clock)}
         except (StoreUnavailable, StoreRefused):
             # The page says so, and how to get here is worth showing all the same.
-            return {**head, "figures": None, "silent": False}
+            return {**head, "figures": None, "silent": False, "stale": False}
 
     async def _measured(
         self,
@@ -113,7 +121,8 @@ class SitePage:
             "silent": not (figures.traffic.requests or figures.traffic.connections),
             "tiles": tiles(language, now.get(site.id, nothing), before.get(site.id, nothing)),
             "lists": await list_cards(self._analytics, site.id, chosen, filters, asked, language),
-            "calendar": calendar(daily.points, clock.zone),
+            "calendar": calendar(daily.points, clock.zone, language),
+            "stale": self._analytics.is_stale,
             "dns": _dns(await self._figures.dns(site.zone, chosen), chosen),
         }
 
