@@ -150,7 +150,15 @@ def test_a_site_registered_by_the_form_works_at_once(demo: Demo, chromium: Chrom
     )
     field = chromium.find_element(By.NAME, "origin")
     field.clear()
-    field.send_keys(f"http://127.0.0.2:{demo.origin}")
+    field.send_keys(f"http://127.0.0.2:{demo.origin}", Keys.TAB)
+    # What would become of it is looked at meanwhile, and nothing that was typed is lost.
+    wait_until(
+        lambda: f"http, {demo.origin}: it answers" in chromium.find_element(By.ID, "prospect").text,
+        "what was found",
+        30,
+    )
+    assert "could not be asked for" in chromium.find_element(By.ID, "prospect").text
+    assert field.get_attribute("value") == f"http://127.0.0.2:{demo.origin}"
     field.send_keys(Keys.ENTER)
     wait_until(lambda: "/sites/ducks" in chromium.current_url, "the new site's page", 10)
     assert "ns1.watchducks.example" in chromium.find_element(By.TAG_NAME, "body").text

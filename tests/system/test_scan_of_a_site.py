@@ -13,6 +13,7 @@ from tests.servers.nsd import Nsd
 from tests.servers.unbound import Unbound
 from tests.servers.waiting import wait_until
 from tests.system.appliance import Twistd, api, curl
+from tests.system.test_sign_in import Browser
 
 # Name servers answer at port 53, which nobody can choose: so loopback addresses of this process
 # alone, as test runs side by side need them.
@@ -85,6 +86,16 @@ def test_a_registration_is_followed_by_a_scan(
         "email": "owner@ducks.test",
         "cohort": "one",
     }
+    # Who is only filling the form sees the same, and nothing is kept of it.
+    server = f"http://127.0.0.1:{running.ports['console']}"
+    status, form = Browser(running.console).send(
+        "/register", "/register/look", **{**site, "origin": server}
+    )
+    assert status == 200
+    for words in ("Mail goes to mail.ducks.test", "ns1.old.test", "is signed with DNSSEC"):
+        assert words in form
+    assert f"http, {running.ports['console']}: it answers" in form
+    assert api("GET", f"{running.console}/api/v1/sites")[1]["sites"] == []
     code, answer = api("POST", f"{running.console}/api/v1/sites", site)
     assert code == 201, answer
     base, token = f"{running.console}/api/v1/sites/ducks", answer["token"]

@@ -2,6 +2,7 @@
 import "./style.css";
 import "./duck.svg";
 import { readFileInto } from "./files";
+import { lookAhead } from "./look";
 import { validateWhileTyping } from "./validation";
 import { tellZone } from "./zone";
 
@@ -23,6 +24,8 @@ tellZone();
 enableCopyButtons();
 for (const form of document.querySelectorAll<HTMLFormElement>("form[data-live-validation]")) {
   validateWhileTyping(form, form.dataset["liveValidation"] ?? "");
+  const look = form.querySelector<HTMLButtonElement>("button[data-look]");
+  if (look) lookAhead(form, look);
 }
 for (const field of document.querySelectorAll<HTMLElement>("[data-file-into]")) {
   const target = document.getElementById(field.dataset["fileInto"] ?? "");

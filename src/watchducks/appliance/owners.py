@@ -15,6 +15,7 @@ from watchducks.analytics.queries import Analytics
 from watchducks.appliance.happenings import Notes
 from watchducks.appliance.house import House
 from watchducks.appliance.mail import start_the_mail
+from watchducks.appliance.prospects import prospects_of
 from watchducks.certificates.failover import CertificateCheck, FailoverChecks
 from watchducks.console.app import Console
 from watchducks.console.exports import Pages
@@ -198,6 +199,7 @@ async def _start_the_console(
         hosts=HostBook(registry),
         unsubscribing=unsubscribing,
         blocks=Blocklist(registry, clock=house.reactor),
+        looking=prospects_of(house),
         samples=house.samples,
         cache=cache,
         export=export,

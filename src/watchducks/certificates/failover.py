@@ -115,19 +115,24 @@ class CertificateCheck:
 
     async def __call__(self, site: Site) -> Note | None:
         """Return why a failover of this site would break; None: it would work."""
-        observer = _Observer(site.domain, self._trust)
+        return await self.trouble(site.origin, site.domain, self._port)
+
+    async def trouble(self, origin: Origin, host: str, port: int) -> Note | None:
+        """Return what a browser would not accept of what an origin shows for a host; None: it would
+        accept it."""
+        observer = _Observer(host, self._trust)
         try:
-            leaf = await self._leaf(site.origin, observer)
+            leaf = await self._leaf(origin, port, observer)
         except CancelledError:
             raise
         except Exception:  # of the many ways not to complete a handshake none tells an owner more
-            return replace(SILENT, parameters={"port": self._port})
-        return judged(leaf, site.domain, observer.errors)
+            return replace(SILENT, parameters={"port": port})
+        return judged(leaf, host, observer.errors)
 
-    async def _leaf(self, origin: Origin, observer: _Observer) -> x509.Certificate:
+    async def _leaf(self, origin: Origin, port: int, observer: _Observer) -> x509.Certificate:
         assert origin.address is not None, "a site without an address is not asked"
         kind = TCP4ClientEndpoint if origin.address.version == 4 else TCP6ClientEndpoint
-        endpoint: Any = kind(self._reactor, str(origin.address), self._port, TIMEOUT_SECONDS)
+        endpoint: Any = kind(self._reactor, str(origin.address), port, TIMEOUT_SECONDS)
         handshake = _Handshake()
         inner: IProtocolFactory = Factory.forProtocol(lambda: handshake)
         factory = TLSMemoryBIOFactory(observer, isClient=True, wrappedFactory=inner)

@@ -41,6 +41,7 @@ from watchducks.console.interfaces import (
     Blocks,
     Hosts,
     Letters,
+    Looking,
     OriginHealth,
     Readiness,
     Scans,
@@ -51,6 +52,7 @@ from watchducks.console.interfaces import (
 from watchducks.console.languages import Languages
 from watchducks.console.letter_pages import LetterPages
 from watchducks.console.live import LiveApi
+from watchducks.console.looks import Looks
 from watchducks.console.machines import PATHS as MACHINE_PATHS
 from watchducks.console.machines import Machines
 from watchducks.console.owned import OwnedSites
@@ -128,6 +130,7 @@ class Console:
     :param hosts: what all hosts say of themselves.
     :param letters: what waits to be sent, and who wants what.
     :param blocks: who may not register.
+    :param looking: looks at what somebody is about to register.
     :param unsubscribing: reads the links in letters.
     :param samples: what this host measures, for ``/metrics`` and for admins.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
@@ -147,6 +150,7 @@ class Console:
         hosts: Hosts,
         unsubscribing: Unsubscribes,
         blocks: Blocks,
+        looking: Looking,
         threads: Threads,
         cache: Cache,
         export: ExportPages,
@@ -199,6 +203,7 @@ class Console:
             checks=checks,
             origins=origins,
             scans=reports,
+            looks=Looks(registrations, looking, threads=threads, clock=reactor),
             now=reactor.seconds,
         )
         owned = OwnedSites(sites, access, owners, checks)

@@ -32,6 +32,8 @@ from watchducks.model.blocks import Block
 from watchducks.model.cutover import SiteCutover
 from watchducks.model.hosts import HostReport
 from watchducks.model.letters import LetterState
+from watchducks.model.origins import Origin
+from watchducks.model.prospects import Prospect
 from watchducks.model.scans import KeptScan
 from watchducks.model.sites import Registration, Site
 from watchducks.model.subjects import Subject, Subscription
@@ -222,6 +224,13 @@ class Scans(Protocol):
 
     def request(self, site_id: int, zone: str) -> None:
         """Scan a site's zone again, soon. :raises Overloaded: too many wait already."""
+
+
+class Looking(Protocol):
+    """Looks at what would be registered: :class:`watchducks.appliance.prospects.Prospects`."""
+
+    async def look(self, domain: str, zone: str, origin: Origin) -> Prospect:
+        """Return what is found now; takes seconds."""
 
 
 class OriginHealth(Protocol):

@@ -20,6 +20,7 @@ from watchducks.console.guides import GUIDES
 from watchducks.console.http import ConsoleRequest, argument
 from watchducks.console.interfaces import OriginHealth, Sites
 from watchducks.console.languages import Language, Languages, mark
+from watchducks.console.looks import Look, Looks
 from watchducks.console.owners import Owners
 from watchducks.console.progress import shown_way
 from watchducks.console.rates import RateLimit
@@ -27,11 +28,12 @@ from watchducks.console.registrations import LABELS, Registrations
 from watchducks.console.routing import Routes, router
 from watchducks.console.scans import ScanReports
 from watchducks.console.sessions import Session, SignedSessions
+from watchducks.console.shown_dns import ShownDns
 from watchducks.console.site_page import PARAMETERS, SitePage
 from watchducks.console.states import state_names
 from watchducks.model.cutover import CutoverRules
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.sites import Site
+from watchducks.model.sites import Site, SiteState
 from watchducks.stores.interfaces import StoreUnavailable
 
 # Cohorts offered while one types; more are no help.
@@ -64,6 +66,7 @@ class Pages(Routes):
         checks: RateLimit,
         origins: OriginHealth,
         scans: ScanReports,
+        looks: Looks,
         now: Callable[[], float],
         rules: CutoverRules,
     ) -> None:
@@ -82,6 +85,7 @@ class Pages(Routes):
         self._checks = checks
         self._origins = origins
         self._scans = scans
+        self._looks = looks
         self._now = now
 
     # --- registration ---------------------------------------------------------------------------
@@ -124,6 +128,27 @@ class Pages(Routes):
         self._owners.remember(session, site.id, token)
         return self._frame.redirect(request, f"/sites/{quote(site.name, safe='')}?registered=yes")
 
+    @requirer.require(  # type: ignore[untyped-decorator]
+        form_route(app.route("/register/look", methods=["POST"])),
+        request=RequestComponent(IRequest),
+        session=RequestComponent(ISession),
+        name=Field.text(required=False, default=""),
+        domain=Field.text(required=False, default=""),
+        origin=Field.text(required=False, default=""),
+        email=Field.text(required=False, default=""),
+        cohort=Field.text(required=False, default=""),
+    )
+    async def look(self, request: ConsoleRequest, session: Session, **fields: str) -> bytes:
+        """Show the form again, with what is found of the domain's server and DNS."""
+        network = self._access.network(request) or visitor(request)
+        try:
+            found = await self._looks.look(
+                fields, network=network, address=self._access.address(request)
+            )
+        except (InvalidFields, StoreUnavailable) as error:
+            return await self._form(request, session, fields, *told(error))
+        return await self._form(request, session, fields, {}, None, found)
+
     async def _form(
         self,
         request: ConsoleRequest,
@@ -131,6 +156,7 @@ class Pages(Routes):
         values: Mapping[str, str],
         problems: Mapping[str, Problem],
         refusal: Refusal | None,
+        look: Look | None = None,
     ) -> bytes:
         try:
             known = [cohort for cohort, _ in await self._sites.cohorts()][:OFFERED_COHORTS]
@@ -149,6 +175,8 @@ class Pages(Routes):
             problems=problems,
             summary=language.problem(refusal.problem) if refusal else "",
             known_cohorts=known,
+            prospect=look.prospect if look else None,
+            dns=look.dns if look else None,
         )
 
     @app.route("/register/check", methods=["GET"])
@@ -186,6 +214,7 @@ class Pages(Routes):
         found = await self._sites.cutover(site.id)
         if found is None:
             raise no_site(name)  # it has left meanwhile
+        owner = await self._access.owns(request, site)
         return self._page(
             request,
             "site.html",
@@ -197,7 +226,8 @@ class Pages(Routes):
             way=shown_way(found, self._rules, language),
             nameservers=self._nameservers,
             guides=GUIDES,
-            owner=await self._access.owns(request, site),
+            owner=owner,
+            present_dns=await self._found(site) if owner else None,
             registered=argument(request, b"registered") is not None,
             token=token,
             **shown,
@@ -211,6 +241,15 @@ class Pages(Routes):
         except StoreUnavailable:
             return ""
         return "" if blocked is None else blocked["message"]
+
+    async def _found(self, site: Site) -> ShownDns | None:
+        """Return what the scan of a new site's DNS found; None: nothing is known, or it is over."""
+        if site.state is not SiteState.REGISTERED:
+            return None
+        try:
+            return await self._scans.shown(site)
+        except StoreUnavailable:
+            return None
 
     async def _token_note(self, request: ConsoleRequest, site: Site) -> str | None:
         """Return the owner's token right after the registration, once."""

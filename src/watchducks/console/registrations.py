@@ -17,8 +17,8 @@ from watchducks.console.rates import RateLimit
 from watchducks.model.accounts import Actor
 from watchducks.model.blocks import Block, keys_of
 from watchducks.model.names import zone_of
-from watchducks.model.origins import Address
-from watchducks.model.problems import Problem
+from watchducks.model.origins import Address, Origin, leads_back
+from watchducks.model.problems import InvalidFields, Problem
 from watchducks.model.sites import Site
 from watchducks.registry.registration import Policy, validate, validate_changes, validate_field
 
@@ -105,6 +105,28 @@ class Registrations:
             visitor = _address(address)
             await self._heed(keys_of((wanted.domain, zone), wanted.email, wanted.origin, visitor))
         return await self._sites.register(wanted, by=by)
+
+    async def wanted(self, fields: Mapping[str, str], *, address: str) -> tuple[str, str, Origin]:
+        """Return domain, zone and origin of a site that could be registered.
+
+        :raises Refusal: 403, it is blocked. :raises InvalidFields: it could not.
+        """
+        problems: dict[str, Problem] = {}
+        values: dict[str, str | Origin] = {}
+        for field in ("domain", "origin"):
+            try:
+                values[field] = validate_field(field, fields.get(field, ""), self._policy)
+            except Problem as problem:
+                problems[field] = problem
+        domain, origin = values.get("domain"), values.get("origin")
+        if problems or not isinstance(domain, str) or not isinstance(origin, Origin):
+            raise InvalidFields(problems)
+        zone = zone_of(domain)
+        back = leads_back(origin, (domain, zone, f"www.{zone}"))
+        if back is not None:
+            raise InvalidFields({"origin": back})
+        await self._heed(keys_of((domain, zone), "", origin, _address(address)))
+        return domain, zone, origin
 
     async def change(self, name: str, fields: Mapping[str, object], *, by: Actor) -> Site:
         """Change the site ``name`` as ``fields`` ask for, and return it.

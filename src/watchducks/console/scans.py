@@ -11,6 +11,7 @@ from watchducks.console.figures import rfc3339
 from watchducks.console.health import said
 from watchducks.console.interfaces import Scans
 from watchducks.console.languages import Language
+from watchducks.console.shown_dns import ShownDns, shown_dns
 from watchducks.lookups.compare import Change, Differences, change_of_servers, compare
 from watchducks.lookups.missing import missing
 from watchducks.model.origins import Address
@@ -94,6 +95,14 @@ class ScanReports:
         kept = await self._scans.scan(site.id)
         found = None if kept is None else _hindrance(site, kept, now)
         return None if found is None else _message(found, language)
+
+    async def shown(self, site: Site) -> ShownDns | None:
+        """Return what is shown of the scan to the owner of a site that is new; None: it is not made
+        yet."""
+        kept = await self._scans.scan(site.id)
+        if kept is None:
+            return None
+        return await self._threads.run(shown_dns, kept.scan, site.zone)
 
     async def page(self, site: Site, now: float, *, offers: bool) -> Found | None:
         """Return what the records page shows; None: the scan is not made yet.

@@ -66,9 +66,14 @@ class HeadProbe:
         self._reactor = reactor
 
     async def __call__(self, site: Site) -> None:
-        scheme, port = site.origin.endpoint("http")
+        """See :data:`OriginProbe`."""
+        _ = await self.status(site.origin, site.domain)
+
+    async def status(self, origin: Origin, host: str) -> int:
+        """Return what an origin answers for a host. :raises ProbeFailed:"""
+        scheme, port = origin.endpoint("http")
         agent = Agent.usingEndpointFactory(
-            self._reactor, _To(site.origin, self._reactor), pool=quiet_pool(self._reactor)
+            self._reactor, _To(origin, self._reactor), pool=quiet_pool(self._reactor)
         )
         probe = HttpProbe(
             TIMEOUT_SECONDS,
@@ -77,7 +82,7 @@ class HeadProbe:
             method="HEAD",
             accepted=lambda status: status < 500,
         )
-        await probe(f"{scheme}://{site.domain}:{port}/")
+        return await probe.status(f"{scheme}://{host}:{port}/")
 
 
 class Origins:

@@ -137,10 +137,15 @@ class HttpProbe:
         self._client = HTTPClient(agent or agent_for_addresses(timeout_seconds, reactor=reactor))
 
     async def __call__(self, url: str) -> None:
-        asking: Deferred[None] = Deferred.fromCoroutine(self._ask(url))
+        """See :class:`Probe`."""
+        _ = await self.status(url)
+
+    async def status(self, url: str) -> int:
+        """Return the status of a good answer. :raises ProbeFailed:"""
+        asking: Deferred[int] = Deferred.fromCoroutine(self._ask(url))
         _ = asking.addTimeout(self._timeout, self._reactor)
         try:
-            await asking
+            return await asking
         except (DeferredTimeout, ConnectTimeout):
             raise ProbeFailed(
                 "no answer within {seconds} s", seconds=f"{self._timeout:g}"
@@ -152,7 +157,7 @@ class HttpProbe:
         except Exception as error:
             raise _broken(error) from error
 
-    async def _ask(self, url: str) -> None:
+    async def _ask(self, url: str) -> int:
         try:
             response = await self._client.request(
                 self._method, url, allow_redirects=False, unbuffered=True, headers=_HEADERS
@@ -168,6 +173,7 @@ class HttpProbe:
         await body.finished
         if not self._accepted(response.code):
             raise ProbeFailed("status {status}", status=response.code)
+        return int(response.code)
 
 
 async def probe_all(probe: Probe, urls: Sequence[str]) -> None:

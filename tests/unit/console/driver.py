@@ -22,6 +22,7 @@ from tests.unit.console.fakes import (
     FakeExport,
     FakeHosts,
     FakeLetters,
+    FakeLooking,
     FakeOrigins,
     FakeParents,
     FakeReadiness,
@@ -108,6 +109,7 @@ class Driver:
         self.clock.advance(1_795_300_000)
         self.sites = FakeSites()
         self.accounts = FakeAccounts(self.sites)
+        self.looking = FakeLooking()
         self.blocks = FakeBlocks(self.sites)
         self.analytics = FakeAnalytics()
         self.readiness = FakeReadiness()
@@ -131,6 +133,7 @@ class Driver:
             hosts=self.hosts,
             unsubscribing=FakeUnsubscribing(),
             blocks=self.blocks,
+            looking=self.looking,
             samples=lambda: self.samples,
             threads=FakeThreads(),
             reactor=self.clock,

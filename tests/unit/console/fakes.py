@@ -55,8 +55,10 @@ from watchducks.model.cutover import DRILL_SECONDS, Progress, SiteCutover, after
 from watchducks.model.hosts import HostReport
 from watchducks.model.letters import LetterState
 from watchducks.model.names import name_key, zone_of
+from watchducks.model.origins import Origin
 from watchducks.model.problems import InvalidFields, Problem
-from watchducks.model.scans import KeptScan
+from watchducks.model.prospects import Prospect
+from watchducks.model.scans import KeptScan, Scan
 from watchducks.model.sites import Registration, Site, SiteState, Visibility
 from watchducks.model.subjects import Subject, Subscription
 from watchducks.model.verdicts import OriginReport
@@ -730,6 +732,24 @@ class FakeHosts:
         if self.reports is None:
             raise StoreUnavailable("registry: cannot connect")
         return self.reports
+
+
+class FakeLooking:
+    """Looks that find what they are told to.
+
+    :ivar asked: domain, zone and origin of each. :ivar hang: what a look waits for, if anything.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self.prospect = Prospect("", (), None, Scan())
+        self.hang: Deferred[None] | None = None
+
+    async def look(self, domain: str, zone: str, origin: Origin) -> Prospect:
+        self.asked.append((domain, zone, str(origin)))
+        if self.hang is not None:
+            await self.hang
+        return replace(self.prospect, zone=zone)
 
 
 class FakeLetters:
