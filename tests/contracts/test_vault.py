@@ -224,6 +224,7 @@ async def test_an_account_gets_another_key_as_a_whole(url: str, tmp_path: Path) 
         for _ in range(2):
             await one.vault.wish_account_keys(by=COMMAND_LINE)
         assert await one.vault.wishes() == [ACCOUNT_KEYS]
+        assert not await one.vault.wish_account_keys(by=COMMAND_LINE, every_seconds=600)
         await one.vault.keep_secret("account.a", b"old")
         await one.vault.keep_secret("next.account.a", b"new")
         await one.vault.replace_account_key("account.a", "next.account.a", b"new")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -40,6 +41,7 @@ from watchducks.registry.hosts import HostBook
 from watchducks.registry.mailbag import Mailbag
 from watchducks.registry.parents import ParentWatch
 from watchducks.registry.registry import Registry
+from watchducks.registry.vault import Vault
 from watchducks.stores.interfaces import Cache, LogStore, StoreUnavailable
 
 
@@ -200,6 +202,11 @@ async def _start_the_console(
         unsubscribing=unsubscribing,
         blocks=Blocklist(registry, clock=house.reactor),
         looking=prospects_of(house),
+        account_keys=(
+            Vault(registry, house.sealer, now=time.time)
+            if house.settings.certificates.directory
+            else None
+        ),
         samples=house.samples,
         cache=cache,
         export=export,

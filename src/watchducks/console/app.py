@@ -22,6 +22,7 @@ from watchducks.console.answers import Answers
 from watchducks.console.api import Api
 from watchducks.console.api_accounts import AccountApi
 from watchducks.console.api_blocks import BlockApi
+from watchducks.console.api_certificates import CertificateApi
 from watchducks.console.api_cohorts import CohortApi
 from watchducks.console.api_figures import FigureApi
 from watchducks.console.api_routes import ApiRoutes
@@ -37,6 +38,7 @@ from watchducks.console.forms import Forms
 from watchducks.console.frame import Frame
 from watchducks.console.http import ConsoleSite, Front
 from watchducks.console.interfaces import (
+    AccountKeys,
     Accounts,
     Blocks,
     Hosts,
@@ -131,6 +133,7 @@ class Console:
     :param letters: what waits to be sent, and who wants what.
     :param blocks: who may not register.
     :param looking: looks at what somebody is about to register.
+    :param account_keys: of our accounts at certificate authorities; None: we have none.
     :param unsubscribing: reads the links in letters.
     :param samples: what this host measures, for ``/metrics`` and for admins.
     :ivar bound_addresses: (host, port) of each TCP endpoint, once started.
@@ -156,6 +159,7 @@ class Console:
         export: ExportPages,
         reactor: Any,
         parents: Parents | None = None,
+        account_keys: AccountKeys | None = None,
         samples: Callable[[], Iterable[Sample]] = tuple,
     ) -> None:
         self._reactor = reactor
@@ -274,6 +278,7 @@ class Console:
             ExportApi(access, figures, export, threads),
             account_api,
             BlockApi(blocks=blocks, sites=sites, access=access, answers=answers),
+            CertificateApi(keys=account_keys, access=access, answers=answers),
         ]
         self._ready = ready = Ready(answers, languages, analytics, clock=reactor)
         api_routes = ApiRoutes(answering, answers, settings.console.url, ready, clock=reactor)

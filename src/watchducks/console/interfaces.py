@@ -161,6 +161,15 @@ class Accounts(Protocol):
         """Forget one of these tokens; False: it is none of them."""
 
 
+class AccountKeys(Protocol):
+    """The keys of our accounts at certificate authorities:
+    :class:`watchducks.registry.vault.Vault`."""
+
+    async def wish_account_keys(self, *, by: Actor, every_seconds: int = 0) -> bool:
+        """Ask for other ones; False: somebody did less than ``every_seconds`` ago. May raise
+        StoreUnavailable."""
+
+
 class Blocks(Protocol):
     """Who may not register: :class:`watchducks.registry.blocklist.Blocklist`, which says more.
 

@@ -225,3 +225,6 @@ class Wish:
 
 # Another key for each of our accounts.
 ACCOUNT_KEYS: Final = Wish("")
+# Between two times of asking for them over the API: authorities count changes of keys, and nobody
+# needs more.
+ACCOUNT_KEYS_SECONDS: Final = 600

@@ -19,6 +19,7 @@ from watchducks.registry import audit
 from watchducks.registry.finding import by_name
 from watchducks.registry.registry import Registry
 from watchducks.registry.schema import acme, certificates, challenges, leases, sites, wishes
+from watchducks.registry.schema import audit as trail
 from watchducks.registry.sealing import Sealer
 from watchducks.registry.statements import lock
 from watchducks.stores.interfaces import StoreUnavailable
@@ -167,18 +168,28 @@ class Vault:
 
         await self._registry.write(replace)
 
-    async def wish_account_keys(self, *, by: Actor) -> None:
-        """Ask the keeper for other keys of our accounts; asked already, it is one wish."""
+    async def wish_account_keys(self, *, by: Actor, every_seconds: int = 0) -> bool:
+        """Ask the keeper for other keys of our accounts; asked already, it is one wish.
+
+        :param every_seconds: how long ago anybody must have asked last.
+        :returns: False: it was sooner.
+        """
         now = int(self._now())
 
-        def ask(connection: Connection) -> None:
+        def ask(connection: Connection) -> bool:
             lock(connection)
+            recent = select(trail.c.id).where(
+                trail.c.at > now - every_seconds, trail.c.act == Act.ACCOUNT_KEY.value
+            )
+            if every_seconds and connection.execute(recent.limit(1)).first() is not None:
+                return False
             zone = ACCOUNT_KEYS.zone
             connection.execute(delete(wishes).where(wishes.c.zone == zone))
             connection.execute(insert(wishes).values(zone=zone))
             audit.keep(connection, by, Act.ACCOUNT_KEY, now, details={"step": "wanted"})
+            return True
 
-        await self._registry.write(ask)
+        return await self._registry.write(ask)
 
     async def wishes(self) -> list[Wish]:
         """Return the next :data:`PAGE_WISHES` of what the keeper is asked for."""

@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from tests.unit.console.fakes import (
+    FakeAccountKeys,
     FakeAccounts,
     FakeAnalytics,
     FakeBlocks,
@@ -102,7 +103,10 @@ class Driver:
 
     :ivar cookies: kept like a browser's, from answer to request.
     :ivar address: where who asks is.
+    :cvar has_authorities: there are accounts at certificate authorities.
     """
+
+    has_authorities: ClassVar[bool] = True
 
     def __init__(self, **console: Any) -> None:
         self.clock = MemoryReactorClock()
@@ -118,6 +122,7 @@ class Driver:
         self.origins = FakeOrigins()
         self.letters = FakeLetters()
         self.hosts = FakeHosts()
+        self.account_keys = FakeAccountKeys(self.clock)
         self.samples: list[Sample] = []
         self.cache = MemoryCache(self.clock)
         self.export = FakeExport()
@@ -138,6 +143,7 @@ class Driver:
             threads=FakeThreads(),
             reactor=self.clock,
             parents=self.parents,
+            account_keys=self.account_keys if self.has_authorities else None,
             cache=self.cache,
             export=self.export,
         )

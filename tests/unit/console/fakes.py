@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from watchducks.analytics.cohorts import RankedBy
 from watchducks.analytics.filters import NONE, Filters
@@ -683,6 +684,22 @@ class FakeExport:
                 await page
                 continue
             yield page
+
+
+class FakeAccountKeys:
+    """:ivar wanted: who asked for other ones."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._last = 0.0
+        self.wanted: list[Actor] = []
+
+    async def wish_account_keys(self, *, by: Actor, every_seconds: int = 0) -> bool:
+        if self.wanted and self._clock.seconds() - self._last < every_seconds:
+            return False
+        self._last = self._clock.seconds()
+        self.wanted.append(by)
+        return True
 
 
 class FakeBlocks:
