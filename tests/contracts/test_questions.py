@@ -190,7 +190,7 @@ async def test_roll_ups_answer_what_the_rows_answer(
         await store.execute("INSERT INTO traffic_hour SELECT * FROM traffic_hour")
         await store.execute("INSERT INTO facets_hour SELECT * FROM facets_hour")
         assert (await ask.traffic(1, asked)).requests == 2 * len(of_day)
-        await schema.doubt("segment-1", range(FIRST, FIRST + 3 * DAY, HOUR))
+        await schema.doubt(["segment-1"], range(FIRST, FIRST + 3 * DAY, HOUR))
         another = Analytics(store, clock=CLOCK)
         assert await all_answers(another, asked, Filters()) == found
 
@@ -342,7 +342,7 @@ async def test_rankings_annotations_and_who_is_there(
             for hour in (2, 3, 9)
             for status in [200] * good + [503] * 5
         ]
-        await schema.doubt("trouble", [asked.start + hour * HOUR for hour in (2, 3, 9)])
+        await schema.doubt(["trouble"], [asked.start + hour * HOUR for hour in (2, 3, 9)])
         await insert(store, trouble)
         another = Analytics(store, clock=CLOCK)  # which knows that they are late
         assert await another.lately([8, 9], asked) == (

@@ -116,7 +116,7 @@ class World:
     async def insert_late(self, *times: int) -> str:
         """Insert a block as the shipper does when it is late."""
         token = f"late-{self._tokens}"
-        await self.schema.doubt(token, {moment // HOUR * HOUR for moment in times})
+        await self.schema.doubt([token], {moment // HOUR * HOUR for moment in times})
         return await self.insert(*times, token=token)
 
     async def roll(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from watchducks.analytics.rollups import FACETS
+from watchducks.analytics.rollups import FACETS, word
 from watchducks.model.problems import InvalidFields, Problem
 
 Audience = Literal["all", "people", "bots"]
@@ -20,14 +20,13 @@ AUDIENCES: Final = ("all", "people", "bots")
 DIMENSIONS: Final[Mapping[str, str]] = {
     **{name: value for name, (_, value) in FACETS.items()},
     "status_class": "concat(toString(intDiv(status, 100)), 'xx')",
-    "host": "CAST(host AS String)",
-    "method": "CAST(method AS String)",
-    "scheme": "CAST(scheme AS String)",
-    "protocol": "CAST(protocol AS String)",
-    "reason": "CAST(reason AS String)",
-    "browser_version": "CAST(browser_version AS String)",
-    "network": "network",
-    "query": "query",
+    **{
+        name: word(name)
+        for name in (
+            *("host", "method", "scheme", "protocol", "reason", "browser_version"),
+            *("network", "query"),
+        )
+    },
 }
 
 # A question's text and work grow with them; a page has no room for more.

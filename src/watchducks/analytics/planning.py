@@ -133,9 +133,10 @@ class Planner:
         doubted = {(doubt.unit, doubt.token) for doubt in day.doubts} - had
         published = await self._published(day, units)
         rows = await self._store.query(
-            f"SELECT {_HOUR_OF_DAY} AS hour, segment, count(), max(toUInt32(shipped))"
+            f"SELECT {_HOUR_OF_DAY} AS hour, toString(segment) AS token, count(),"
+            " max(toUInt32(shipped))"
             f" FROM requests WHERE {hours_of(day.number, units)}"
-            f" AND shipped < toDateTime({ledger.asked}) GROUP BY hour, segment"
+            f" AND shipped < toDateTime({ledger.asked}) GROUP BY hour, token"
         )
         kept = dict.fromkeys(units, 0)
         new: dict[int, list[str]] = {}
@@ -182,9 +183,9 @@ class Planner:
             return set()
         start = doubts[0].day * DAY
         rows = await self._store.query(
-            "SELECT segment FROM requests"
+            "SELECT toString(segment) AS token FROM requests"
             f" WHERE {within(start, start + DAY)} AND segment IN %(tokens)s"
-            f" GROUP BY segment HAVING max(toUInt32(shipped)) < {ledger.asked}",
+            f" GROUP BY token HAVING max(toUInt32(shipped)) < {ledger.asked}",
             {"tokens": sorted({doubt.token for doubt in doubts})},
         )
         known = {str(row[0]) for row in rows}

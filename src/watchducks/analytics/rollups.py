@@ -124,35 +124,37 @@ FACET: Final[Mapping[str, Measure]] = dict(
     )
 )
 
-# The host of another site's page: with and without "www." it is the same site.
-_HOST: Final = "CAST(host AS String)"
-_REFERRER: Final = (
-    f"if(referrer_host = {_HOST} OR referrer_host = concat('www.', {_HOST})"
-    f" OR concat('www.', referrer_host) = {_HOST}, '', referrer_host)"
-)
 
-
-def _word(column: str) -> str:
-    # 18.16 mixes LowCardinality and String in no array.
+def word(column: str) -> str:
+    """Return a text without its dictionary: 18.16 mixes the two in no array."""
     return f"CAST({column} AS String)"
+
+
+# The host of another site's page: with and without "www." it is the same site.
+_HOST: Final = word("host")
+_FROM: Final = word("referrer_host")
+_REFERRER: Final = (
+    f"if({_FROM} = {_HOST} OR {_FROM} = concat('www.', {_HOST})"
+    f" OR concat('www.', {_FROM}) = {_HOST}, '', {_FROM})"
+)
 
 
 # Dimension -> its number in the tables, which never changes, and its value for a row; a row
 # without one ("") is not counted under it.
 FACETS: Final[Mapping[str, tuple[int, str]]] = {
-    "path": (1, "path"),
-    "entry": (2, "if(page_view = 1 AND channel != 'internal', path, '')"),
+    "path": (1, word("path")),
+    "entry": (2, f"if(page_view = 1 AND channel != 'internal', {word('path')}, '')"),
     "referrer": (3, _REFERRER),
-    "channel": (4, _word("channel")),
-    "utm_source": (5, _word("utm_source")),
-    "utm_medium": (6, _word("utm_medium")),
-    "utm_campaign": (7, "utm_campaign"),
-    "country": (8, _word("country")),
-    "browser": (9, _word("browser")),
-    "system": (10, _word("system")),
-    "device": (11, _word("device")),
-    "bot": (12, _word("bot")),
-    "bot_reason": (13, _word("bot_reason")),
+    "channel": (4, word("channel")),
+    "utm_source": (5, word("utm_source")),
+    "utm_medium": (6, word("utm_medium")),
+    "utm_campaign": (7, word("utm_campaign")),
+    "country": (8, word("country")),
+    "browser": (9, word("browser")),
+    "system": (10, word("system")),
+    "device": (11, word("device")),
+    "bot": (12, word("bot")),
+    "bot_reason": (13, word("bot_reason")),
     "status": (14, "toString(status)"),
 }
 

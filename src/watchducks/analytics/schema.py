@@ -152,8 +152,8 @@ class Schema:
             if not any(ttl in str(row[0]) for row in shown):
                 await self._store.execute(f"ALTER TABLE {table} MODIFY TTL {ttl}")
 
-    async def doubt(self, token: str, hours: Collection[int]) -> None:
-        """Note that roll-ups may lack rows of these hours: those with this ``segment``.
+    async def doubt(self, tokens: Collection[str], hours: Collection[int]) -> None:
+        """Note that roll-ups may lack rows of these hours: those whose ``segment`` is a token.
 
         To be called before they are inserted, if the hours are over, and before they are inserted
         again; once more is no harm.
@@ -163,13 +163,16 @@ class Schema:
         """
         now = self._now()
         horizon = horizon_of(now, self._raw_days)
-        # Another number each day, as days are done with one by one.
+        # Another number for each token and day, as these are done with one by one.
         number = new_number(now)
         days = sorted({hour // DAY for hour in hours})
-        numbers = {day: number + place * UNITS for place, day in enumerate(days)}
+        pairs = [(token, day) for token in tokens for day in days]
+        numbers = {pair: number + place * UNITS for place, pair in enumerate(pairs)}
+        units = sorted({(hour // DAY, hour % DAY // HOUR) for hour in hours})
         entries = [
-            Entry(DOUBT, day, numbers[day], unit, int(day * DAY < horizon), token)
-            for day, unit in sorted({(hour // DAY, hour % DAY // HOUR) for hour in hours})
+            Entry(DOUBT, day, numbers[token, day], unit, int(day * DAY < horizon), token)
+            for token in tokens
+            for day, unit in units
         ]
         await note(self._store, entries)
 

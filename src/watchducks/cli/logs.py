@@ -38,7 +38,8 @@ def add(commands: Commands, parents: Parents) -> None:
         help="read an old access log",
         description="Read an access log of the server that a site had before, so that its charts do"
         " not begin empty. The appliance on this host enriches and stores it like traffic of its"
-        " own. A file that is read again, or has grown, goes on where it ended.",
+        " own. A file that is read again, or has grown, goes on where it ended; that is known to"
+        " this host alone, so import a file on one host only.",
     )
     importing.add_argument("site", metavar="SITE", help="the site's name")
     importing.add_argument("file", type=Path, metavar="FILE", help="plain or packed by gzip")

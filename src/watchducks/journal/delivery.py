@@ -55,10 +55,10 @@ class Tables(Protocol):
         :raises StartupError: they are a newer version's, and not for this one.
         """
 
-    async def doubt(self, token: str, hours: Collection[int]) -> None:
+    async def doubt(self, tokens: Collection[str], hours: Collection[int]) -> None:
         """Note that what is made of rows may lack some of these, or have some twice.
 
-        :param token: what the rows are known by in the store (their column ``segment``).
+        :param tokens: what the rows are known by in the store (their column ``segment``).
         :param hours: the beginnings of the UTC hours that its rows lie in, POSIX seconds.
         :raises StoreUnavailable, StoreRefused: it was not possible.
         """
@@ -180,8 +180,7 @@ class Delivery:
             # Noted before the rows are there, so that nobody believes in figures without them.
             hours = batch.hours if doubtful else late_hours(batch.hours, self._now())
             if hours:
-                for segment in batch.segments:
-                    await self._tables.doubt(segment, hours)
+                await self._tables.doubt(batch.segments, hours)
             if doubtful and await self._is_there(batch):
                 self._log.info("{token} is in the log store already", token=token)
             else:

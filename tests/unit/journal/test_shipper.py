@@ -64,9 +64,8 @@ class FakeTables:
         self.broken = False
         self.doubts: list[tuple[str, list[int]]] = []
 
-    async def doubt(self, token: str, hours: Collection[int]) -> None:
-        # Noted before the rows are there; a second time when they may have come meanwhile.
-        self.doubts.append((token, list(hours)))
+    async def doubt(self, tokens: Collection[str], hours: Collection[int]) -> None:
+        self.doubts += [(token, list(hours)) for token in tokens]
 
     async def apply(self) -> None:
         self.applied += 1
