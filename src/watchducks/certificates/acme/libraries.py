@@ -8,6 +8,7 @@ has the signatures with RFC 8555's header fields, and the challenges' digests.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -24,13 +25,17 @@ from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
-from txacme.client import JWSClient
-from txacme.interfaces import IResponder
-from txacme.util import csr_for_names, encode_csr
 from zope.interface import implementer
 
 from watchducks.certificates.board import Board
 from watchducks.model.challenges import Challenge
+
+with warnings.catch_warnings():
+    # It takes a deprecated name from Twisted; nobody who runs us can do anything about that.
+    warnings.filterwarnings("ignore", r"twisted\.python\.compat\.unicode", DeprecationWarning)
+    from txacme.client import JWSClient
+    from txacme.interfaces import IResponder
+    from txacme.util import csr_for_names, encode_csr
 
 __all__ = ["AccountKey", "BadToken", "Responder", "Transport", "certificate_request", "new_key"]
 
