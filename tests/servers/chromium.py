@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from selenium.webdriver import Chrome, ChromeOptions
@@ -41,7 +42,10 @@ def start_chromium(directory: Path, *more_flags: str) -> Chrome:
         options.add_argument(flag)
     options.add_argument(f"--user-data-dir={directory}")
     service = Service(
-        executable_path=find_program("chromedriver"), log_output=str(directory / "driver.log")
+        executable_path=find_program("chromedriver"),
+        log_output=str(directory / "driver.log"),
+        # Of whoever runs the tests, pages would show the days and hours of his time zone.
+        env={**os.environ, "TZ": "UTC"},
     )
     browser = Chrome(options=options, service=service)
     browser.set_page_load_timeout(PAGE_SECONDS)

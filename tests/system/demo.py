@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
 
 from tests.servers.waiting import wait_until
 from tests.system.appliance import BIN
@@ -66,8 +65,9 @@ class Demo:
 
 def requests_shown(chromium: Chrome) -> int:
     """Return the number on the card of requests, as the page shows it."""
-    shown = chromium.find_element(By.CSS_SELECTOR, "[data-total=requests]").text
-    return int(re.sub(r"\D", "", shown) or 0)
+    # In one step: the page may be loading anew.
+    script = "return document.querySelector('[data-total=requests]')?.textContent"
+    return int(re.sub(r"\D", "", chromium.execute_script(script) or "") or 0)
 
 
 # Labels and grid lines are grey; what has a colour is the data.

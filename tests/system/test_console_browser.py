@@ -8,18 +8,22 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import re
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.servers.waiting import wait_until
-from tests.system.appliance import ROOT, Twistd, api
+from tests.system.appliance import BIN, ROOT, Twistd, api, run
 from tests.system.demo import MIN_DRAWN_PIXELS, drawn_pixels, requests_shown
 from tests.system.origin import Origin
 
@@ -167,7 +171,7 @@ def test_pages_of_many_sites(console: Twistd, chromium: Chrome) -> None:
     keep(chromium, "ranking")
 
     chromium.get(f"{console.console}/compare?site=ducks&site=geese&site=swans")
-    cells = [each.text for each in chromium.find_elements(By.CSS_SELECTOR, ".compare td")][:3]
+    cells = [each.text for each in chromium.find_elements(By.CSS_SELECTOR, ".versus td")][:3]
     assert cells == [str(totals(console, name)) for name in SITES]
     keep(chromium, "compare")
     chromium.get(f"{console.console}/status")
@@ -206,24 +210,109 @@ def test_everything_is_there_without_script_in_korean_and_in_the_dark(
         emulate(chromium, "light")
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(console: Twistd, chromium: Chrome, scheme: str) -> None:
-    assert AXE.is_file(), "axe-core is installed with what builds the bundle: make web"
-    axe = AXE.read_text()
-    emulate(chromium, scheme)
+@pytest.mark.timeout(120)
+def test_days_and_hours_are_the_browsers_and_the_period_before_is_drawn(
+    console: Twistd, chromium: Chrome
+) -> None:
+    zone = "Emulation.setTimezoneOverride"
     try:
-        for path in (
-            "/",
-            "/sites/ducks?path=/",
-            "/ranking",
-            "/compare?site=ducks&site=geese",
-            "/status",
-            "/register",
-        ):
-            chromium.get(f"{console.console}{path}")
-            chromium.execute_script(axe)
-            found = chromium.execute_async_script(
+        chromium.execute_cdp_cmd(zone, {"timezoneId": "Asia/Tehran"})
+        chromium.get(f"{console.console}/sites/geese?lang=en")
+        # The script tells the server, and the page is there again by that clock.
+        html = "return document.documentElement.dataset"
+        wait_until(lambda: chromium.execute_script(f"{html}.zone") == "Asia/Tehran", "the zone", 10)
+        assert chromium.execute_script(f"{html}.zoneBy") == "browser"
+        assert "Time zone: Asia/Tehran (UTC+3:30)" in text_of(chromium, ".zone summary")
+        wait_until(lambda: drawn_pixels(chromium) > MIN_DRAWN_PIXELS, "the charts", 10)
+        _, there = api("GET", f"{console.console}/api/v1/sites/geese/traffic?tz=Asia/Tehran")
+        shown = chromium.execute_script(
+            "return [...document.querySelectorAll('#card-traffic tbody tr')].map((row) =>"
+            " [+row.querySelector('th').dataset.time || 0, row.querySelector('th').textContent,"
+            " [...row.querySelectorAll('td')].slice(0, 2).map((cell) => cell.textContent)])"
+        )
+        times = [point["time"] for point in reversed(there["points"])]
+        clock = datetime.fromtimestamp(times[0], ZoneInfo("Asia/Tehran"))
+        assert f"{clock:%H:%M}" in shown[0][1]
+        assert [cells for _, _, cells in shown] == [
+            [str(point["requests"]), str(point["requests_before"])]
+            for point in reversed(there["points"])
+        ]
+        # Nobody was there a day before: there is no line along the bottom.
+        assert not chromium.find_element(By.CSS_SELECTOR, "[data-before]").is_displayed()
+
+        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        chromium.get(f"{console.console}/sites/geese?tz=America/New_York")
+        assert "America/New_York (UTC-5)" in text_of(chromium, ".zone summary")
+        chromium.get(f"{console.console}/")
+        assert "America/New_York" in text_of(chromium, "footer")
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        chromium.execute_cdp_cmd(zone, {"timezoneId": ""})
+
+
+def sign_in(running: Twistd, browser: Chrome) -> None:
+    """Sign in as an admin, by the link that the command gives."""
+    adding = (BIN / "watchducks", "admin", "add", "--config", running.config, "root@ducks.example")
+    link = re.search(r"(/sign-in/\S+)", run(*adding).stdout)
+    assert link
+    browser.get(f"{running.console}{link[1]}")
+    click(browser, By.CSS_SELECTOR, "main form button")
+    wait_until(lambda: browser.current_url.endswith("/account"), "the account", 10)
+
+
+# What is wrong with colours is so at any width, and with widths in any colour.
+MODES: Final = (("light", WIDE), ("dark", PHONE))
+
+
+@pytest.mark.timeout(240)
+def test_axe_finds_nothing_serious(console: Twistd, chromium: Chrome) -> None:
+    assert AXE.is_file(), "axe-core is installed with what builds the bundle: make web"
+    register_silent(console)
+    anybodys = ("/register", "/sign-in", "/status", "/sites/silent", "/compare?site=ducks")
+    owners = ("/account", "/account/tokens", "/account/trail", "/admin?q=ducks")
+    everybodys = (
+        "/",
+        "/sites/ducks?path=/",
+        "/sites/ducks/records",
+        "/sites/ducks/settings",
+        "/ranking",
+    )
+    try:
+        check(chromium, console, anybodys)
+        sign_in(console, chromium)
+        check(chromium, console, (*owners, *everybodys))
+    finally:
+        emulate(chromium, "light")
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def register_silent(running: Twistd) -> None:
+    """Register a site that nobody visits."""
+    site = {
+        "name": "silent",
+        "domain": "an-extraordinarily-long-name.of-a-domain.that-goes-on-and-on.example",
+        "origin": "http://127.0.0.9:1",
+        "email": "owner@ducks.example",
+        "cohort": "birds",
+    }
+    code, answer = api("POST", f"{running.console}/api/v1/sites", site)
+    assert code == 201, answer
+
+
+def check(browser: Chrome, running: Twistd, paths: Sequence[str]) -> None:
+    """Have axe look at pages, with everything opened that can be."""
+    axe = AXE.read_text()
+    for scheme, width in MODES:
+        emulate(browser, scheme)
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        for path in paths:
+            browser.get(f"{running.console}{path}")
+            browser.execute_script(
+                "document.querySelectorAll('details').forEach((d) => d.open = true)"
+            )
+            browser.execute_script(axe)
+            found = browser.execute_async_script(
                 "const done = arguments[arguments.length - 1];"
                 "axe.run({resultTypes: ['violations']}).then((r) => done(r.violations))"
             )
@@ -232,9 +321,40 @@ def test_axe_finds_nothing_serious(console: Twistd, chromium: Chrome, scheme: st
                 for each in found
                 if each["impact"] in ("serious", "critical")
             ]
-            assert serious == [], f"{path}: {json.dumps(serious, indent=1)}"
+            assert serious == [], f"{path}, {scheme}, {width}: {json.dumps(serious, indent=1)}"
+            wide = browser.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= width, f"{path}: something sticks out"
+
+
+@pytest.mark.timeout(120)
+def test_paper_keyboard_and_who_wants_no_motion(console: Twistd, chromium: Chrome) -> None:
+    chromium.get(f"{console.console}/sites/ducks")
+    wait_until(lambda: drawn_pixels(chromium) > MIN_DRAWN_PIXELS, "the charts", 10)
+    style = "return getComputedStyle(document.querySelector(arguments[0]), arguments[1])"
+    try:
+        media = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        moving = chromium.execute_script(f"{style}.animationName", "#live", "::before")
+        assert moving == "none"
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        shown = f"{style}.display"
+        for gone in (".top nav", ".exports", ".help"):
+            assert chromium.execute_script(shown, gone, None) == "none", gone
+        for there in ("h1", "#tiles", "#card-traffic .chart", "#pages table"):
+            assert chromium.execute_script(shown, there, None) != "none", there
+        keep(chromium, "site-print", 800)
     finally:
-        emulate(chromium, "light")
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+    # By the keyboard alone: past the navigation, and to what a number means.
+    body = chromium.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    assert chromium.switch_to.active_element.get_attribute("class") == "skip"
+    help_ = chromium.find_element(By.CSS_SELECTOR, "#card-traffic .help summary")
+    chromium.execute_script("arguments[0].focus()", help_)
+    assert chromium.execute_script(f"{style}.outlineStyle", ":focus", None) == "solid"
+    chromium.switch_to.active_element.send_keys(Keys.ENTER)
+    assert "by people and by crawlers" in text_of(chromium, "#card-traffic .help p")
 
 
 def test_a_first_look_is_small(console: Twistd, chromium: Chrome) -> None:

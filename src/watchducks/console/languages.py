@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from babel import Locale
-from babel.core import UnknownLocaleError
+from babel.core import UnknownLocaleError, get_global
 from babel.dates import format_skeleton
 from babel.numbers import format_compact_decimal, format_decimal, format_percent
 from babel.support import NullTranslations
@@ -83,7 +83,8 @@ class Language:
     @property
     def first_weekday(self) -> int:
         """Which day a week begins with, 0 being Monday."""
-        return int(self.locale.first_week_day)
+        # Weeks are a country's: that of most people who write this language.
+        return int(Locale.parse(get_global("likely_subtags")[self.code]).first_week_day)
 
     def weekday(self, number: int) -> str:
         """Return the short name of a day of the week, 0 being Monday."""

@@ -20,7 +20,7 @@ def test_days_stand_below_their_weekday(zone: str, last: int) -> None:
     times = period("month", NOW, zone=zone).times
     found = calendar([VisitorsPoint(t, n) for n, t in enumerate(times)], ZoneInfo(zone), ENGLISH)
     assert found is not None
-    assert found.weekdays == ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    assert found.weekdays == ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
     assert len(found.days) == 30
     assert found.days[-1].iso == f"2026-11-{last}"
     column = (found.column - 1 + 29) % 7
