@@ -16,6 +16,7 @@ from watchducks.journal.enrich import days_of, enrich
 from watchducks.journal.records import FILE_HEADER, decode
 from watchducks.journal.sources import Knowledge
 from watchducks.model.rows import Row
+from watchducks.stores.blocks import Numbers
 from watchducks.stores.interfaces import LogStore
 from watchducks.stores.logs import THREADS, open_log_store
 
@@ -35,11 +36,11 @@ def log_store_url(kind: str, request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def log_store(url: str, reactor: Any) -> AsyncIterator[LogStore]:
+async def log_store(url: str, reactor: Any, cluster: str = "") -> AsyncIterator[LogStore]:
     """A store, not yet started; stopped at the end, its pool included."""
     pool = ThreadPool("logs", THREADS, reactor=reactor)
     pool.start()
-    store = open_log_store(url, pool=pool, reactor=reactor)
+    store = open_log_store(url, pool=pool, reactor=reactor, cluster=cluster)
     try:
         yield store
     finally:
@@ -71,9 +72,18 @@ def row(time: float, **changes: Any) -> Row:
     return usual._replace(**changes)
 
 
-async def insert(store: LogStore, rows: Sequence[Row]) -> None:
-    """Insert rows as the shipper does."""
+async def insert(
+    store: LogStore, rows: Sequence[Row], name: str = "node-1-1", shipped: int | None = None
+) -> None:
+    """Insert rows as the shipper does.
+
+    :param shipped: when they came; None: the server says.
+    """
     segment = decode(FILE_HEADER + Encoder().encode(rows).content)
     keys = {day: bytes([day % 256]) * 32 for day in days_of(segment)}
-    for batch in enrich([("node-1-1", segment)], keys, KNOWLEDGE):
-        await store.insert_block("requests", batch.block, batch.segments[0])
+    for batch in enrich([(name, segment)], keys, KNOWLEDGE):
+        block = batch.block
+        if shipped is not None:
+            stamp = Numbers(32, shipped.to_bytes(4, "little") * block.rows)
+            block = block._replace(columns=block.columns | {"shipped": stamp})
+        await store.insert_block("requests", block, batch.segments[0])

@@ -55,6 +55,13 @@ class _AtAnyTime:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
+    @property
+    def servers(self) -> Sequence[_AtAnyTime]:
+        return (self,)
+
+    async def shards(self) -> Sequence[_AtAnyTime]:
+        return (self,)
+
     def _timed(self, sql: str) -> str:
         now = f"toDateTime({int(self.clock.now)})"
         if sql.startswith(f"INSERT INTO {TABLE} (kind, day, made)"):

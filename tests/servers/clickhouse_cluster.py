@@ -1,7 +1,8 @@
 """Two private ClickHouse servers and their ZooKeeper: one cluster by two names.
 
 As ``ducks`` they are two replicas of one shard, as ``ponds`` two shards of one replica each. What
-a server is, its macros say, which tests change.
+a server is, its macros say, which tests change; but what tables a server has it finds, when it
+starts, by the macros with which they were made.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ REPLICAS = "ducks"
 SHARDS = "ponds"
 SERVERS = 2
 
-# The default of 30 s would be how long a server that was killed cannot take rows after its return.
-SESSION_MS = 2000
+# A server that was killed takes no rows before its last session is over; the default is 30 s. Of a
+# busy machine shorter ones would end without being missed.
+SESSION_MS = 6000
 
 FURTHER = """\
 <interserver_http_host>{host}</interserver_http_host>
@@ -40,13 +42,21 @@ MACROS = "<macros><shard>{shard}</shard><replica>{replica}</replica></macros>"
 class ClickHouseCluster:
     """:ivar servers: each may be stopped, killed and paused like any other."""
 
-    def __init__(self, of_zookeeper: Path, directories: Sequence[Path]) -> None:
-        """:param directories: an empty one for each server."""
+    def __init__(
+        self, of_zookeeper: Path, directories: Sequence[Path], *, shards: bool = False
+    ) -> None:
+        """:param directories: an empty one for each server.
+
+        :param shards: they are SHARDS at first, and not REPLICAS.
+        """
         self.zookeeper = ZooKeeper(of_zookeeper)
         self.servers = [ClickHouse(directory) for directory in directories]
         self._ports = [free_port("tcp") for _ in self.servers]
         self._numbers = itertools.count(1)
-        self.as_replicas()
+        if shards:
+            self.as_shards()
+        else:
+            self.as_replicas()
 
     def as_replicas(self) -> None:
         """Make them replicas of one shard, as those of REPLICAS are. A server that runs follows."""

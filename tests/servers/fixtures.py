@@ -68,17 +68,31 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
         yield server
 
 
-@pytest.fixture(scope="session")
-def clickhouse_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseCluster]:
-    """Two private ClickHouse servers with their ZooKeeper; skipped (or failed, with CI set) where
-    one of these is not installed."""
+@contextmanager
+def _cluster(paths: pytest.TempPathFactory, *, shards: bool) -> Iterator[ClickHouseCluster]:
     cluster = ClickHouseCluster(
-        tmp_path_factory.mktemp("zookeeper"),
-        [tmp_path_factory.mktemp(f"clickhouse-{number}") for number in range(SERVERS)],
+        paths.mktemp("zookeeper"),
+        [paths.mktemp(f"clickhouse-{number}") for number in range(SERVERS)],
+        shards=shards,
     )
     with ExitStack() as running:
         for server in (cluster.zookeeper, *cluster.servers):
             running.enter_context(_running(server))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def clickhouse_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseCluster]:
+    """Two private ClickHouse servers as replicas, with their ZooKeeper; skipped (or failed, with CI
+    set) where one of these is not installed."""
+    with _cluster(tmp_path_factory, shards=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def clickhouse_shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseCluster]:
+    """The same as shards."""
+    with _cluster(tmp_path_factory, shards=True) as cluster:
         yield cluster
 
 

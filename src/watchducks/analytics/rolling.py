@@ -36,7 +36,7 @@ from watchducks.analytics.rollups import (
     roll_rows,
 )
 from watchducks.stores.binding import bind
-from watchducks.stores.interfaces import LogStore, Value
+from watchducks.stores.interfaces import LogStore, StoreUnavailable, Value
 
 # Rows that one statement reads: a second or two of one core, well below the store's time limit. The
 # embedded store answers nobody else meanwhile.
@@ -84,6 +84,24 @@ async def note(store: LogStore, entries: Sequence[Entry]) -> None:
     if entries:
         columns: Sequence[Sequence[Value]] = list(zip(*entries, strict=True))[:-1]
         await store.insert(TABLE, COLUMNS, columns, f"ledger-{secrets.token_hex(8)}")
+
+
+async def note_everywhere(store: LogStore, entries: Sequence[Entry]) -> None:
+    """Insert entries at each server that is there, so that none has to hear of them from another,
+    which may die before it told. That they are there several times is no harm.
+
+    :raises StoreUnavailable: no server is there.
+    """
+    noted = False
+    failure: StoreUnavailable | None = None
+    for server in store.servers:
+        try:
+            await note(server, entries)
+            noted = True
+        except StoreUnavailable as error:
+            failure = error
+    if failure is not None and not noted:
+        raise failure
 
 
 async def read_ledger(store: LogStore) -> Ledger:

@@ -270,29 +270,36 @@ def columns_of_rows(measures: Mapping[str, Measure], names: Sequence[str]) -> st
 def statements(plan: Plan) -> list[str]:
     """Return what makes the roll-ups' tables."""
     return [
-        *(_table(plan, name, "human UInt8", "site, time, human") for name in TRAFFIC_TABLES),
-        *(
-            _table(plan, name, "facet UInt8, value String", "site, facet, time, value")
-            for name in FACET_TABLES
-        ),
+        statement
+        for tables, keys, order in (
+            (TRAFFIC_TABLES, "human UInt8", "site, time, human"),
+            (FACET_TABLES, "facet UInt8, value String", "site, facet, time, value"),
+        )
+        for name in tables
+        for statement in _table(plan, name, keys, order)
     ]
 
 
-def _table(plan: Plan, name: str, keys: str, order: str) -> str:
+def _table(plan: Plan, name: str, keys: str, order: str) -> list[str]:
     _, measures = _of(name)
     is_day = name.endswith("_day")
     columns = ", ".join(
         f"{DAY_VISITORS} UInt64" if is_day and column == "visitors" else f"{column} {measure.kind}"
         for column, measure in measures.items()
     )
-    # Minutes are for the charts of some hours; they are a thousand times as many as days. They go
-    # with the rows that they were made of.
-    by, end = "toYYYYMM", plan.end(ROLLUP_DAYS, deduplicates=False)
+    by, days, ages_by = "toYYYYMM", ROLLUP_DAYS, "time"
     if name == MINUTES:
-        by, end = "toYYYYMMDD", plan.end(plan.raw_days, AGES_BY[name], deduplicates=False)
-        columns = f"{AGES_BY[name]} DateTime('UTC') DEFAULT now(), {columns}"
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name} (site UInt32, time DateTime('UTC'), {keys},"
-        f" made UInt64, {columns})"
-        f" ENGINE = MergeTree PARTITION BY {by}(time) ORDER BY ({order}){end}"
+        # Minutes are for the charts of some hours; they are a thousand times as many as days. They
+        # go with the rows that they were made of.
+        by, days, ages_by = "toYYYYMMDD", plan.raw_days, AGES_BY[name]
+        columns = f"{ages_by} DateTime('UTC') DEFAULT now(), {columns}"
+    return plan.table(
+        name,
+        f"site UInt32, time DateTime('UTC'), {keys}, made UInt64, {columns}",
+        f"PARTITION BY {by}(time) ORDER BY ({order})",
+        days=days,
+        ages_by=ages_by,
+        shard_by="site",
+        # Two parts of one making may have the same figures.
+        deduplicates=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from watchducks.analytics.ledger import DOUBT, UNITS, Entry, new_number
-from watchducks.analytics.plan import HAS_TTL, Plan, ttl_of
-from watchducks.analytics.rolling import horizon_of, note
+from watchducks.analytics.plan import HAS_TTL, Plan, rows_of, ttl_of
+from watchducks.analytics.rolling import horizon_of, note_everywhere
 from watchducks.analytics.rollups import AGES_BY, DAY, HOUR
-from watchducks.analytics.tables import APPLIED, MIGRATIONS, Migration
+from watchducks.analytics.tables import MIGRATIONS, Migration, applied
 from watchducks.background import Repeating, StartupError
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
@@ -63,6 +64,8 @@ class Schema:
         )
         self._retrying = False
         self._told = ""
+        # Servers that were away when the tables were made.
+        self._without: list[LogStore] = []
         self.ready = False
 
     async def start(self) -> None:
@@ -95,6 +98,9 @@ class Schema:
             raise
         else:
             self._remember()
+            if self._without:
+                self._retrying = True
+                self._repeating.start()
 
     async def stop(self) -> None:
         """Stop trying, and stop the store."""
@@ -111,25 +117,24 @@ class Schema:
             them.
         """
         await self._store.start()
-        await self._store.execute(APPLIED)
+        plan = Plan(self._store.version, self._raw_days, self._store.cluster)
+        living = await self._on_each(self._store.servers, applied(plan))
         rows = await self._store.query(
             "SELECT DISTINCT version, oldest_program FROM schema_migrations"
         )
-        applied = {int(version): int(oldest_program) for version, oldest_program in rows}
+        there = {int(version): int(oldest_program) for version, oldest_program in rows}
         known = self._migrations[-1].number
-        if any(oldest_program > known for oldest_program in applied.values()):
+        if any(oldest_program > known for oldest_program in there.values()):
             raise StartupError(
-                f"logs.url: the log store has schema {max(applied)}, which is newer than this "
+                f"logs.url: the log store has schema {max(there)}, which is newer than this "
                 f"WatchDucks can work on ({known}): install the version that made it, or a later "
                 "one"
             )
-        plan = Plan(self._store.version, self._raw_days)
         for migration in self._migrations:
             # The statements run even where the number is there: a table that somebody dropped
             # comes back, and "IF NOT EXISTS" costs a millisecond.
-            for statement in migration.statements(plan):
-                await self._store.execute(statement)
-            if migration.number not in applied:
+            living = await self._on_each(living, migration.statements(plan))
+            if migration.number not in there:
                 await self._store.insert(
                     "schema_migrations",
                     ("version", "oldest_program", "applied"),
@@ -137,20 +142,43 @@ class Schema:
                     f"schema-{migration.number}-{secrets.token_hex(8)}",
                 )
         if plan.version >= HAS_TTL:
-            await self._keep_for(plan.raw_days)
+            for shard in await self._store.shards():
+                await self._keep_for(plan, shard)
+        self._without = [server for server in self._store.servers if server not in living]
         self.ready = True
 
-    async def _keep_for(self, raw_days: int) -> None:
+    async def _on_each(
+        self, servers: Sequence[LogStore], statements: Sequence[str]
+    ) -> list[LogStore]:
+        """Run the statements on each server; return those that are there.
+
+        :raises StoreUnavailable: none is. :raises StoreRefused: one does not do it.
+        """
+        living: list[LogStore] = []
+        failure = StoreUnavailable("the log store has no servers")
+        for server in servers:
+            try:
+                for statement in statements:
+                    await server.execute(statement)
+            except StoreUnavailable as error:
+                failure = error
+            else:
+                living.append(server)
+        if not living:
+            raise failure
+        return living
+
+    async def _keep_for(self, plan: Plan, store: LogStore) -> None:
         """Let the rows live as long as the settings say now; the table was made for others."""
         for table, column in AGES_BY.items():
-            ttl = ttl_of(raw_days, column)
-            shown = await self._store.query(
+            ttl = ttl_of(plan.raw_days, column)
+            shown = await store.query(
                 "SELECT create_table_query FROM system.tables"
                 " WHERE database = currentDatabase() AND name = %(table)s",
-                {"table": table},
+                {"table": rows_of(table, plan.cluster)},
             )
             if not any(ttl in str(row[0]) for row in shown):
-                await self._store.execute(f"ALTER TABLE {table} MODIFY TTL {ttl}")
+                await store.execute(f"ALTER TABLE {rows_of(table, plan.cluster)} MODIFY TTL {ttl}")
 
     async def doubt(self, tokens: Collection[str], hours: Collection[int]) -> None:
         """Note that roll-ups may lack rows of these hours: those whose ``segment`` is a token.
@@ -174,12 +202,12 @@ class Schema:
             for token in tokens
             for day, unit in units
         ]
-        await note(self._store, entries)
+        await note_everywhere(self._store, entries)
 
     async def _retry(self) -> None:
-        if self.ready:
-            return
         try:
+            if self.ready and not await self._has_come_back():
+                return
             await self.apply()
         except (StoreUnavailable, StoreRefused) as error:
             self._log.debug("the log store is not there yet: {error}", error=str(error))
@@ -191,6 +219,14 @@ class Schema:
         else:
             self._log.info("the log store is there")
             self._remember()
+
+    async def _has_come_back(self) -> bool:
+        """Whether a server is there that was not when the tables were made."""
+        for server in self._without:
+            with contextlib.suppress(StoreUnavailable):
+                await server.start()
+                return True
+        return False
 
     def _remember(self) -> None:
         try:

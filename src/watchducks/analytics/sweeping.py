@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Final
 
 from watchducks.analytics.ledger import CLOSED, HAD, ROLLED, TABLE, Day, Entry, Ledger, new_number
-from watchducks.analytics.plan import HAS_TTL
+from watchducks.analytics.plan import HAS_TTL, rows_of
 from watchducks.analytics.rolling import note, within
 from watchducks.analytics.rollups import AGES_BY, DAY, FACET_TABLES, HOUR, TRAFFIC_TABLES
-from watchducks.stores.interfaces import LogStore
+from watchducks.stores.interfaces import LogStore, StoreUnavailable
 
 # Nothing of a day was noted for so long: no question believes any more what was true before.
 REST_SECONDS: Final = 600
@@ -24,6 +24,13 @@ MOST_DAYS: Final = 50
 DROP_SECONDS: Final = float(HOUR)
 # Entries of blocks that were rolled up are kept this much longer than the blocks' rows.
 _HAD_DAYS: Final = 2
+
+# What is not deleted yet, and tables of which a replica is away.
+_UNFINISHED: Final = (
+    "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND is_done = 0",
+    "SELECT count() FROM system.replicas"
+    " WHERE database = currentDatabase() AND active_replicas < total_replicas",
+)
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
@@ -59,14 +66,12 @@ class Sweeper:
             numbers = list(
                 islice((n for n, is_left in ledger.closed.items() if is_left), MOST_NUMBERS)
             )
-            await self._store.execute(
-                f"ALTER TABLE {TABLE} DELETE WHERE kind != '{CLOSED}' AND made IN {_list(numbers)}"
+            await self._alter(
+                TABLE, f"DELETE WHERE kind != '{CLOSED}' AND made IN {_list(numbers)}"
             )
         else:
             numbers = list(islice(ledger.closed, MOST_NUMBERS))
-            await self._store.execute(
-                f"ALTER TABLE {TABLE} DELETE WHERE kind = '{CLOSED}' AND made IN {_list(numbers)}"
-            )
+            await self._alter(TABLE, f"DELETE WHERE kind = '{CLOSED}' AND made IN {_list(numbers)}")
         return False
 
     async def _delete(self, dead: Sequence[int]) -> bool:
@@ -79,9 +84,7 @@ class Sweeper:
                 )
                 if int(rows[0][0]):
                     found = True
-                    await self._store.execute(
-                        f"ALTER TABLE {table} DELETE WHERE made IN {_list(dead)}"
-                    )
+                    await self._alter(table, f"DELETE WHERE made IN {_list(dead)}")
         return found
 
     async def _close(self, ledger: Ledger, days: Sequence[Day]) -> None:
@@ -96,11 +99,21 @@ class Sweeper:
         await note(self._store, entries)
 
     async def _is_mutating(self) -> bool:
-        rows = await self._store.query(
-            "SELECT count() FROM system.mutations"
-            " WHERE database = currentDatabase() AND is_done = 0"
-        )
-        return bool(int(rows[0][0]))
+        """Whether rows that were deleted are still somewhere, or may be: a replica that is away
+        would have them when it is back, and nobody would know any more that they do not count."""
+        for server in self._store.servers:
+            try:
+                for unfinished in _UNFINISHED:
+                    rows = await server.query(unfinished)
+                    if int(rows[0][0]):
+                        return True
+            except StoreUnavailable:
+                return True
+        return False
+
+    async def _alter(self, table: str, how: str) -> None:
+        for shard in await self._store.shards():
+            await shard.execute(f"ALTER TABLE {rows_of(table, self._store.cluster)} {how}")
 
     async def drop_old_days(self) -> None:
         """Let go what is old enough and does not go by itself; once an hour."""
@@ -113,24 +126,29 @@ class Sweeper:
             f"SELECT count() FROM {TABLE} WHERE kind = '{HAD}' AND {old}"
         )
         if int(rows[0][0]):
-            await self._store.execute(f"ALTER TABLE {TABLE} DELETE WHERE kind = '{HAD}' AND {old}")
+            await self._alter(TABLE, f"DELETE WHERE kind = '{HAD}' AND {old}")
         if self._store.version >= HAS_TTL:
             return
         oldest = int(now) - self._raw_days * DAY
         for table, column in AGES_BY.items():
-            for day, partition in await self._days_of(table):
-                if (day + 1) * DAY > oldest:
-                    continue
-                rows = await self._store.query(
-                    f"SELECT max(toUInt32({column})) FROM {table}"
-                    f" WHERE {within(day * DAY, (day + 1) * DAY)}"
-                )
-                if int(rows[0][0]) < oldest:
-                    await self._store.execute(f"ALTER TABLE {table} DROP PARTITION {partition}")
+            for shard in await self._store.shards():
+                await self._drop_old(shard, table, column, oldest)
 
-    async def _days_of(self, table: str) -> list[tuple[int, str]]:
+    async def _drop_old(self, shard: LogStore, table: str, column: str, oldest: int) -> None:
+        rows_in = rows_of(table, self._store.cluster)
+        for day, partition in await self._days_of(shard, rows_in):
+            if (day + 1) * DAY > oldest:
+                continue
+            rows = await shard.query(
+                f"SELECT max(toUInt32({column})) FROM {rows_in}"
+                f" WHERE {within(day * DAY, (day + 1) * DAY)}"
+            )
+            if int(rows[0][0]) < oldest:
+                await shard.execute(f"ALTER TABLE {rows_in} DROP PARTITION {partition}")
+
+    async def _days_of(self, shard: LogStore, table: str) -> list[tuple[int, str]]:
         """Return the UTC days of which there are rows, with their partitions, oldest first."""
-        rows = await self._store.query(
+        rows = await shard.query(
             "SELECT DISTINCT partition FROM system.parts WHERE database = currentDatabase()"
             " AND table = %(table)s AND active ORDER BY partition",
             {"table": table},

@@ -49,9 +49,9 @@ class Migration(NamedTuple):
 
 
 def _requests(plan: Plan) -> list[str]:
-    return [
-        "CREATE TABLE IF NOT EXISTS requests ("
-        " segment LowCardinality(String),"
+    return plan.table(
+        "requests",
+        "segment LowCardinality(String),"
         f" time DateTime('UTC'){plan.codec('DoubleDelta, LZ4')},"
         f" time_us UInt64{plan.codec('Delta, ZSTD')},"
         " site UInt32,"
@@ -75,85 +75,90 @@ def _requests(plan: Plan) -> list[str]:
         " network LowCardinality(String),"  # the address, truncated, if the owner wants it
         # 1: a person's navigation: an HTML document, answered to a GET with 2xx or 304.
          + " page_view UInt8,"
-        f" {rollups.AGES_BY['requests']} DateTime('UTC') DEFAULT now()"
-        ") ENGINE = MergeTree PARTITION BY toYYYYMMDD(time) ORDER BY (site, time)"
-        + plan.end(plan.raw_days, rollups.AGES_BY["requests"])
-    ]
+        f" {rollups.AGES_BY['requests']} DateTime('UTC') DEFAULT now()",
+        "PARTITION BY toYYYYMMDD(time) ORDER BY (site, time)",
+        days=plan.raw_days,
+        ages_by=rollups.AGES_BY["requests"],
+        # A segment is in one shard, so that it is there as a whole or not at all.
+        shard_by="cityHash64(CAST(segment AS String))",
+    )
 
 
 def _dns_questions(plan: Plan) -> list[str]:
     """Counts of DNS questions: as large as a zone is popular, and a month of them is one part."""
-    return [
-        "CREATE TABLE IF NOT EXISTS dns_questions ("
-        " time DateTime('UTC'),"
+    return plan.table(
+        "dns_questions",
+        "time DateTime('UTC'),"
         " zone String,"
         " type LowCardinality(String),"
         " rcode LowCardinality(String),"
         " network String,"
-        " questions UInt64"
-        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (zone, time)"
-        + plan.end(DNS_DAYS)
-    ]
+        " questions UInt64",
+        "PARTITION BY toYYYYMM(time) ORDER BY (zone, time)",
+        days=DNS_DAYS,
+        # Two name servers may well have been asked the same.
+        deduplicates=plan.tells_blocks_apart,
+    )
 
 
 def _verdicts(plan: Plan) -> list[str]:
     """Changes of a verdict on a proxy, each as one name server saw it: a few a year, or a flood in
     a bad hour, and kept for as long as the charts that they explain."""
-    return [
-        "CREATE TABLE IF NOT EXISTS verdicts ("
-        " time DateTime('UTC'),"
+    return plan.table(
+        "verdicts",
+        "time DateTime('UTC'),"
         " observer LowCardinality(String),"
         " address LowCardinality(String),"
         " healthy UInt8,"
         " healthy_proxies UInt16,"
-        " reason String"
-        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (observer, time)" + plan.end()
-    ]
+        " reason String",
+        "PARTITION BY toYYYYMM(time) ORDER BY (observer, time)",
+    )
 
 
 def _ledger(plan: Plan) -> list[str]:
     """What is known of the roll-ups; see ledger. Some hundred rows, as what is done with goes."""
-    return [
-        f"CREATE TABLE IF NOT EXISTS {ledger.TABLE} ("
-        " kind String,"
+    return plan.table(
+        ledger.TABLE,
+        "kind String,"
         " day UInt32,"  # since 1970
         " made UInt64,"
         " unit UInt32,"
         " other UInt64,"
         " token String,"
-        " at DateTime('UTC') DEFAULT now()"
-        ") ENGINE = MergeTree PARTITION BY tuple() ORDER BY (kind, day)"
-        + plan.end(deduplicates=False)
-    ]
+        " at DateTime('UTC') DEFAULT now()",
+        "PARTITION BY tuple() ORDER BY (kind, day)",
+        deduplicates=False,
+    )
 
 
 def _annotations(plan: Plan) -> list[str]:
     """What happened to a site, to be shown with its charts."""
-    return [
-        "CREATE TABLE IF NOT EXISTS annotations ("
-        " time DateTime('UTC'),"
+    return plan.table(
+        "annotations",
+        "time DateTime('UTC'),"
         " site UInt32,"  # 0: all of them
         " kind LowCardinality(String),"
-        " detail String"
-        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (site, time)"
-        + plan.end(rollups.ROLLUP_DAYS)
-    ]
+        " detail String",
+        "PARTITION BY toYYYYMM(time) ORDER BY (site, time)",
+        days=rollups.ROLLUP_DAYS,
+    )
 
 
 def _losses(plan: Plan) -> list[str]:
     """Requests that were observed but not kept: none, or some rows an hour, site and node. A batch
     may be there twice."""
-    return [
-        "CREATE TABLE IF NOT EXISTS losses ("
-        " time DateTime('UTC'),"  # of the first
+    return plan.table(
+        "losses",
+        "time DateTime('UTC'),"  # of the first
         " until DateTime('UTC'),"  # of the last
         " site UInt32,"
         " node LowCardinality(String),"
         " batch String,"
-        " rows UInt64"
-        ") ENGINE = MergeTree PARTITION BY toYYYYMM(time) ORDER BY (site, time)"
-        + plan.end(rollups.ROLLUP_DAYS)
-    ]
+        " rows UInt64",
+        "PARTITION BY toYYYYMM(time) ORDER BY (site, time)",
+        days=rollups.ROLLUP_DAYS,
+    )
 
 
 # Forward only: a number that was released never changes and never goes.
@@ -167,8 +172,12 @@ MIGRATIONS: Final = (
     Migration(7, 1, _losses),
 )
 
-APPLIED: Final = (
-    "CREATE TABLE IF NOT EXISTS schema_migrations"
-    " (version UInt32, oldest_program UInt32, applied DateTime('UTC'))"
-    " ENGINE = MergeTree PARTITION BY tuple() ORDER BY version"
-)
+
+def applied(plan: Plan) -> list[str]:
+    """Return what makes the table of the migrations that were made."""
+    return plan.table(
+        "schema_migrations",
+        "version UInt32, oldest_program UInt32, applied DateTime('UTC')",
+        "PARTITION BY tuple() ORDER BY version",
+        deduplicates=False,
+    )

@@ -113,6 +113,8 @@ class Upkeep:
 
         :raises StoreUnavailable, StoreRefused: not now.
         """
+        # What is made of rows, or by what the ledger says, is made where all of it is.
+        await self._store.settled()
         self._ledger = ledger = await read_ledger(self._store)
         for day in ledger.days.values():
             for batch in day.open:
@@ -129,10 +131,14 @@ class Upkeep:
         await self._roller.begin(works)
         left = list(works)
         try:
+            # Whichever server is asked: it knows what must not count before that is there, and has
+            # it before it counts.
+            await self._store.settled()
             if any(work.is_seen for work in works):
                 await deferLater(self._clock, KNOWN_SECONDS)
             while left:
                 await self._roller.make(left[0])
+                await self._store.settled()
                 await self._roller.publish(left[0].batch)
                 left.pop(0)
                 self.made += 1

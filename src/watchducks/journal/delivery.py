@@ -32,9 +32,12 @@ from watchducks.journal.loading import Loader
 from watchducks.journal.records import MAX_FRAME_BYTES
 from watchducks.journal.segments import mark_shipping
 from watchducks.journal.shipments import Loaded, Shipment, late_hours
+from watchducks.stores.blocks import Block, Numbers
 from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailable
 
 TABLE: Final = "requests"
+# Its column for when a row came, by the server's clock.
+SHIPPED: Final = "shipped"
 
 # An insert whose connection broke may still be under way inside the server. It gets this long,
 # counted from the server's next sign of life, before it is asked for the rows.
@@ -184,9 +187,18 @@ class Delivery:
             if doubtful and await self._is_there(batch):
                 self._log.info("{token} is in the log store already", token=token)
             else:
-                await self._store.insert_block(TABLE, batch.block, token)
+                await self._store.insert_block(TABLE, await self._stamped(batch.block), token)
                 self.shipped += batch.rows
             done.add(batch.day)
+
+    async def _stamped(self, block: Block) -> Block:
+        """Return the block with when it came, where that must not be left to the server: in a
+        cluster another one may get it as well, and has to see that it is the same."""
+        if self._store.cluster is None:
+            return block
+        rows = await self._store.query("SELECT toUInt32(now())")
+        when = int(rows[0][0]).to_bytes(4, "little")
+        return block._replace(columns=block.columns | {SHIPPED: Numbers(32, when * block.rows)})
 
     async def _is_there(self, batch: Batch) -> bool:
         """Whether the rows of a batch are in the store.

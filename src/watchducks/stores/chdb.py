@@ -131,8 +131,7 @@ class ChdbStore:
         return (self,)
 
     async def settled(self) -> None:
-        """See LogStore."""
-        await self.query("SELECT 1")
+        """See LogStore: what was acknowledged is there."""
 
     @property
     def pid(self) -> int | None:

@@ -6,6 +6,7 @@ Only this module and clickhouse_blocks import the driver.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from clickhouse_driver.errors import (
     ErrorCodes,
     LogicalError,
     ServerException,
+    SocketTimeoutError,
     TooLargeStringSize,
     TypeMismatchError,
     UnknownTypeError,
@@ -49,6 +51,8 @@ _STOP_POLL_SECONDS = 0.05
 # and an insert that waits for ZooKeeper's next leader may as well be made elsewhere.
 CLUSTER_CONNECT_SECONDS = 2.0
 CLUSTER_SILENCE_SECONDS = 5.0
+# One that let us wait in vain is left alone for so long: others need not wait as well.
+SILENT_SECONDS = 5.0
 # A replica that is further behind is not asked while another one is less so.
 STALE_SECONDS = 2
 
@@ -97,6 +101,7 @@ class ClickHouseStore:
         self._server = server
         self._connect_seconds = connect_seconds
         self._in_cluster = in_cluster
+        self._silent_until = -math.inf
         self._pool = pool
         self._clock = clock
         self._silence_seconds = silence_seconds
@@ -155,7 +160,6 @@ class ClickHouseStore:
 
     async def settled(self) -> None:
         """See LogStore: one server shows what it acknowledged."""
-        await self.query("SELECT 1")
 
     async def execute(self, statement: str) -> None:
         """See LogStore."""
@@ -235,6 +239,8 @@ class ClickHouseStore:
     async def _run(self, work: Callable[[Client], T]) -> T:
         if self._stopped:
             raise StoreUnavailable(f"{self.name} is not connected")
+        if self._in_cluster and self._clock.seconds() < self._silent_until:
+            raise ServerAway(f"{self.name} did not answer")
         self._calls += 1
         try:
             return await self._pool.run(self._in_thread, work)
@@ -276,6 +282,8 @@ class ClickHouseStore:
         except _REFUSED_BY_DRIVER as error:
             raise StoreRefused(f"{self.name}: {one_line(str(error))}") from None
         except (Error, OSError, EOFError) as error:
+            if isinstance(error, SocketTimeoutError | TimeoutError):
+                self._silent_until = self._clock.seconds() + SILENT_SECONDS
             text = one_line(str(error)) or type(error).__name__
             raise ServerAway(f"{self.name}: {text}") from None
         except (struct.error, OverflowError, TypeError, ValueError) as error:

@@ -37,12 +37,14 @@ CLUSTER_KNOWN: Final = (
 )
 MACROS: Final = "SELECT macro, substitution FROM system.macros"
 
-# Tables that take rows, and those of them that lack some which another replica has.
+# Of each table that takes rows: its place in ZooKeeper, whether it lacks rows which another replica
+# has, and whether that is not clear: a log without entries looks like one with a first entry.
 _REPLICAS: Final = (
-    "SELECT countIf(is_readonly = 0), countIf(is_readonly = 0"
-    " AND (log_pointer <= log_max_index OR inserts_in_queue > 0))"
-    " FROM system.replicas WHERE database = currentDatabase()"
+    "SELECT zookeeper_path, inserts_in_queue > 0 OR log_pointer <= log_max_index AND log_max_index"
+    " > 0, log_pointer = 0 AND log_max_index = 0 FROM system.replicas"
+    " WHERE database = currentDatabase() AND is_readonly = 0"
 )
+_LOG_ENTRIES: Final = "SELECT count() FROM system.zookeeper WHERE path = %(log)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +145,10 @@ class ClickHouseCluster:
         A replica that takes no rows is one that was just started: Distributed tables leave it out
         as long as there is another one.
         """
-        living = await self._each_living(lambda server: server.query(_REPLICAS), self._standings)
-        serving = {server: int(rows[0][1]) for server, rows in living.items() if int(rows[0][0])}
+        living = await self._each_living(_lacks_rows, self._standings)
+        serving = {server: lacks for server, lacks in living.items() if lacks is not None}
         self._require_shards({self._standings[server].shard for server in serving})
-        return next((server.name for server, lacking in serving.items() if lacking), "")
+        return next((server.name for server, lacks in serving.items() if lacks), "")
 
     def _require_shards(self, found: Collection[str]) -> None:
         wanted = max((one.shards for one in self._standings.values()), default=1)
@@ -218,3 +220,16 @@ class ClickHouseCluster:
         if not found:
             raise failures[-1]
         return found
+
+
+async def _lacks_rows(server: ClickHouseStore) -> bool | None:
+    """Return whether any table of ours lacks rows there; None: none of them takes any."""
+    tables = await server.query(_REPLICAS)
+    if any(int(lacks) for _, lacks, _ in tables):
+        return True
+    for path, _, is_unclear in tables:
+        if int(is_unclear):
+            rows = await server.query(_LOG_ENTRIES, {"log": f"{path}/log"})
+            if int(rows[0][0]):
+                return True
+    return False if tables else None

@@ -102,9 +102,9 @@ class LogStore(Protocol):
         """
 
     async def settled(self) -> None:
-        """Return once every question sees what was inserted until now.
+        """Return once every question sees what was inserted until now; alone it does anyway.
 
-        :raises StoreUnavailable: not now: the store is away, or a replica lacks rows.
+        :raises StoreUnavailable: not now: the cluster is away, or a replica lacks rows.
         """
 
     async def execute(self, statement: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from watchducks.stores.blocks import Block
-from watchducks.stores.interfaces import StoreRefused, StoreUnavailable, Value
+from watchducks.stores.interfaces import Cluster, StoreRefused, StoreUnavailable, Value
 
 
 class FakeLogStore:
@@ -44,8 +44,9 @@ class FakeLogStore:
         return 18, 16
 
     @property
-    def cluster(self) -> None:
+    def cluster(self) -> Cluster | None:
         """See LogStore."""
+        return None
 
     @property
     def servers(self) -> Sequence[FakeLogStore]:
@@ -58,7 +59,6 @@ class FakeLogStore:
 
     async def settled(self) -> None:
         """See LogStore."""
-        self._require()
 
     async def execute(self, statement: str) -> None:  # noqa: ARG002
         """Accept every statement, and do nothing."""

@@ -43,7 +43,7 @@ from watchducks.journal.shipper import (
 from watchducks.journal.spool import Spool
 from watchducks.journal.visitors import DAY_US
 from watchducks.stores.blocks import Block
-from watchducks.stores.interfaces import StoreRefused, StoreUnavailable
+from watchducks.stores.interfaces import Cluster, StoreRefused, StoreUnavailable, Value
 from watchducks.stores.logs_fake import FakeLogStore
 
 BEGIN = row().time_us / 1e6
@@ -345,6 +345,38 @@ def test_hours_that_are_over_are_doubted_before_their_rows_come(tmp_path: Path) 
     here.pass_time(7)
     assert here.stored() == ["/0", "/1", "/2"]
     assert doubts == [[], [(str(here.store.rows[-1]["segment"]), [hour])]]
+
+
+def test_rows_for_a_cluster_say_when_they_came_by_its_clock(tmp_path: Path) -> None:
+    class InACluster(FakeLogStore):
+        settlements = 0
+
+        @property
+        def cluster(self) -> Cluster:
+            return Cluster("ducks", "logs")
+
+        async def settled(self) -> None:
+            self.settlements += 1
+
+        async def query(self, sql: str, parameters: Any = None) -> list[tuple[Value, ...]]:
+            if sql == "SELECT toUInt32(now())":
+                return [(1_700_000_000 + len(self.rows),)]
+            return await super().query(sql, parameters)
+
+    store = InACluster()
+    here = World(tmp_path, store=store)
+    here.record(0)
+    here.record(1)
+    here.pass_time(7)
+    # An insert that is made again elsewhere has the same rows, down to their moment.
+    assert [row["shipped"] for row in store.rows] == [1_700_000_000] * 2
+    assert store.settlements == 0
+    # What may be there already is asked for when all replicas have what any of them has.
+    store.lose_acknowledgements = 1
+    here.record(2)
+    here.pass_time(30)
+    assert [row["shipped"] for row in store.rows] == [1_700_000_000] * 2 + [1_700_000_002]
+    assert store.settlements == 1
 
 
 def test_shipments_are_bounded_and_of_one_kind() -> None:

@@ -33,8 +33,9 @@ class Server:
         self.asked: list[str] = []
         self.failure: Exception | None = None
         self.stopped = False
-        # Tables that take rows, and those that lack some.
-        self.replicas = (3, 0)
+        # Of each table that takes rows: its place, whether it lacks some, whether that is unclear.
+        self.replicas = [("/requests", 0, 0), ("/losses", 0, 1)]
+        self.log_entries = 0
         self._macros = [("shard", shard), ("replica", name)]
         self._shards = shards
 
@@ -53,7 +54,10 @@ class Server:
         if sql == MACROS:
             return list(self._macros)
         if "system.replicas" in sql:
-            return [self.replicas]
+            return list(self.replicas)
+        if "system.zookeeper" in sql:
+            assert parameters == {"log": "/losses/log"}
+            return [(self.log_entries,)]
         self.asked.append(sql)
         return [(self.name,)]
 
@@ -166,21 +170,22 @@ def test_it_is_settled_when_no_replica_that_answers_lacks_rows() -> None:
     clock = Clock()
     store = cluster_of(one, other, clock=clock)
     result(store.start())
-    other.replicas = (3, 1)
+    other.replicas[0] = ("/requests", 1, 0)
     settled: list[object] = []
     _ = Deferred.fromCoroutine(store.settled()).addBoth(settled.append)
     clock.advance(1)
     assert settled == []
-    other.replicas = (3, 0)
+    other.replicas[0] = ("/requests", 0, 0)
     clock.advance(1)
     assert settled == [None]
     # One that takes no rows was just started, and is asked by nobody.
-    other.replicas = (0, 0)
+    taking, other.replicas = other.replicas, []
     result(store.settled())
-    one.replicas = (0, 0)
+    one.replicas = []
     with pytest.raises(StoreUnavailable):
         result(store.settled())
-    one.replicas = (3, 1)
+    # A log that is empty looks like one of which nothing was read yet.
+    one.replicas, one.log_entries = taking, 1
     late: list[Any] = []
     _ = Deferred.fromCoroutine(store.settled()).addBoth(late.append)
     clock.pump([1.0] * (int(SETTLE_SECONDS) + 1))
