@@ -31,7 +31,7 @@ from bench.machine import OTHER_CORE, check_cores, cpu_seconds, describe, on_cor
 from bench.peers import Files, Origin  # noqa: E402
 from bench.registry import HOST  # noqa: E402
 from bench.servers import Servers, WatchDucks  # noqa: E402
-from bench.turns import longest  # noqa: E402
+from bench.turns import long_turns  # noqa: E402
 from bench.visitors import paced  # noqa: E402
 from tests.servers.clickhouse import ClickHouse  # noqa: E402
 
@@ -151,9 +151,13 @@ def report(kind: str, found: dict[str, list[Run]], turns: Path) -> None:
     print(f"{kind}:")
     for share in (0.5, 0.99, 0.999):
         show(f"visitors' p{share * 100:g}", [run.slowest(share) for run in runs], "ms")
-    taken = [longest(turns, run.begin, run.end) for run in runs]
-    show("longest turn", [turn[0] * 1000 if turn else 1.0 for turn in taken], "ms")
-    show("turns of 2 ms and more", [sum(1.0 for t in each if t >= 0.002) for each in taken], "")
+    taken = [long_turns(turns, run.begin, run.end) for run in runs]
+    show("longest turn", [max((t.took * 1000 for t in each), default=1) for each in taken], "ms")
+    show("by CPU time", [max((t.cpu * 1000 for t in each), default=1) for each in taken], "ms")
+    for limit in (0.001, 0.002, 0.005):
+        counts = [sum(turn.cpu >= limit for turn in each) for each in taken]
+        rates = [n / (run.end - run.begin) for n, run in zip(counts, runs, strict=True)]
+        show(f"turns of {limit * 1000:g} ms of CPU time and more, a second", rates, "")
     show("CPU of a core", [100 * run.cpu / (run.end - run.begin) for run in runs], "%")
     looked = [run.looked for run in runs if run.looked is not None]
     if not looked:

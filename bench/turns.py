@@ -3,7 +3,8 @@
 ``python bench/turns.py FILE OPTION...``
 
 The options are twistd's. At its end FILE has a line for each turn of a millisecond and more: when
-it ended (the machine's monotonic clock) and what it took, in seconds.
+it ended (the machine's monotonic clock), what it took, and how much of that its thread had a core,
+which on a busy machine says more; all in seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 # Without this folder, which Python puts there: it has a dns.py.
@@ -27,20 +28,28 @@ from watchducks.reactor.loop import FastEPollReactor  # noqa: E402 - found by th
 NOTED_SECONDS: Final = 0.001
 
 
+class Turn(NamedTuple):
+    """A turn of the reactor."""
+
+    ended: float
+    took: float
+    cpu: float
+
+
 class _Watched:
     """An epoll object; a turn is what is between two waits for it."""
 
-    def __init__(self, poller: Any, long_turns: list[tuple[float, float]]) -> None:
+    def __init__(self, poller: Any, long_turns: list[Turn]) -> None:
         self._poller = poller
         self._long = long_turns
-        self._began = 0.0
+        self._began = self._used = 0.0
 
     def poll(self, *arguments: Any) -> Any:
         now = time.monotonic()
         if self._began and now - self._began >= NOTED_SECONDS:
-            self._long.append((now, now - self._began))
+            self._long.append(Turn(now, now - self._began, time.thread_time() - self._used))
         found = self._poller.poll(*arguments)
-        self._began = time.monotonic()
+        self._began, self._used = time.monotonic(), time.thread_time()
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -48,21 +57,18 @@ class _Watched:
 
 
 class WatchedReactor(FastEPollReactor):
-    """Ours, watched.
-
-    :ivar long_turns: (when it ended, what it took) of each.
-    """
+    """Ours, watched."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.long_turns: list[tuple[float, float]] = []
+        self.long_turns: list[Turn] = []
         self._poller: Any = _Watched(self._poller, self.long_turns)
 
 
-def longest(file: Path, begin: float, end: float) -> list[float]:
-    """Return what the turns took that ended between two moments, the longest first."""
-    found = (tuple(map(float, line.split())) for line in file.read_text().splitlines())
-    return sorted((took for at, took in found if begin <= at <= end), reverse=True)
+def long_turns(file: Path, begin: float, end: float) -> list[Turn]:
+    """Return the turns that ended between two moments."""
+    found = (Turn(*map(float, line.split())) for line in file.read_text().splitlines())
+    return [turn for turn in found if begin <= turn.ended <= end]
 
 
 def main(file: str, options: list[str]) -> None:
@@ -71,7 +77,9 @@ def main(file: str, options: list[str]) -> None:
     installReactor(reactor)
 
     def write() -> None:
-        Path(file).write_text("".join(f"{at} {took}\n" for at, took in reactor.long_turns))
+        Path(file).write_text(
+            "".join(" ".join(map(str, turn)) + "\n" for turn in reactor.long_turns)
+        )
 
     reactor.addSystemEventTrigger("after", "shutdown", write)
     sys.argv = ["twistd", *options]
