@@ -73,6 +73,7 @@ def long_turns(file: Path, begin: float, end: float) -> list[Turn]:
 
 def main(file: str, options: list[str]) -> None:
     """Run twistd."""
+
     reactor = WatchedReactor()
     installReactor(reactor)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -67,6 +69,36 @@ async def _cancelled(running: Deferred[None]) -> None:
     _ = running.addBoth(lambda _: ended.callback(None))
     running.cancel()
     await ended
+
+
+class Turns:
+    """Work that takes long, in pieces: one a turn of the reactor, whoever they are for, so that
+    what is due meanwhile waits for one piece at most.
+
+    A piece is what a coroutine does from one :meth:`next` to the following wait.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    async def next(self) -> None:
+        """Wait for a turn."""
+        waiter: Deferred[None] = Deferred()
+        self.call(partial(waiter.callback, None))
+        await waiter
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call ``function``, which does not raise, in a turn of its own."""
+        self._waiting.append(function)
+        if len(self._waiting) == 1:
+            self._clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        function = self._waiting.popleft()
+        if self._waiting:
+            self._clock.callLater(0, self._turn)
+        function()
 
 
 class Repeating:

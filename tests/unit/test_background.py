@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from watchducks.background import Overloaded, Repeating, Tasks, ThreadPool
+from watchducks.background import Overloaded, Repeating, Tasks, ThreadPool, Turns
 
 
 def repeating(clock: Clock, work: object) -> Repeating:
@@ -111,3 +111,36 @@ async def test_a_pool_refuses_more_than_it_can_do_in_useful_time() -> None:
         assert await pool.run(lambda: 4) == 4
     finally:
         pool.stop()
+
+
+def turn(clock: Clock) -> None:
+    """Let the reactor have one turn, in which there is one thing to do."""
+    (call,) = clock.calls
+    clock.calls.remove(call)
+    call.called = 1
+    call.func(*call.args, **call.kw)
+
+
+def test_long_work_goes_on_one_piece_a_turn() -> None:
+    clock, done = Clock(), list[str]()
+    turns = Turns(clock)
+
+    async def work(name: str) -> None:
+        for piece in range(2):
+            await turns.next()
+            done.append(f"{name}{piece}")
+
+    working = [Deferred.fromCoroutine(work(name)) for name in "abc"]
+    turn(clock)
+    assert done == ["a0"]
+    # Who leaves has his turn all the same, in which nothing happens.
+    _ = working[1].addErrback(lambda _: None)
+    working[1].cancel()
+    turn(clock)
+    assert done == ["a0"]
+    turn(clock)
+    assert done == ["a0", "c0"]
+    turn(clock)
+    turn(clock)
+    assert done == ["a0", "c0", "a1", "c1"]
+    assert clock.getDelayedCalls() == []

@@ -59,7 +59,7 @@ async def test_an_outage_before_is_told_and_one_on_the_way_breaks_the_connection
     driver.export.pages = [[ROW], StoreUnavailable("away")]
     protocol, transport = driver.connect()
     head = f"GET {PATH} HTTP/1.1\r\nHost: console.example\r\nAuthorization: Bearer {token}\r\n\r\n"
-    protocol.dataReceived(head.encode())
+    driver.send(protocol, head.encode())
     assert transport.disconnected or transport.disconnecting
     assert not transport.value().endswith(b"\r\n0\r\n\r\n"), "it does not look complete"
 
@@ -74,7 +74,7 @@ async def test_who_reads_slowly_is_waited_for_and_exports_are_bounded() -> None:
     transports = []
     for _ in range(MAX_EXPORTS):
         protocol, transport = driver.connect()
-        protocol.dataReceived(head.encode())
+        driver.send(protocol, head.encode())
         transports.append(transport)
     assert driver.api("GET", PATH, token=token).status == 503
     slow = transports[0]

@@ -185,7 +185,7 @@ def test_large_requests_at_the_same_time_are_bounded() -> None:
         assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         # One that is done, and those that leave, make room.
         protocol, transport = large.pop()
-        protocol.dataReceived(b" " * (MAX_BODY_BYTES + 1))
+        driver.send(protocol, b" " * (MAX_BODY_BYTES + 1))
         assert parse_reply(transport.value()).status == 401
         driver.connect()[0].dataReceived(put(RECORDS, MAX_BODY_BYTES + 1))
         assert driver.raw(put(RECORDS, MAX_BODY_BYTES + 1)).status == 503
@@ -215,7 +215,7 @@ def test_a_browser_that_leaves_ends_what_was_done_for_it() -> None:
     driver.sites.hang = Deferred(lambda _: cancelled.append(True))
     protocol, transport = driver.connect()
     with capturedLogs() as events:
-        protocol.dataReceived(GET % (b"/sites/ducks", b""))
+        driver.send(protocol, GET % (b"/sites/ducks", b""))
         assert len(driver.console.site.busy) == 1
         protocol.connectionLost(Failure(ConnectionDone()))
     assert cancelled == [True]

@@ -30,8 +30,9 @@ def moments(transport: StringTransport) -> list[dict[str, Any]]:
 
 def open_stream(driver: Driver, name: str = "ducks") -> tuple[Any, StringTransport]:
     protocol, transport = driver.connect()
-    protocol.dataReceived(
-        b"GET /api/v1/sites/%b/live HTTP/1.1\r\nHost: console.example\r\n\r\n" % name.encode()
+    driver.send(
+        protocol,
+        b"GET /api/v1/sites/%b/live HTTP/1.1\r\nHost: console.example\r\n\r\n" % name.encode(),
     )
     return protocol, transport
 

@@ -188,9 +188,10 @@ class Slow:
     def ask(self, accept: str = "en") -> tuple[Any, Any]:
         """Ask for the ranking; return the connection, and what comes on it."""
         protocol, transport = self.driver.connect()
-        protocol.dataReceived(
+        self.driver.send(
+            protocol,
             b"GET /ranking HTTP/1.1\r\nHost: console.example\r\nAccept: text/html\r\n"
-            b"Accept-Language: " + accept.encode() + b"\r\n\r\n"
+            b"Accept-Language: " + accept.encode() + b"\r\n\r\n",
         )
         return protocol, transport
 

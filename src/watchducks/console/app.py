@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.resource import IResource
 
-from watchducks.background import StartupError, Threads
+from watchducks.background import StartupError, Threads, Turns
 from watchducks.console.access import Access
 from watchducks.console.account_pages import AccountPages
 from watchducks.console.admin_page import PATHS as ADMIN_PATHS
@@ -180,7 +180,8 @@ class Console:
             threads=threads,
         )
         dnssec = Dnssec(sites, registrations, parents, now=reactor.seconds)
-        frame = Frame(templates, languages, answers, reactor.seconds)
+        turns = Turns(reactor)
+        frame = Frame(templates, languages, answers, reactor.seconds, turns)
         sessions = SignedSessions(reactor)
         forms, owners = Forms(sessions), Owners(sites)
         access = Access(
@@ -196,7 +197,7 @@ class Console:
             sites=sites,
             access=access,
             registrations=registrations,
-            site_page=SitePage(figures, analytics),
+            site_page=SitePage(figures, analytics, turns),
             nameservers=settings.nameserver.names,
             frame=frame,
             languages=languages,
@@ -280,7 +281,7 @@ class Console:
             BlockApi(blocks=blocks, sites=sites, access=access, answers=answers),
             CertificateApi(keys=account_keys, access=access, answers=answers),
         ]
-        self._ready = ready = Ready(answers, languages, analytics, clock=reactor)
+        self._ready = ready = Ready(answers, languages, analytics, turns, clock=reactor)
         api_routes = ApiRoutes(answering, answers, settings.console.url, ready, clock=reactor)
         # Klein's resources hold their routes' owner only weakly where it is bound: keep both.
         boards = Boards(
@@ -291,6 +292,7 @@ class Console:
             frame=frame,
             languages=languages,
             answers=answers,
+            turns=turns,
         )
         service = Service(
             readiness=readiness,
@@ -363,7 +365,7 @@ class Console:
             return next((resource for knows, resource in ways if knows(path)), page_routes)
 
         self.site = ConsoleSite(
-            Front(answers, choose), answers, settings.console.url, reactor=reactor
+            Front(answers, choose), answers, settings.console.url, turns, reactor=reactor
         )
         self._connections = _Connections(self.site)  # type: ignore[no-untyped-call]
         self._ports: list[IListeningPort] = []

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from watchducks.analytics.cohorts import MOST_COMPARED
 from watchducks.analytics.periods import RANGES, Period
 from watchducks.analytics.results import SiteSeries, SiteTotals
+from watchducks.background import Turns
 from watchducks.console.access import Access
 from watchducks.console.answers import Answers, Refusal
 from watchducks.console.asked import Asked
@@ -51,6 +52,8 @@ PAGE_SITES: Final = 60
 MOST_SITES: Final = 10_000
 # Sites whose requests are drawn on the overview: three questions more.
 MOST_DRAWN: Final = 30
+# Cards that are made in one turn of the reactor: less than a millisecond.
+CARDS_A_TURN: Final = 20
 # Columns that fit on a screen, and colours that can be told apart.
 MOST_COLUMNS: Final = 6
 # Offered while one types the name of a site to compare.
@@ -105,7 +108,9 @@ class Boards(Routes):
         frame: Frame,
         languages: Languages,
         answers: Answers,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._access = access
         self._sites = sites
         self._figures = figures
@@ -133,7 +138,7 @@ class Boards(Routes):
         except (StoreUnavailable, StoreRefused):
             pass  # the page says so, and the sites are there all the same
         cards.sort(key=lambda card: card.site.cohort)
-        return self._frame.page(
+        return await self._frame.long_page(
             request,
             "overview.html",
             page="overview",
@@ -202,7 +207,9 @@ class Boards(Routes):
             some = busy[start : start + MOST_COMPARED]
             drawn |= {each.site_id: each for each in await self._analytics.compare(some, chosen)}
         cards = []
-        for site in sites:
+        for number, site in enumerate(sites):
+            if number % CARDS_A_TURN == 0:
+                await self._turns.next()
             of_site = totals.get(site.id, SiteTotals.nothing())
             drawing = spark(values_of(drawn[site.id])) if site.id in drawn else Markup("")
             cards.append(
@@ -236,7 +243,7 @@ class Boards(Routes):
             left_out = left_out_of(language, found)
         except (StoreUnavailable, StoreRefused):
             pass  # the page says so
-        return self._frame.page(
+        return await self._frame.long_page(
             request,
             "ranking.html",
             page="ranking",
@@ -287,7 +294,7 @@ class Boards(Routes):
             drawing = lines(chosen.times, [values_of(each) for each in series])
         except (StoreUnavailable, StoreRefused):
             columns = None
-        return self._frame.page(
+        return await self._frame.long_page(
             request,
             "compare.html",
             page="compare",

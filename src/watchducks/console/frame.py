@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from watchducks.background import Turns
 from watchducks.console.access import session_cookie
 from watchducks.console.answers import HTML, Answer, Answers, Refusal, as_refusal, to_bytes
 from watchducks.console.clocks import clock_of, keep_choice
@@ -16,6 +18,8 @@ from watchducks.model.problems import InvalidFields, Problem
 
 # Of this one view of a page.
 _NOT_KEPT: Final = (b"lang", b"tz", b"registered", b"share")
+# Pieces of a template's text that are written in one turn of the reactor: less than a millisecond.
+PIECES: Final = 250
 
 
 class Frame:
@@ -27,7 +31,9 @@ class Frame:
         languages: Languages,
         answers: Answers,
         now: Callable[[], float],
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._now = now
         self._templates = templates
         self._languages = languages
@@ -43,12 +49,33 @@ class Frame:
         **values: Any,
     ) -> bytes:
         """Send a page. ``secret``: it holds a token, so it is neither cached nor compressed."""
+        pieces = self._pieces(request, template, values)
+        headers = {"Cache-Control": "no-store"} if secret else {}
+        return self._answers.send(
+            request, Answer(to_bytes("".join(pieces)), HTML, status, headers, compress=not secret)
+        )
+
+    async def long_page(self, request: ConsoleRequest, template: str, **values: Any) -> bytes:
+        """Send a page that takes longer to write than visitors of the proxy should wait."""
+        text = []
+        await self._turns.next()
+        pieces = self._pieces(request, template, values)
+        while part := list(islice(pieces, PIECES)):
+            text += part
+            await self._turns.next()
+        body = to_bytes("".join(text))
+        await self._turns.next()
+        return self._answers.send(request, Answer(body, HTML))
+
+    def _pieces(
+        self, request: ConsoleRequest, template: str, values: Mapping[str, Any]
+    ) -> Iterator[str]:
         language = self._languages.of(request)
         if argument(request, b"lang") == language.code:
             request.addCookie(COOKIE, language.code, max_age=str(COOKIE_SECONDS))
         clock = clock_of(request)
         keep_choice(request)
-        text = self._templates.render(
+        return self._templates.pieces(
             language,
             template,
             language_links=language_links(request),
@@ -57,10 +84,6 @@ class Frame:
             zone_form=kept_arguments(request),
             signed_in=bool(request.received_cookies.get(session_cookie(request).encode())),
             **values,
-        )
-        headers = {"Cache-Control": "no-store"} if secret else {}
-        return self._answers.send(
-            request, Answer(to_bytes(text), HTML, status, headers, compress=not secret)
         )
 
     def redirect(self, request: ConsoleRequest, location: str) -> bytes:

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource, Resource
 
+from watchducks.background import Turns
 from watchducks.console.answers import Answers, Prepared, Refusal, not_found
 from watchducks.console.headers import header
 from watchducks.model.accounts import Viewer
@@ -154,7 +155,12 @@ class ConsoleRequest(server.Request):
         self.site.busy.add(self)
         # On a connection that is lost this Deferred fails, which is nobody's concern here.
         _ = self.notifyFinish().addBoth(lambda _: self._done())
-        self.render(self.site.resource)  # type: ignore[no-untyped-call]
+        # Of many that come at once each has a turn of the reactor: visitors come between them.
+        self.site.turns.call(self._begin)
+
+    def _begin(self) -> None:
+        if not self.is_over:
+            self.render(self.site.resource)  # type: ignore[no-untyped-call]
 
     @property
     def is_over(self) -> bool:
@@ -211,12 +217,19 @@ class ConsoleSite(server.Site):
     requestFactory = ConsoleRequest
 
     def __init__(
-        self, resource: IResource, answers: Answers, url: str, *, reactor: IReactorTime
+        self,
+        resource: IResource,
+        answers: Answers,
+        url: str,
+        turns: Turns,
+        *,
+        reactor: IReactorTime,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource, reactor=reactor, timeout=IDLE_SECONDS, parsePOSTFormSubmission=False
         )
         self.answers = answers
+        self.turns = turns
         # Requests under way, for a stop that lets them finish.
         self.busy: set[ConsoleRequest] = set()
         # Those whose body is larger than MAX_BODY_BYTES.

@@ -215,23 +215,25 @@ class Pages(Routes):
         if found is None:
             raise no_site(name)  # it has left meanwhile
         owner = await self._access.owns(request, site)
-        return self._page(
-            request,
-            "site.html",
-            secret=token is not None,
-            page="site",
-            site=site,
-            origin=self._origins.report(site.id),
-            blocked=await self._blocked(language, site),
-            way=shown_way(found, self._rules, language),
-            nameservers=self._nameservers,
-            guides=GUIDES,
-            owner=owner,
-            present_dns=await self._found(site) if owner else None,
-            registered=argument(request, b"registered") is not None,
-            token=token,
+        values = {
+            "page": "site",
+            "site": site,
+            "origin": self._origins.report(site.id),
+            "blocked": await self._blocked(language, site),
+            "way": shown_way(found, self._rules, language),
+            "nameservers": self._nameservers,
+            "guides": GUIDES,
+            "owner": owner,
+            "present_dns": await self._found(site) if owner else None,
+            "registered": argument(request, b"registered") is not None,
+            "token": token,
+            "state_names": state_names(language),
             **shown,
-        )
+        }
+        if token is not None:
+            # It is told once: nothing may come between.
+            return self._frame.page(request, "site.html", secret=True, **values)
+        return await self._frame.long_page(request, "site.html", **values)
 
     async def _blocked(self, language: Language, site: Site) -> str:
         """Return why the name servers must not be changed yet; empty if they may, or while nobody

@@ -7,7 +7,7 @@ good
 - until a site changes (:meth:`Ready.forget`): what was made before is given to nobody who asks
   after it;
 - as long as nothing has come into the log store; while a newer one is made, the old one is given
-  for the blink of an eye;
+  for a moment;
 - and only so long, for what changes without either.
 
 Who comes while an answer is made waits for it.
@@ -16,8 +16,9 @@ Who comes while an answer is made waits for it.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from twisted.internet.defer import Deferred
@@ -26,7 +27,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
-from watchducks.background import Tasks
+from watchducks.background import Tasks, Turns
 from watchducks.console.answers import Answers, Prepared
 from watchducks.console.clocks import BROWSER_COOKIE, CHOSEN_COOKIE
 from watchducks.console.headers import header
@@ -41,8 +42,10 @@ from watchducks.model.accounts import ANYBODY
 PAGE_SECONDS: Final = 1.0
 # Where figures are all, this only has the period that they are about move on with the clock.
 LASTING_SECONDS: Final = 15.0
-# For so long after it was still good an answer is given while the next one is made.
-TOLERATED_SECONDS: Final = 0.5
+# For so long after it was still good an answer is given while the next one is made: who waited
+# would not see what is new any sooner, and those who wait come all at once in the end. It is made
+# within this time unless the log store is too busy.
+TOLERATED_SECONDS: Final = 2.0
 # Pages and answers of the busiest hundred sites, each of 5 kB and, as it was, of 30.
 MOST_READY: Final = 1000
 MOST_BYTES: Final = 32 * 1024 * 1024
@@ -85,18 +88,24 @@ class Ready:
     """
 
     def __init__(
-        self, answers: Answers, languages: Languages, figures: SiteFigures, *, clock: IReactorTime
+        self,
+        answers: Answers,
+        languages: Languages,
+        figures: SiteFigures,
+        turns: Turns,
+        *,
+        clock: IReactorTime,
     ) -> None:
         self._answers = answers
         self._languages = languages
         self._figures = figures
+        self._turns = turns
         self._clock = clock
         self._tasks = Tasks(Logger())
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._bytes = 0
         # What is being made -> who waits for it.
         self._making: dict[Key, list[Deferred[None]]] = {}
-        self._woken: deque[Deferred[None]] = deque()
 
     async def stop(self) -> None:
         """Let nobody wait any more."""
@@ -199,16 +208,8 @@ class Ready:
             self._bytes -= oldest.prepared.size
 
     def _wake(self, waiters: list[Deferred[None]]) -> None:
-        """Let these go on, one a turn of the reactor: visitors come between them."""
-        if waiters and not self._woken:
-            self._clock.callLater(0, self._wake_next)
-        self._woken.extend(waiters)
-
-    def _wake_next(self) -> None:
-        waiter = self._woken.popleft()
-        if self._woken:
-            self._clock.callLater(0, self._wake_next)
-        waiter.callback(None)
+        for waiter in waiters:
+            self._turns.call(partial(waiter.callback, None))
 
 
 class Shared(Resource):

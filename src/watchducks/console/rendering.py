@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,25 +29,27 @@ class Templates:
             language.code: _environment(language, asset_url) for language in languages
         }
 
-    def render(self, language: Language, name: str, /, **values: Any) -> str:
-        """Return the page ``name`` filled with ``values``; everything is escaped."""
+    def pieces(self, language: Language, name: str, /, **values: Any) -> Iterator[str]:
+        """Write the page ``name`` filled with ``values``; everything is escaped."""
         template = self._environments[language.code].get_template(name)
-        return template.render(values)
+        return template.generate(values)
 
     def refusal(self, language: Language, refusal: Refusal, title: str, detail: str) -> str:
         """Return the page of a refusal."""
-        return self.render(
-            language,
-            "error.html",
-            page="error",
-            title=title,
-            detail=detail,
-            status=refusal.status,
-            signed_in=False,
-            clock=Clock(ZoneInfo("UTC")),
-            now=0.0,
-            zone_form=(),
-            language_links={code: f"/?lang={code}" for code in NAMES},
+        return "".join(
+            self.pieces(
+                language,
+                "error.html",
+                page="error",
+                title=title,
+                detail=detail,
+                status=refusal.status,
+                signed_in=False,
+                clock=Clock(ZoneInfo("UTC")),
+                now=0.0,
+                zone_form=(),
+                language_links={code: f"/?lang={code}" for code in NAMES},
+            )
         )
 
 

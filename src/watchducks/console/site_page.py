@@ -13,6 +13,7 @@ from markupsafe import Markup
 from watchducks.analytics.filters import Filters, read_filters
 from watchducks.analytics.periods import CUSTOM, DAY, Period
 from watchducks.analytics.results import Dns, SiteTotals
+from watchducks.background import Turns
 from watchducks.console.asked import Asked
 from watchducks.console.boards import range_links
 from watchducks.console.calendar import calendar
@@ -56,8 +57,9 @@ class DnsCard:
 class SitePage:
     """Puts together what the page shows of a site's figures."""
 
-    def __init__(self, figures: Figures, analytics: SiteFigures) -> None:
+    def __init__(self, figures: Figures, analytics: SiteFigures, turns: Turns) -> None:
         self._figures = figures
+        self._turns = turns
         self._analytics = analytics
 
     def period(self, asked: Asked, clock: Clock) -> Period:
@@ -108,15 +110,19 @@ class SitePage:
         clock: Clock,
     ) -> dict[str, Any]:
         figures = await self._figures.site_page(site.id, chosen, filters)
+        await self._turns.next()
         nothing = SiteTotals.nothing()
         now = await self._analytics.totals([site.id], chosen, filters)
         before = await self._analytics.totals([site.id], chosen.before, filters)
         noted = await self._analytics.annotations(site.id, chosen)
         month = self._figures.period("month", zone=clock.name)
         daily = await self._figures.visitors(site.id, month)
+        await self._turns.next()
+        drawn = cards(language, figures, [each.time for each in noted])
+        await self._turns.next()
         return {
             "figures": figures,
-            "cards": cards(language, figures, [each.time for each in noted]),
+            "cards": drawn,
             "happened": of_site(language, noted, figures.failovers),
             "silent": not (figures.traffic.requests or figures.traffic.connections),
             "tiles": tiles(language, now.get(site.id, nothing), before.get(site.id, nothing)),

@@ -16,6 +16,7 @@ from watchducks.analytics.kept import (
     KEPT_SECONDS,
     LIVE_SECONDS,
     PAST_SECONDS,
+    PLACE_SECONDS,
     SLOW_SECONDS,
     UNCHANGED_SECONDS,
     KeptAnswers,
@@ -101,11 +102,28 @@ def test_one_computation_for_all_who_wait(world: World) -> None:
     first, second = world.ask(), world.ask()
     assert len(world.asked) == 1
     world.asked[0].callback(5)
-    assert (first, second) == ([5], [5])
+    assert (first, second) == ([5], [])
+    world.clock.advance(0)  # each goes on in a turn of its own
+    assert second == [5]
     assert world.ask() == [5]
     assert len(world.asked) == 1
     world.ask(Question("visitors", (2, "day"), None))
     assert len(world.asked) == 2
+
+
+def test_one_question_after_the_other_unless_it_takes_long(world: World) -> None:
+    got = [world.ask(Question("visitors", (number,), None)) for number in range(4)]
+    assert len(world.asked) == 1
+    world.asked[0].errback(StoreUnavailable("away"))
+    assert len(world.asked) == 2
+    world.asked[1].callback(1)
+    assert (got[1], len(world.asked)) == ([1], 3)
+    world.clock.advance(PLACE_SECONDS)
+    assert len(world.asked) == 4
+    world.asked[3].callback(3)
+    world.asked[2].callback(2)
+    assert got[2:] == [[2], [3]]
+    assert world.clock.getDelayedCalls() == []
 
 
 def test_who_leaves_takes_nothing_from_the_others(world: World) -> None:
@@ -116,6 +134,7 @@ def test_who_leaves_takes_nothing_from_the_others(world: World) -> None:
     staying = world.ask()
     leaving.cancel()
     world.asked[0].callback(5)
+    world.clock.advance(0)
     assert staying == [5]
 
 

@@ -163,6 +163,11 @@ class Driver:
         protocol.makeConnection(transport)
         return protocol, transport
 
+    def send(self, protocol: Any, data: bytes) -> None:
+        """Let bytes arrive, and what they ask for begin."""
+        protocol.dataReceived(data)
+        self.settle()
+
     def raw(self, request: bytes, *, step: int = 0, method: str = "GET") -> Reply:
         """Send bytes, ``step`` at a time (0: all at once), and read the answer."""
         protocol, transport = self.connect()
@@ -173,9 +178,8 @@ class Driver:
         return parse_reply(transport.value(), method)
 
     def settle(self) -> None:
-        """Let the reactor have its turns, as many as a page takes."""
-        for _ in range(100):
-            self.clock.advance(0)
+        """Let the reactor have its turns, as many as it takes."""
+        self.clock.advance(0)
 
     def ask(
         self,

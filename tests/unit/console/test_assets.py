@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.web.server import Site
 
 from tests.unit.console.driver import Reply, parse_reply
+from watchducks.background import Turns
 from watchducks.console.answers import Answers
 from watchducks.console.assets import Assets, Bundle
 from watchducks.console.http import ConsoleSite
@@ -42,12 +43,14 @@ def bundle(tmp_path: Path) -> Bundle:
 def ask(bundle: Bundle, path: str, method: str = "GET", **headers: str) -> tuple[Reply, bytes]:
     answers = Answers(Languages(), lambda *_: "a page")
     clock: Any = MemoryReactorClock()
-    site: Site = ConsoleSite(Assets(bundle, answers), answers, "http://x", reactor=clock)
+    assets = Assets(bundle, answers)
+    site: Site = ConsoleSite(assets, answers, "http://x", Turns(clock), reactor=clock)
     protocol: Any = site.buildProtocol(None)
     transport = StringTransport()
     protocol.makeConnection(transport)
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     protocol.dataReceived(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+    clock.advance(0)
     return parse_reply(transport.value(), method), transport.value()
 
 
