@@ -20,6 +20,7 @@ from twisted.application.service import Application
 from twisted.internet import reactor
 from watchducks.appliance import Appliance
 from watchducks.appliance.pace import Pace
+from watchducks.notices.crier import Rhythm
 from watchducks.supervision import Supervisor
 
 pace = {pace!r}

@@ -61,7 +61,7 @@ async def start_for_owners(
     asking = Analytics(store, clock=house.reactor)
     analytics = CachedAnalytics(asking, answers)
     export = partial(pages, asking.reader)
-    crier = Crier(registry, analytics, mailbag, clock=house.reactor)
+    crier = Crier(registry, analytics, mailbag, clock=house.reactor, rhythm=house.pace.notices)
     await house.run("what owners are told", crier)
     book = AccountBook(
         registry,

@@ -9,6 +9,7 @@ from watchducks.certificates.plan import FALLBACK_SECONDS, LEASE_SECONDS, TURN_S
 from watchducks.lookups.missing import INTERVAL_SECONDS
 from watchducks.model.cutover import DRILL_SECONDS
 from watchducks.nameserver.misses import AGAIN_SECONDS
+from watchducks.notices.crier import Rhythm
 from watchducks.registry.parents import LOOK_SECONDS
 
 
@@ -22,6 +23,7 @@ class Pace:
     :ivar again_seconds: after which a missing name that is asked for again counts once more.
     :ivar turn_seconds: between two looks at which certificates are due.
     :ivar lease_seconds: for which one host alone has certificates made, unless it says so again.
+    :ivar notices: of what owners are told.
     :ivar fallback_seconds: after which a second certificate authority stands in for the first.
     :ivar drill_seconds: for which a drill leads to the origin.
     """
@@ -32,6 +34,7 @@ class Pace:
     turn_seconds: float = TURN_SECONDS
     lease_seconds: int = LEASE_SECONDS
     fallback_seconds: float = FALLBACK_SECONDS
+    notices: Rhythm = Rhythm()
     drill_seconds: int = DRILL_SECONDS
 
 

@@ -6,6 +6,7 @@ Each host with a console has one; the registry posts each topic once.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -27,6 +28,24 @@ HOUR_INTERVAL_SECONDS: Final = 900.0
 SETTLED_SECONDS: Final = 5 * MINUTE
 # Sites asked about at a time: one query each for the hour and the days before.
 PAGE_SITES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often a crier looks, and what is worth telling by its time.
+
+    :ivar failover_seconds: between two looks at failovers. :ivar hour_seconds: at hours and weeks.
+    :ivar brief_seconds: a failover that is over by then is told to nobody.
+    :ivar week_news_seconds: for so long after its end a week is reported.
+    """
+
+    failover_seconds: float = FAILOVER_INTERVAL_SECONDS
+    hour_seconds: float = HOUR_INTERVAL_SECONDS
+    brief_seconds: float = rules.FAILOVER_SECONDS
+    week_news_seconds: float = DAY
+
+
+USUAL: Final = Rhythm()
 
 
 class Figures(Protocol):
@@ -67,7 +86,16 @@ class Crier:
 
     _log = Logger()
 
-    def __init__(self, sites: Sites, figures: Figures, post: Post, *, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        sites: Sites,
+        figures: Figures,
+        post: Post,
+        *,
+        clock: IReactorTime,
+        rhythm: Rhythm = USUAL,
+    ) -> None:
+        self._rhythm = rhythm
         self._sites = sites
         self._figures = figures
         self._post = post
@@ -76,14 +104,14 @@ class Crier:
         self._hour = self._week = 0
         self._failovers = Repeating(
             self._tell_of_failovers,
-            FAILOVER_INTERVAL_SECONDS,
+            rhythm.failover_seconds,
             clock=clock,
             log=self._log,
             name="telling of failovers",
         )
         self._hours = Repeating(
             self._tell_of_hours,
-            HOUR_INTERVAL_SECONDS,
+            rhythm.hour_seconds,
             clock=clock,
             log=self._log,
             name="alerts and reports",
@@ -108,7 +136,8 @@ class Crier:
             if not found:
                 return
             every = [site async for page in self._pages() for site in page]
-            for letter in rules.failover_letters(found, rules.carried(every), now):
+            brief = self._rhythm.brief_seconds
+            for letter in rules.failover_letters(found, rules.carried(every), now, brief=brief):
                 _ = await self._post.post(letter)
         except (StoreUnavailable, StoreRefused) as error:
             self._log.info("failovers are not looked at: {error}", error=str(error))
@@ -123,7 +152,7 @@ class Crier:
             # A host that was away for the Monday tells on Tuesday; who starts later tells nobody
             # of a week that is long over.
             if week.start != self._week:
-                if settled - week.end < DAY:
+                if settled - week.end < self._rhythm.week_news_seconds:
                     await self._tell_of_week(week)
                 self._week = week.start
         except (StoreUnavailable, StoreRefused) as error:

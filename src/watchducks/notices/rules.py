@@ -156,15 +156,20 @@ def report(
 
 
 def failover_letters(
-    failovers: Iterable[Failover], sites: Mapping[str, Sequence[Site]], now: float
+    failovers: Iterable[Failover],
+    sites: Mapping[str, Sequence[Site]],
+    now: float,
+    *,
+    brief: float = FAILOVER_SECONDS,
 ) -> Iterator[Letter]:
     """Return what owners are told of failovers: that one began, and that it ended.
 
     :param sites: owner's address -> his sites that were carried.
+    :param brief: one that lasts no longer is told to nobody.
     """
     for failover in failovers:
         ended = failover.ended
-        if (ended or now) - failover.began < FAILOVER_SECONDS:
+        if (ended or now) - failover.began < brief:
             continue
         if ended is not None and now - ended > FAILOVER_NEWS_SECONDS:
             continue
