@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from watchducks.model.content_types import CONTENT_TRAITS
 from watchducks.model.rows import ANSWERED, Row
 
+T = TypeVar("T")
 # Makes a row of a line; None: it is none of this format.
 Parse = Callable[[bytes], Row | None]
 
@@ -40,6 +41,9 @@ _MONTHS: Final = {
 }
 # A second has many lines, and lines come in their order.
 _TIMES: Final = 1024
+# Requests, referrers and User-Agents that are remembered, some megabytes; longer ones are not.
+_TEXTS: Final = 8192
+_TEXT_BYTES: Final = 512
 
 _US: Final = 1_000_000
 _LATEST_US: Final = 4_000_000_000 * _US  # times end in 2106
@@ -56,26 +60,30 @@ def combined(site_id: int, host: str) -> Parse:
         client, time, request, status, size, referrer, agent = match.group(
             "client", "time", "request", "status", "size", "referrer", "agent"
         )
-        time_us = _clf_time(time)
-        method, _, rest = _text(request).partition(" ")
-        target, _, protocol = rest.rpartition(" ")
-        if not target:
-            target, protocol = protocol, ""
-        if time_us is None or not target or not _METHOD.fullmatch(method):
+        time_us, asked = _clf_time(time), _asked(request)
+        if time_us is None or asked is None:
             return None
-        return _row(
-            time_us=time_us,
-            site_id=site_id,
-            scheme="",
-            protocol=protocol,
-            method=method,
-            host=host,
-            target=target,
-            status=int(status),
-            client=client.decode("ascii"),
-            agent=_optional(agent),
-            referrer=_optional(referrer),
-            response_bytes=0 if size == b"-" else int(size),
+        method, path, query, protocol = asked
+        return Row(
+            time_us,
+            site_id,
+            "request",
+            "",
+            protocol,
+            method,
+            host,
+            path,
+            int(status),
+            ANSWERED,
+            _text(client),
+            _optional(agent),
+            _optional(referrer),
+            0,
+            0 if size == b"-" else int(size),
+            0,
+            0,
+            query,
+            0,  # what it was is told by the end of the path, as with any other row
         )
 
     return parse
@@ -92,22 +100,28 @@ def caddy(site_id: int, host: str) -> Parse:
             headers = request.get("headers") or {}
             if not 0 <= time_us <= _LATEST_US or not _METHOD.fullmatch(request["method"]):
                 return None
-            return _row(
-                time_us=time_us,
-                site_id=site_id,
-                scheme="https" if request.get("tls") else "http",
-                protocol=str(request.get("proto", "")),
-                method=request["method"],
-                host=_without_port(str(request.get("host") or host)),
-                target=str(request["uri"]),
-                status=int(entry["status"]),
-                client=str(request.get("client_ip") or request["remote_ip"]),
-                agent=_first(headers, "User-Agent"),
-                referrer=_first(headers, "Referer"),
-                response_bytes=int(entry.get("size", 0)),
-                request_bytes=int(entry.get("bytes_read", 0)),
-                duration_us=int(float(entry.get("duration", 0)) * _US),
-                content_type=_first(entry.get("resp_headers") or {}, "Content-Type"),
+            path, _, query = str(request["uri"]).partition("?")
+            content_type = _first(entry.get("resp_headers") or {}, "Content-Type")
+            return Row(
+                time_us,
+                site_id,
+                "request",
+                "https" if request.get("tls") else "http",
+                str(request.get("proto", "")),
+                request["method"],
+                _without_port(str(request.get("host") or host)),
+                path,
+                int(entry["status"]),
+                ANSWERED,
+                str(request.get("client_ip") or request["remote_ip"]),
+                _first(headers, "User-Agent"),
+                _first(headers, "Referer"),
+                int(entry.get("bytes_read", 0)),
+                int(entry.get("size", 0)),
+                int(float(entry.get("duration", 0)) * _US),
+                0,  # nobody wrote down how long the origin took
+                query,
+                CONTENT_TRAITS[content_type.encode("utf-8", "replace")],
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
@@ -116,49 +130,6 @@ def caddy(site_id: int, host: str) -> Parse:
 
 
 FORMATS: Final[dict[str, Callable[[int, str], Parse]]] = {"combined": combined, "caddy": caddy}
-
-
-def _row(
-    *,
-    time_us: int,
-    site_id: int,
-    scheme: str,
-    protocol: str,
-    method: str,
-    host: str,
-    target: str,
-    status: int,
-    client: str,
-    agent: str,
-    referrer: str,
-    response_bytes: int,
-    request_bytes: int = 0,
-    duration_us: int = 0,
-    content_type: str = "",
-) -> Row:
-    path, _, query = target.partition("?")
-    return Row(
-        time_us,
-        site_id,
-        "request",
-        scheme,
-        protocol,
-        method,
-        host,
-        path,
-        status,
-        ANSWERED,
-        client,
-        agent,
-        referrer,
-        request_bytes,
-        response_bytes,
-        duration_us,
-        0,  # nobody wrote down how long the origin took
-        query,
-        # Without, it is told by the end of the path, as with any other row.
-        CONTENT_TRAITS[content_type.encode("utf-8", "replace")],
-    )
 
 
 @lru_cache(_TIMES)
@@ -175,11 +146,37 @@ def _clf_time(text: bytes) -> int | None:
     return time_us if 0 <= time_us <= _LATEST_US else None
 
 
+class _Asked(NamedTuple):
+    method: str
+    path: str
+    query: str
+    protocol: str
+
+
+def _remembering(read: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Return a function that remembers what comes again: most of a log does."""
+    known = lru_cache(_TEXTS)(read)
+    return lambda quoted: known(quoted) if len(quoted) <= _TEXT_BYTES else read(quoted)
+
+
+@_remembering
+def _asked(quoted: bytes) -> _Asked | None:
+    """Return what the first line of a request says; None: it is none."""
+    method, _, rest = _text(quoted).partition(" ")
+    target, _, protocol = rest.rpartition(" ")
+    if not target:
+        target, protocol = protocol, ""
+    if not target or not _METHOD.fullmatch(method):
+        return None
+    path, _, query = target.partition("?")
+    return _Asked(method, path, query, protocol)
+
+
 def _optional(quoted: bytes | None) -> str:
-    text = _text(quoted or b"")
-    return "" if text == "-" else text
+    return "" if quoted is None or quoted == b"-" else _text(quoted)
 
 
+@_remembering
 def _text(quoted: bytes) -> str:
     if b"\\" in quoted:
         quoted = _ESCAPE.sub(_unescaped, quoted)
