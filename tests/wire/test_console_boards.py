@@ -12,6 +12,8 @@ import pytest_twisted
 from tests.unit.console.driver import Driver
 from watchducks.analytics.filters import Filters
 from watchducks.analytics.results import Annotation, Failover, Lost, SiteAnnotation
+from watchducks.model.hosts import HostReport
+from watchducks.model.metrics import gauge
 from watchducks.model.sites import SiteState, Visibility
 from watchducks.registry.registration import SiteChanges
 
@@ -303,3 +305,27 @@ async def test_every_number_says_what_it_means(driver: Driver) -> None:
             helps = re.findall(r'<details class="help"><summary aria-label="([^"]+)">', page)
             assert len(helps) >= least, path
             assert len(helps) == len(set(helps)) or path != "/", "each is told apart by its name"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_owner_is_told_when_requests_are_counted_late(driver: Driver) -> None:
+    await driver.add()
+    driver.analytics.scale = 100
+    told = "The newest requests are counted late, by 7 minutes"
+
+    def report(name: str, lag: float, age: int = 0) -> HostReport:
+        samples = (gauge("watchducks_shipper_lag_seconds", "", lag),)
+        at = int(driver.clock.seconds()) - age
+        return HostReport(name, at, at, "1", ("proxy",), 0, (0.1, 1), {}, samples)
+
+    driver.hosts.reports = [report("a", 5), report("b", 59), report("gone", 4000, 100)]
+    assert "counted late" not in driver.get("/sites/ducks").text
+    driver.hosts.reports = [report("a", 5), report("b", 430)]
+    assert told not in driver.get("/sites/ducks").text, "hosts are not asked for each page"
+    driver.clock.advance(15)
+    driver.hosts.reports = [report("a", 5), report("b", 430)]
+    assert told in driver.get("/sites/ducks").text
+    assert "7분 늦게 집계" in driver.get("/sites/ducks?lang=ko").text
+    driver.clock.advance(15)
+    driver.hosts.reports = None
+    assert "counted late" not in driver.get("/sites/ducks?lang=en").text

@@ -27,6 +27,7 @@ from watchducks.console.api_cohorts import CohortApi
 from watchducks.console.api_figures import FigureApi
 from watchducks.console.api_routes import ApiRoutes
 from watchducks.console.assets import PREFIX, Assets, Bundle
+from watchducks.console.backlog import Backlog
 from watchducks.console.block_pages import BlockPages
 from watchducks.console.boards import PATHS as BOARD_PATHS
 from watchducks.console.boards import Boards
@@ -197,7 +198,7 @@ class Console:
             sites=sites,
             access=access,
             registrations=registrations,
-            site_page=SitePage(figures, analytics, turns),
+            site_page=SitePage(figures, analytics, Backlog(hosts, reactor), turns),
             nameservers=settings.nameserver.names,
             frame=frame,
             languages=languages,

@@ -15,6 +15,7 @@ from watchducks.analytics.periods import CUSTOM, DAY, Period
 from watchducks.analytics.results import Dns, SiteTotals
 from watchducks.background import Turns
 from watchducks.console.asked import Asked
+from watchducks.console.backlog import Backlog
 from watchducks.console.boards import range_links
 from watchducks.console.calendar import calendar
 from watchducks.console.clocks import Clock
@@ -57,8 +58,11 @@ class DnsCard:
 class SitePage:
     """Puts together what the page shows of a site's figures."""
 
-    def __init__(self, figures: Figures, analytics: SiteFigures, turns: Turns) -> None:
+    def __init__(
+        self, figures: Figures, analytics: SiteFigures, backlog: Backlog, turns: Turns
+    ) -> None:
         self._figures = figures
+        self._backlog = backlog
         self._turns = turns
         self._analytics = analytics
 
@@ -92,6 +96,7 @@ class SitePage:
             "rcodes": {code: language.gettext(word) for code, word in _RCODES.items()},
             "words": {key: language.gettext(word) for key, word in WORDS.items()},
             "chips": chips(asked, language),
+            "behind": await self._backlog.minutes(),
             "question": _question(asked, chosen, clock),
         }
         try:
