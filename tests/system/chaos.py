@@ -217,10 +217,10 @@ class Chaos:
     def _fill_the_disk(self) -> None:
         filler = self._appliance.data_dir / "spool" / "filler"
         try:
-            with filler.open("wb") as file, contextlib.suppress(OSError):
+            # Without a buffer, or what did not fit would be written once more at the end.
+            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(1024 * 1024))
-                    file.flush()
             self._wait.wait(AWAY_SECONDS)
         finally:
             filler.unlink()
