@@ -146,6 +146,17 @@ async def test_what_one_may_see_is_kept_for_nobody() -> None:
     assert driver.ask("GET", "/api/v1/sites/ducks/traffic").status == 404
 
 
+@pytest_twisted.ensureDeferred
+async def test_who_shows_a_token_is_answered_by_himself() -> None:
+    driver, token = await a_driver()
+    path = "/api/v1/sites/ducks/traffic"
+    driver.ask("GET", path)
+    before = made(driver)
+    owner = driver.ask("GET", path, headers={"Authorization": f"Bearer {token}"})
+    assert made(driver) > before
+    assert owner.headers["cache-control"] == "private, no-cache"
+
+
 @pytest.mark.parametrize(
     "cookie", [{"session": "x"}, {"sign_in": "x"}, {"share_1": "x"}, {"anything": "x"}]
 )

@@ -46,7 +46,7 @@ UNCHANGED_SECONDS: Final = 60.0
 # because each thread that is busy takes its share of the interpreter from visitors: with two at a
 # time the slowest of a hundred of them waited 7 ms longer, with one 3. But one that takes so long
 # is the store's work, and lets the next one go.
-PLACE_SECONDS: Final = 0.2
+PLACE_SECONDS: Final = 1.0
 # From this share of its freshness on an answer is computed anew before anybody has to wait for it.
 AHEAD: Final = 0.7
 # Answers that are kept in this process as they are, beside the cache, which has them as bytes: some
