@@ -90,6 +90,16 @@ async def right(store: LogStore, visitors: int) -> None:
         status = await ask.status(int(site), period)
         assert (traffic.requests, status.requests) == (count, count)
         assert [(code.status, code.count) for code in status.codes] == [(200, count)]
+        # Rows of the first minutes beside roll-ups of the hours, and of the day.
+        later = Period(START + 1000, START + 2 * DAY, DAY, START + 2 * DAY)
+        found = (
+            (await ask.status(int(site), later)).codes[0].count,
+            (await ask.visitors(int(site), later)).visitors,
+        )
+        assert [found] == await store.query(
+            f"SELECT count(), uniq(visitor) FROM requests WHERE site = {site}"
+            f" AND time >= toDateTime({later.start})"
+        )
 
 
 async def rolled(store: LogStore) -> dict[str, int]:
