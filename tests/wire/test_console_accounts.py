@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from tests.unit.console.driver import GOOD, Driver, Reply
 from watchducks.console.account_pages import LINKS_BURST, MAILS_BURST
-from watchducks.console.registrations import ADDRESS_BURST
+from watchducks.console.app import CHECKS_BURST
+from watchducks.console.registrations import ADDRESS_BURST, NETWORK_BURST
 from watchducks.model.accounts import Actor
 
 OWNER = "owner@ducks.example"
@@ -244,3 +245,31 @@ def test_registrations_are_limited_by_network_and_by_address(browser: Browser) -
     assert page.status == 429
     other = {**GOOD, "name": "other", "domain": "other.example", "email": "other@ducks.example"}
     assert browser.driver.api("POST", "/api/v1/sites", other).status == 201
+
+
+def test_a_network_registers_so_many_sites_and_this_host_any_number(browser: Browser) -> None:
+    def register(number: int) -> int:
+        name = f"site{number}"
+        fields = {**GOOD, "name": name, "domain": f"{name}.example", "email": f"o@{name}.example"}
+        return browser.driver.api("POST", "/api/v1/sites", fields).status
+
+    statuses = [register(number) for number in range(NETWORK_BURST + 1)]
+    assert statuses == [201] * NETWORK_BURST + [429]
+    browser.driver.address = "192.0.2.200"  # its neighbour
+    assert register(50) == 429
+    browser.driver.address = "203.0.113.1"
+    assert register(51) == 201
+    browser.driver.address = "127.0.0.1"
+    assert [register(100 + number) for number in range(NETWORK_BURST + 1)] == [201] * (
+        NETWORK_BURST + 1
+    )
+
+
+def test_who_types_is_answered_as_fast_as_he_can_and_no_faster(browser: Browser) -> None:
+    checks = [
+        browser.driver.get("/register/check?field=name&value=x").status
+        for _ in range(CHECKS_BURST + 1)
+    ]
+    assert checks == [200] * CHECKS_BURST + [429]
+    browser.driver.clock.advance(1)
+    assert browser.driver.get("/register/check?field=name&value=x").status == 200
