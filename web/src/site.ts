@@ -15,6 +15,8 @@ const REST_REFRESH_MS = 3000;
 const FIRST_RETRY_MS = 2000;
 const LONGEST_RETRY_MS = 30_000;
 const TIMEOUT_MS = 10_000;
+// Long enough to see the first request appear.
+const FIRST_SEEN_MS = 3000;
 // Lists and tiles are written by the server: they are asked for when there was traffic.
 const LISTS_REFRESH_MS = 10_000;
 
@@ -206,11 +208,14 @@ function tell(stale: boolean): void {
   if (live.textContent !== text) live.textContent = text;
 }
 
-// A page without requests has little to show; the first one brings the rest. A token is shown once.
+// A page without requests has little to show. The first one is on its chart at once; the rest of
+// the page comes when it has been seen. A token is shown once, so its page stays.
 function showAll(figures: Figures): void {
   if (charts?.dataset["silent"] === undefined || document.querySelector("#token")) return;
   const { requests = 0, connections = 0 } = (figures["totals"] ?? {}) as Point;
-  if (requests || connections) location.reload();
+  if (!requests && !connections) return;
+  delete charts.dataset["silent"];
+  setTimeout(() => location.reload(), FIRST_SEEN_MS);
 }
 
 async function keepFresh(traffic: Card, rest: Card[], range: string): Promise<never> {
