@@ -22,6 +22,7 @@ from watchducks.analytics.periods import DAY, HOUR, Period
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.rollups import FACET_TABLES, FACETS, TRAFFIC_TABLES
 from watchducks.analytics.schema import Schema
+from watchducks.analytics.sweeping import Sweeper
 from watchducks.analytics.tables import MIGRATIONS
 from watchducks.analytics.upkeep import Upkeep
 from watchducks.background import StartupError, ThreadPool
@@ -386,7 +387,27 @@ async def test_several_shards_have_each_row_once_and_together_all_figures(
 
         assert await rolled(store) == all_of(12 * 40)
         await right(store, 12 * 40)
+
+        # What is told to tables is told to both of them.
+        sweeper = Sweeper(store, RAW_DAYS, now=time.time)
+        old = START - (RAW_DAYS + 9) * DAY
+        for number in range(6):
+            await insert(store, [row(old)], f"old-{number}", old)
+        await sweeper.drop_old_days()
+        before = f"SELECT count() FROM requests WHERE time < toDateTime({START})"
+        assert await store.query(before) == [(0,)]
+        numbers = await store.query("SELECT DISTINCT made FROM traffic_day")
+        assert await sweeper._delete([int(number) for (number,) in numbers])
+
+        async def deleted() -> bool:
+            return not await sweeper._is_mutating()
+
+        await eventually(CLOCK, deleted, "the deletion", 30)
+        assert (await rolled(store))["traffic_day"] == 0
+
         cluster.servers[1].kill()
+        # Nothing is forgotten while somebody may come back who has it still.
+        assert await sweeper._is_mutating()
         # Half of the figures would be wrong ones.
         with pytest.raises(StoreUnavailable):
             await store.query("SELECT count() FROM requests")

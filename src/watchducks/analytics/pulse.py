@@ -74,7 +74,7 @@ class Pulse:
     async def _seen(self, now: float) -> str:
         if self._store.cluster is None:
             try:
-                return repr([await shard.query(_PARTS) for shard in await self._store.shards()])
+                return repr(await self._store.query(_PARTS))
             except (StoreUnavailable, StoreRefused):
                 pass
         return f"since {now // BLIND_SECONDS:.0f}"

@@ -39,7 +39,7 @@ def test_one_look_for_all_who_come_meanwhile() -> None:
     # It takes so long that it is old when it comes; those who have waited for it take it.
     clock.advance(LOOK_SECONDS * 2)
     store.asked[0].callback([("requests", 1)])
-    assert {each.result for each in asking} == {"[[('requests', 1)]]"}
+    assert {each.result for each in asking} == {"[('requests', 1)]"}
     assert pulse.known is None
     _ = Deferred.fromCoroutine(pulse.version())
     assert len(store.asked) == 2
@@ -54,4 +54,4 @@ def test_another_looks_where_the_first_leaves() -> None:
     assert gone.result is CancelledError
     assert len(store.asked) == 2
     store.asked[1].callback([("requests", 2)])
-    assert {each.result for each in staying} == {"[[('requests', 2)]]"}
+    assert {each.result for each in staying} == {"[('requests', 2)]"}
