@@ -209,6 +209,32 @@ def test_what_crawlers_say_is_checked(verdict: bool | None, reason: str) -> None
     assert column(batch, "bot_reason") == ["verified-crawler", "declared-crawler"]
 
 
+def test_what_is_remembered_of_a_source_is_not_what_may_change(tmp_path: Path) -> None:
+    told = Told(None)
+    chosen = {1: DEFAULT_CHOICES}
+    networks = tmp_path / "n.txt"
+    knowledge = Knowledge(
+        places=Places(None, networks), choices=lambda site: chosen[site], verdicts=told
+    )
+    rows = [row(user_agent="Mozilla/5.0 (compatible; Googlebot/2.1)"), row(user_agent=CHROME)]
+
+    def now() -> list[list[Any]]:
+        batch = one_of(knowledge, *rows)
+        return [column(batch, name) for name in ("bot_reason", "network")]
+
+    assert now() == now() == [["declared-crawler", ""], ["", ""]]
+    told._verdict = True
+    assert now() == [["verified-crawler", ""], ["", ""]]
+    chosen[1] = SiteChoices(keep_networks=True)
+    assert now() == [["verified-crawler", ""], ["192.0.2.0/24"] * 2]
+    networks.write_text("192.0.2.0/24\n")
+    knowledge.refresh(0.0)
+    assert now()[0] == ["verified-crawler", "data-centre"]
+    # Another day's visitors are others.
+    (batch,) = enrich([("n-1-0", decoded(rows[1]))], {TODAY: bytes(32)}, knowledge)
+    assert column(batch, "visitor") != column(one_of(knowledge, rows[1]), "visitor")
+
+
 def test_places_are_told(tmp_path: Path) -> None:
     (tmp_path / "c.mmdb").write_bytes(mmdb({"192.0.2.0/24": {"country": {"iso_code": "KR"}}}))
     (tmp_path / "n.txt").write_text("203.0.113.0/24\n")

@@ -496,6 +496,8 @@ def test_yesterdays_visitor_key_is_destroyed(world: World) -> None:
     world.pass_time(1)
     assert world.store.rows[0]["visitor"] != 0
     assert '"keys": {}' in keys.read_text() != first
+    # Nor does anybody remember which address had which id.
+    assert KNOWLEDGE._known.cache_info().currsize == 0
 
 
 class Agreeing:
