@@ -49,6 +49,8 @@ WARM_MINUTES: Final = 5.0
 _COUNTS: Final = ("descriptors", "threads", "timers", "deferreds")
 _LOOK_SECONDS: Final = 15.0
 _BURST_SECONDS: Final = 2
+# For a generator to end by itself after its time is up.
+_BURST_PATIENCE_SECONDS: Final = 60
 _CONNECTIONS: Final = 32
 # Of visitors who have gone: connections to origins are kept for a minute, and what waits for a
 # silent one may wait for 100 s.
@@ -56,6 +58,7 @@ _QUIET_SECONDS: Final = 150.0
 # Beside what there was before: connections to origins that are kept for good, single timers.
 _QUIET_SLACK: Final = 30
 _CERTIFICATE_SECONDS: Final = 30.0
+_NOISE_LINES: Final = 60
 _NOISE: Final = re.compile(r"Traceback|Unhandled|#critical|never awaited|failed")
 
 
@@ -77,7 +80,7 @@ def _steady(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 class Bursts:
     """All it takes for some seconds, in one way after the other.
 
-    :ivar rates: way -> requests a second of each burst.
+    :ivar rates: way -> requests a second of each burst. :ivar hung: generators that did not end.
     """
 
     def __init__(self, ports: dict[str, int]) -> None:
@@ -91,18 +94,23 @@ class Bursts:
             "https": [*tls, "--h1", https],
             "http2": [*tls, "--max-concurrent-streams", "8", https],
         }
+        self.hung = 0
         self._turn = itertools.cycle(self._ways)
         self.rates: dict[str, list[float]] = {way: [] for way in self._ways}
 
     def run(self) -> None:
         way = next(self._turn)
-        found = subprocess.run(
-            self._ways[way],
-            capture_output=True,
-            text=True,
-            timeout=_BURST_SECONDS + 60,
-            check=False,
-        ).stdout
+        try:
+            found = subprocess.run(
+                self._ways[way],
+                capture_output=True,
+                text=True,
+                timeout=_BURST_SECONDS + _BURST_PATIENCE_SECONDS,
+                check=False,
+            ).stdout
+        except subprocess.TimeoutExpired:
+            self.hung += 1  # visitors who are not answered are counted by themselves
+            return
         rate = re.search(r"Requests/sec:\s+([0-9.]+)|, ([0-9.]+) req/s", found)
         if rate:
             self.rates[way].append(float(rate[1] or rate[2]))
@@ -184,9 +192,20 @@ def _soak(directory: Path, minutes: float, workers: int) -> int:
         trouble.stop()
         origins.close()
         appliance.stop()
-    noise = [line for line in appliance.log.read_text().splitlines() if _NOISE.search(line)]
+    noise = _noise(appliance.log.read_text().splitlines())
     _report(minutes, bursts, found, trouble, noise)
     return 1 if noise or found.visitors["failed"] or not _judge(minutes, found) else 0
+
+
+def _noise(lines: list[str]) -> list[str]:
+    """Return the lines of trouble in a log, the traceback of each included."""
+    found: list[str] = []
+    inside = False
+    for line in lines:
+        inside = bool(_NOISE.search(line)) or (inside and line.startswith("\t"))
+        if inside:
+            found.append(line)
+    return found
 
 
 def _certify(appliance: Twistd, directory: Path) -> None:
@@ -260,7 +279,9 @@ def _report(
 ) -> None:
     print(describe())
     rates = {way: round(statistics.median(rate)) for way, rate in bursts.rates.items() if rate}
-    print(f"{minutes:g} minutes, requests/s in bursts (half of the time): {rates}")
+    print(
+        f"{minutes:g} minutes, requests/s in bursts (half of the time): {rates}; {bursts.hung} hung"
+    )
     done = found.visitors["done"]
     print(f"{found.share:.2f} CPUs used; visitors: {sum(done.values())} {done}")
     print(
@@ -286,7 +307,7 @@ def _report(
     print("more than before, when all had gone:")
     for type_, more in (found.after.types - found.before.types).most_common(12):
         print(f"  {more:+8} {type_}")
-    print(f"{len(noise)} lines of trouble in the log", *noise[:5], sep="\n  ")
+    print(f"{len(noise)} lines of trouble in the log", *noise[:_NOISE_LINES], sep="\n  ")
 
 
 def main() -> None:

@@ -156,12 +156,6 @@ class Host:
         )
         return colour
 
-    def state(self, colour: str) -> str:
-        """Return what systemd says of a colour: active, failed ..."""
-        return self.container.execute(
-            "systemctl", "is-active", f"watchducks@{colour}"
-        ).stdout.strip()
-
     def rows(self) -> int:
         """Return how many requests the console counts for the site, of all time.
 

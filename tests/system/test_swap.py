@@ -17,7 +17,7 @@ import pytest
 
 from tests.servers.container import build_package
 from tests.servers.waiting import wait_until
-from tests.system.host import PACKAGE, Host, Visitors
+from tests.system.host import PACKAGE, SWAP_SECONDS, Host, Visitors
 from watchducks.analytics.tables import MIGRATIONS
 from watchducks.registry.migrations import HEAD
 
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(240)
 
 SWAPS = 2
 REQUESTS = 8_000
+EDGES = 2
 REGISTRY = "var/lib/watchducks/registry.sqlite"
 SITE_PACKAGES = PACKAGE / "lib/python3.11/site-packages/watchducks"
 
@@ -73,12 +74,17 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         made.stop()
 
 
-def test_nobody_notices_a_swap(host: Host) -> None:
+@pytest.mark.parametrize("workers", [0, EDGES])
+def test_nobody_notices_a_swap(host: Host, workers: int) -> None:
+    """The first of two swaps with workers is one from none to some."""
+    host.configure("workers = 0", f"workers = {workers}")
+    before = host.rows()
     with Visitors(host.container) as visitors:
         colours = [host.running()]
         for _ in range(SWAPS):
             host.swap()
             colours.append(host.running())
+        assert len(host.edges()) == workers
         visitors.wait_for(REQUESTS)
     found = visitors.found
     assert colours == ["blue", "green", "blue"]
@@ -87,24 +93,101 @@ def test_nobody_notices_a_swap(host: Host) -> None:
     assert found["done"].keys() >= {"fresh", "kept", "tls", "http2", "websocket", "download"}
     assert found["done"].keys() >= {"dns-udp", "dns-tcp", "resumed"}
     # The last rows are a second old; the embedded log store was the old colour's until it ended.
-    wait_until(lambda: host.rows() >= found["rows"], "all rows", 60, every=1)
-    assert host.rows() == found["rows"]
+    wait_until(lambda: host.rows() >= before + found["rows"], "all rows", 60, every=1)
+    assert host.rows() == before + found["rows"]
 
 
-def test_a_broken_version_changes_nothing(host: Host) -> None:
-    colour, version = host.running(), host.status()[host.running()]["pid"]
+# What a version does that is broken in its first module, dies once it is ready, or never is.
+BROKEN = "raise RuntimeError('this version is broken')\n"
+DIES_WHEN_READY = """
+import os
+
+start = Appliance.start
+
+async def start_and_die(self):
+    await start(self)
+    end = lambda: os.write(2, b"this version dies\\n") and os._exit(3)
+    self._house.reactor.callLater(1, end)
+
+Appliance.start = start_and_die
+"""
+NEVER_READY = """
+async def never(self):
+    from twisted.internet.defer import Deferred
+    await Deferred()
+
+Appliance.start = never
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "because"),
+    [
+        (BROKEN, "does not start", "this version is broken"),
+        (DIES_WHEN_READY, "was ready, and died", "this version dies"),
+        (NEVER_READY, "does not start", "start operation timed out"),
+    ],
+)
+def test_a_broken_version_changes_nothing(host: Host, change: str, says: str, because: str) -> None:
+    colour, version, edges = host.running(), host.status()[host.running()]["pid"], host.edges()
     broken = host.container.root / SITE_PACKAGES / "appliance/__init__.py"
     good = broken.read_text()
-    replace_file(broken, "raise RuntimeError('this version is broken')\n")
+    replace_file(broken, good + change)
+    host.drop_in("patience", "[Service]\nTimeoutStartSec=10\n")
     try:
-        found = host.container.execute("watchducks-swap", seconds=120)
+        with Visitors(host.container, "--only", "fresh", "tls") as visitors:
+            found = host.container.execute("watchducks-swap", seconds=120)
     finally:
         replace_file(broken, good)
+        host.drop_in("patience", "")
     assert found.returncode == 1
-    assert "this version is broken" in found.stdout
+    assert says in found.stdout
+    assert because in found.stdout
+    # A visitor whom the one that died had accepted is lost with it.
+    assert sum(visitors.found["failed"].values()) <= (3 if change == DIES_WHEN_READY else 0)
     assert host.status()[colour]["pid"] == version
     assert host.running() == colour
-    host.swap()
+    assert host.edges() == edges
+
+
+def test_what_hangs_does_not_outlive_its_unit(host: Host) -> None:
+    """An edge that hangs, and then a keeper that does: systemd loses its patience with it."""
+    unit = f"watchducks@{host.running()}"
+    host.drop_in("patience", "[Service]\nTimeoutStopSec=3\n")
+    for hangs in (host.edges()[0], host.status()[host.running()]["pid"]):
+        host.container.must("sh", "-c", f"kill -STOP {hangs}")
+        host.container.must("systemctl", "stop", unit)
+        assert host.edges() == []
+        assert "did not end by themselves: killed" in host.container.journal()
+        host.container.must("systemctl", "start", unit)
+        assert len(host.edges()) == EDGES
+    host.drop_in("patience", "")
+
+
+def test_a_version_that_keeps_dying_is_tried_again_and_the_one_before_takes_over(
+    host: Host,
+) -> None:
+    """Its workers, which the first keeper started, serve on meanwhile."""
+    host.swap()  # or the colour before would have what the test before has put there
+    colour, edges = host.running(), host.edges()
+    unit = f"watchducks@{colour}"
+    code = host.container.root / f"opt/watchducks/{colour}" / SITE_PACKAGES.relative_to(PACKAGE)
+    broken = code / "appliance/__init__.py"
+    replace_file(broken, broken.read_text() + BROKEN)
+
+    def starts() -> int:
+        return int(host.container.must("systemctl", "show", "--value", "-p", "NRestarts", unit))
+
+    with Visitors(host.container, "--only", "fresh", "dns-udp") as visitors:
+        host.container.must("systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit)
+        wait_until(lambda: starts() >= 3, "it to be tried again and again", 60)
+        assert host.edges() == edges
+        assert host.container.execute("watchducks", "status").returncode == 1
+        back = host.container.must("watchducks-swap", "--back", seconds=SWAP_SECONDS)
+        assert "has taken over" in back
+    assert not visitors.found["failed"], visitors.found
+    assert host.running() == host.enabled() != colour
+    assert not set(host.edges()) & set(edges)
 
 
 def test_the_version_before_takes_over_again(host: Host) -> None:

@@ -44,9 +44,12 @@ HOME: Final = Path("/opt/watchducks")
 _LOCK: Final = Path("/run/watchducks-swap.lock")
 # systemd calls it ready when it says so. Then it has this long to do its work as well.
 PROOF_SECONDS: Final = 30.0
-# So many times in a row, because one answer may be luck.
-PROOFS: Final = 3
+# For so long at a stretch, and by the same process, because one answer may be luck, and a version
+# that dies by its first visitors or its first timers shall do so while the old one is still there.
+PROBATION_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.2
+# For what workers without a keeper have under way: nearly all requests take less.
+LEFT_SECONDS: Final = 2.0
 # Of the failed colour's log: enough for the line that says why.
 _LOG_LINES: Final = 15
 
@@ -65,14 +68,19 @@ class Plan:
     stops: tuple[str, ...]
 
 
-def plan(active: tuple[str, ...], enabled: tuple[str, ...]) -> Plan:
+def plan(active: tuple[str, ...], enabled: tuple[str, ...], *, back: bool = False) -> Plan:
     """Return what a swap has to do.
 
     With both active, an earlier swap was broken off: the enabled one is the one that counts, and
     the other is stopped first, to be started anew.
+
+    :param back: the other colour has what is wanted, and so takes over also from one that is not
+        active, because it has failed.
     """
     chosen = next((colour for colour in enabled if colour in active), None)
     current = chosen or (active[0] if active else None)
+    if current is None and back and enabled:
+        current = enabled[0]
     if current is None:
         return Plan(enabled[0] if enabled else COLOURS[0], ())
     other = next(colour for colour in COLOURS if colour != current)
@@ -88,6 +96,12 @@ def add(commands: Commands, parents: Parents) -> None:
         " it has proven itself, let the old one end what it has under way, and stop it. If it does"
         " not become ready, the old one goes on and the exit code is 1. Needs root, and the units"
         " of systemd/.",
+    )
+    parser.add_argument(
+        "--back",
+        action="store_true",
+        help="start the other colour as it is, with the version before, instead of the installed"
+        " one",
     )
     parser.set_defaults(at_once=_swap)
 
@@ -110,10 +124,12 @@ def _swap(options: argparse.Namespace) -> int:
     with _alone():
         Swap(
             Systemd(),
-            stage=lambda colour: stage(source, HOME / colour),
+            stage=lambda colour: (
+                find_staged(HOME / colour) if options.back else stage(source, HOME / colour)
+            ),
             ask=lambda colour: local.ask(control_file(settings.node.data_dir, colour)),
             prove=lambda told: proof.prove(told, server),
-        ).run()
+        ).run(back=options.back)
     return 0
 
 
@@ -143,6 +159,12 @@ def stage(source: Path, target: Path) -> None:
         new.rename(target)
     except OSError as error:
         raise CommandError(f"swap: cannot copy {source} to {target}: {error}") from error
+
+
+def find_staged(target: Path) -> None:
+    """:raises CommandError: no version was ever there."""
+    if not target.is_dir():
+        raise CommandError(f"swap: there is nothing in {target} to go back to")
 
 
 def _link(source: str, target: str) -> str:
@@ -178,20 +200,20 @@ class Swap:
         self._now = now
         self._pause = pause or _wait
 
-    def run(self) -> None:
+    def run(self, *, back: bool = False) -> None:
         """Do it all. :raises CommandError: it was not done, and what ran before still runs."""
         active = tuple(c for c in COLOURS if self._units.is_active(unit_of(c)))
         enabled = tuple(c for c in COLOURS if self._units.is_enabled(unit_of(c)))
-        todo = plan(active, enabled)
+        todo = plan(active, enabled, back=back)
         began = self._now()
         for leftover in todo.stops[1:]:
             say(f"{leftover} was left over by an earlier swap; it is stopped first")
-            self._units.do("stop", unit_of(leftover))
+            self._end(leftover)
         self._stage(todo.starts)
         try:
             version = self._start(todo.starts, alone=not todo.stops)
         except BaseException:
-            self._units.do("stop", unit_of(todo.starts))
+            self._end(todo.starts)
             self._units.do("reset-failed", unit_of(todo.starts))
             raise
         self._units.do("enable", unit_of(todo.starts))
@@ -200,36 +222,54 @@ class Swap:
                 self._units.do("disable", unit_of(colour))
         if todo.stops:
             say(f"{todo.starts} ({version}) has taken over; {todo.stops[0]} lets its last end")
-            if not self._units.do("stop", unit_of(todo.stops[0])):
+            if not self._end(todo.stops[0]):
                 raise CommandError(
                     f"swap: {todo.stops[0]} does not stop well; {todo.starts} serves. See"
                     f" journalctl -u {unit_of(todo.stops[0])}"
                 )
         say(f"{todo.starts} runs version {version}, after {self._now() - began:.0f} s")
 
+    def _end(self, colour: str) -> bool:
+        """Stop a colour, and its workers if it has died without them; most often nobody is left."""
+        unit = unit_of(colour)
+        stopped = self._units.do("stop", unit)
+        if self._units.do("kill", "--signal=TERM", unit):
+            self._pause(LEFT_SECONDS)
+            self._units.do("kill", "--signal=KILL", unit)
+        return stopped
+
     def _start(self, colour: str, *, alone: bool) -> str:
         """Start a colour and wait until it has proven itself; return its version."""
         say(f"starting {colour}")
+        # One that has failed too often would not be started again.
+        self._units.do("reset-failed", unit_of(colour))
         if alone:  # then the sockets may not be there either
             self._units.do("enable", unit_of(colour))
             self._units.do("start", TARGET)
         if not self._units.do("start", unit_of(colour)):
             raise CommandError(self._why(colour, "does not start"))
+        return self._proven(colour)
+
+    def _proven(self, colour: str) -> str:
+        """Return its version when it has done its work for a while, the same process all along."""
         until = self._now() + PROOF_SECONDS
-        good = 0
+        process = since = None
         while True:
             try:
                 told = self._ask(colour)
                 self._prove(told)
             except (OSError, proof.NotProven) as error:
-                good = 0
+                since = None
                 if self._now() > until or not self._units.is_active(unit_of(colour)):
                     raise CommandError(
                         self._why(colour, f"is started, but does not work ({error})")
                     ) from error
             else:
-                good += 1
-                if good == PROOFS:
+                process = process or told["pid"]
+                if told["pid"] != process:
+                    raise CommandError(self._why(colour, "was ready, and died"))
+                since = self._now() if since is None else since
+                if self._now() >= since + PROBATION_SECONDS:
                     return str(told.get("version"))
             self._pause(_PAUSE_SECONDS)
 

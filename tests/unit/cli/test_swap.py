@@ -9,7 +9,18 @@ import pytest
 
 from watchducks.cli.common import CommandError
 from watchducks.cli.proof import NotProven
-from watchducks.cli.swap import PROOF_SECONDS, PROOFS, TARGET, Plan, Swap, plan, stage, unit_of
+from watchducks.cli.swap import (
+    LEFT_SECONDS,
+    PROBATION_SECONDS,
+    PROOF_SECONDS,
+    TARGET,
+    Plan,
+    Swap,
+    find_staged,
+    plan,
+    stage,
+    unit_of,
+)
 
 BLUE, GREEN = unit_of("blue"), unit_of("green")
 
@@ -54,7 +65,7 @@ class World:
         self,
         active: set[str],
         enabled: set[str],
-        proofs: list[BaseException] | None = None,
+        proofs: list[BaseException | None] | None = None,
         refuses: tuple[str, str] | None = None,
     ) -> None:
         self.units = FakeUnits(active, enabled, refuses)
@@ -62,21 +73,25 @@ class World:
         self.proven = 0
         self.seconds = 0.0
         self.dies: set[str] = set()
+        self.dies_after = 0
+        self.pid = 7
 
-    def swap(self) -> None:
+    def swap(self, *, back: bool = False) -> None:
         Swap(
             self.units,
             stage=lambda colour: self.units.done.append(("stage", colour)),
-            ask=lambda colour: {"instance": colour, "version": "9"},
+            ask=lambda colour: {"instance": colour, "version": "9", "pid": self.pid},
             prove=self.prove,
             now=lambda: self.seconds,
             pause=self.pause,
-        ).run()
+        ).run(back=back)
 
     def prove(self, told: dict[str, Any]) -> None:
         self.proven += 1
-        if self.proofs:
-            raise self.proofs.pop(0)
+        self.pid += self.proven == self.dies_after
+        problem = self.proofs.pop(0) if self.proofs else None
+        if problem is not None:
+            raise problem
 
     def pause(self, seconds: float) -> None:
         self.seconds += seconds
@@ -101,17 +116,57 @@ def test_the_colour_that_does_not_count_is_started(
     assert plan(active, enabled) == expected
 
 
+@pytest.mark.parametrize(
+    ("active", "enabled", "expected"),
+    [
+        (("green",), ("green",), Plan("blue", ("green",))),
+        ((), ("green",), Plan("blue", ("green",))),
+        ((), (), Plan("blue", ())),
+    ],
+)
+def test_the_way_back_leads_to_the_other_colour_even_from_one_that_has_failed(
+    active: tuple[str, ...], enabled: tuple[str, ...], expected: Plan
+) -> None:
+    assert plan(active, enabled, back=True) == expected
+
+
 def test_the_old_colour_is_stopped_when_the_new_one_has_proven_itself() -> None:
     world = World({BLUE}, {BLUE}, proofs=[NotProven("not yet"), NotProven("nor now")])
     world.swap()
     assert world.units.done == [
         ("stage", "green"),
+        ("reset-failed", GREEN),
         ("start", GREEN),
         ("enable", GREEN),
         ("disable", BLUE),
         ("stop", BLUE),
+        ("kill", "--signal=TERM", BLUE),
+        ("kill", "--signal=KILL", BLUE),
     ]
-    assert world.proven == 2 + PROOFS
+    whole = PROBATION_SECONDS + LEFT_SECONDS
+    assert whole <= world.seconds < whole + 1
+
+
+def test_an_answer_that_does_not_come_once_is_waited_for() -> None:
+    world = World({BLUE}, {BLUE})
+    world.proofs = [None, None, NotProven("too busy")]
+    world.swap()
+    assert world.units.active == {GREEN}
+    assert world.seconds > PROBATION_SECONDS + LEFT_SECONDS + 2 * 0.2
+
+
+def test_one_that_was_ready_and_died_is_stopped_with_what_it_left_and_the_old_one_stays() -> None:
+    world = World({BLUE}, {BLUE})
+    world.dies_after = 5
+    with pytest.raises(CommandError, match=rf"(?s)green was ready, and died.*the log of {GREEN}"):
+        world.swap()
+    assert (world.units.active, world.units.enabled) == ({BLUE}, {BLUE})
+    assert world.units.done[-4:] == [
+        ("stop", GREEN),
+        ("kill", "--signal=TERM", GREEN),
+        ("kill", "--signal=KILL", GREEN),
+        ("reset-failed", GREEN),
+    ]
 
 
 def test_with_nothing_running_the_sockets_are_opened_too() -> None:
@@ -128,7 +183,8 @@ def test_one_that_does_not_do_its_work_is_stopped_and_the_old_one_stays(error: E
         world.swap()
     assert world.units.active == {BLUE}
     assert world.units.enabled == {BLUE}
-    assert PROOF_SECONDS < world.seconds < PROOF_SECONDS + 1
+    whole = PROOF_SECONDS + LEFT_SECONDS
+    assert whole < world.seconds < whole + 1
 
 
 def test_one_that_does_not_start_is_not_asked() -> None:
@@ -150,7 +206,12 @@ def test_one_that_dies_is_not_waited_for() -> None:
 def test_what_an_earlier_swap_left_is_stopped_first() -> None:
     world = World({BLUE, GREEN}, {BLUE})
     world.swap()
-    assert world.units.done[:3] == [("stop", GREEN), ("stage", "green"), ("start", GREEN)]
+    assert world.units.done[:4] == [
+        ("stop", GREEN),
+        ("kill", "--signal=TERM", GREEN),
+        ("kill", "--signal=KILL", GREEN),
+        ("stage", "green"),
+    ]
     assert world.units.active == {GREEN}
 
 
@@ -181,3 +242,9 @@ def test_a_copy_keeps_its_files_when_another_version_is_installed(tmp_path: Path
 def test_a_copy_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot copy"):
         stage(tmp_path / "absent", tmp_path / "blue")
+
+
+def test_there_has_to_be_something_to_go_back_to(tmp_path: Path) -> None:
+    find_staged(tmp_path)
+    with pytest.raises(CommandError, match=r"nothing in .*absent to go back to"):
+        find_staged(tmp_path / "absent")
