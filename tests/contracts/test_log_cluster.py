@@ -174,6 +174,19 @@ async def test_a_cluster_that_is_not_set_up_is_told_at_the_start(
     with pytest.raises(StartupError, match=r'^logs\.cluster = "geese": .* no such cluster'):
         async with tables(cluster.fresh_url(), tmp_path, "geese"):
             pass
+    other = f",127.0.0.1:{cluster.servers[1].port}"
+    of_one = cluster.fresh_url().replace(other, "")
+    async with tables(of_one, tmp_path, ""):
+        pass
+    with pytest.raises(StartupError, match=r"^logs\.cluster: .* has the tables of one server"):
+        async with tables(of_one, tmp_path):
+            pass
+    of_both = cluster.fresh_url().replace(other, "")
+    async with tables(of_both, tmp_path):
+        pass
+    with pytest.raises(StartupError, match=r"^logs\.cluster: .* has the tables of a cluster"):
+        async with tables(of_both, tmp_path, ""):
+            pass
     cluster.configure([("1", "one"), None])
     with pytest.raises(StartupError, match=r"^logs\.cluster: .* has no shard in its macros"):
         async with tables(cluster.fresh_url(), tmp_path):

@@ -114,11 +114,13 @@ class Schema:
         :raises StoreUnavailable: not now.
         :raises StoreRefused: the store does not do it.
         :raises StartupError: a newer version of WatchDucks made them, and this one cannot work on
-            them.
+            them; or they are those of one server, and not of a cluster, or the other way round.
         """
         await self._store.start()
         plan = Plan(self._store.version, self._raw_days, self._store.cluster)
         living = await self._on_each(self._store.servers, applied(plan))
+        for server in living:
+            await self._require_tables_of(plan, server)
         rows = await self._store.query(
             "SELECT DISTINCT version, oldest_program FROM schema_migrations"
         )
@@ -146,6 +148,21 @@ class Schema:
                 await self._keep_for(plan, shard)
         self._without = [server for server in self._store.servers if server not in living]
         self.ready = True
+
+    async def _require_tables_of(self, plan: Plan, server: LogStore) -> None:
+        """Refuse tables that were made with another ``logs.cluster``: what stands under the same
+        name would be rows of one server, or rows that nobody waits for."""
+        rows = await server.query(
+            "SELECT engine FROM system.tables"
+            " WHERE database = currentDatabase() AND name = 'schema_migrations'"
+        )
+        for (engine,) in rows:
+            if (str(engine) == "Distributed") is (plan.cluster is None):
+                whose = "one server" if plan.cluster is not None else "a cluster"
+                raise StartupError(
+                    f"logs.cluster: the database of logs.url has the tables of {whose};"
+                    " name another one, or logs.cluster as it was"
+                )
 
     async def _on_each(
         self, servers: Sequence[LogStore], statements: Sequence[str]
