@@ -3,7 +3,7 @@
 A keeper that dies leaves its edges serving until the next one takes their place; so systemd must
 not kill them with it (``KillMode=process``). But who stops the unit wants all of it to end, also
 what hung and made systemd lose its patience with the keeper. So then, and only then, whatever is
-left in the unit's control group is killed.
+left in the unit's control group is killed. It runs as root, who sees them all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,31 +23,26 @@ STOPPED: Final = ("success", "timeout")
 
 
 def kill_leftovers(
-    result: str,
-    ours: Path = Path("/proc/self/cgroup"),
-    groups: Path = Path("/sys/fs/cgroup"),
-    kill: Callable[[int, int], None] = os.kill,
+    result: str, processes: Path = Path("/proc"), kill: Callable[[int, int], None] = os.kill
 ) -> list[int]:
-    """Kill what is left if ``result`` says that the unit was stopped; return the process ids.
-
-    :param ours: which control group we are in. :param groups: all of them (version 2).
-    """
+    """Kill what is left if ``result`` says that the unit was stopped; return the process ids."""
     if result not in STOPPED:
         return []
-    left = [pid for pid in _members(ours, groups) if pid != os.getpid()]
+    left = list(_left(processes))
     for pid in left:
         with suppress(ProcessLookupError):
             kill(pid, signal.SIGKILL)
     return left
 
 
-def _members(ours: Path, groups: Path) -> list[int]:
-    # Not by /proc, which hides from us what runs in the user namespace of the keeper.
-    for line in ours.read_text().splitlines():
-        if line.startswith("0::"):
-            group = groups / line[3:].lstrip("/")
-            return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
-    return []
+def _left(processes: Path) -> Iterator[int]:
+    """Yield the processes that are in our control group, but us."""
+    ours = (processes / "self" / "cgroup").read_bytes()
+    for process in processes.glob("[0-9]*"):
+        pid = int(process.name)
+        with suppress(OSError):  # one that ended meanwhile, or somebody else's
+            if pid != os.getpid() and (process / "cgroup").read_bytes() == ours:
+                yield pid
 
 
 def main() -> None:
