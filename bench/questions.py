@@ -1,8 +1,8 @@
 """Fills a log store with a month of rows and asks what each page asks; bench/logs.py runs it.
 
-``python -m bench.questions URL DATA_DIR ROWS RUNS`` makes the rows in the store itself: ten sites,
-500 paths, 20,000 visitors a day, a fifth of it bots. It prints an :class:`Asked` as JSON. Nothing
-is kept from one question to the next but what the store's own caches have.
+``python -m bench.questions URL DATA_DIR ROWS RUNS PID`` prints an :class:`Asked` as JSON; the
+process id is the server's, 0: it is chDB's. Each run asks about another site. Nothing is kept from
+one question to the next but what the store's own caches have.
 """
 
 from __future__ import annotations
@@ -16,72 +16,42 @@ from typing import Any, Final, NamedTuple
 
 from twisted.internet.task import deferLater, react
 
+from bench.month import DAYS, SITES, fill
 from watchducks.analytics.cohorts import CohortQuestions
 from watchducks.analytics.filters import Filters
 from watchducks.analytics.periods import DAY, HOUR, Period, period
 from watchducks.analytics.queries import Analytics
 from watchducks.analytics.reading import Reader
 from watchducks.analytics.schema import Schema
-from watchducks.analytics.upkeep import Upkeep
 from watchducks.background import ThreadPool
+from watchducks.stores.chdb import ChdbStore
 from watchducks.stores.interfaces import LogStore
 from watchducks.stores.logs import THREADS, open_log_store
 
-DAYS: Final = 30
-SITES: Final = 10
-# Of one statement that makes rows: some seconds of it.
-_CHUNK: Final = 200_000
+# Whose pages are asked for, in turns: of the busiest, and of one with a thirtieth of its requests.
+_ASKED_SITES: Final = (1, 2, 5, 30)
+# Merges that the making of the rows left behind are waited for so long.
+_MERGES_SECONDS: Final = 120.0
 
 
 class Asked(NamedTuple):
-    """Seconds of each run, by question; ``fill_seconds``: of making the rows and roll-ups."""
+    """Seconds of each run, by question; ``fill_seconds``: of making the rows and roll-ups.
+
+    ``cpu``: the server's CPU seconds.
+    """
 
     fill_seconds: float
     bytes_on_disk: int
     seconds: dict[str, list[float]]
+    cpu: dict[str, list[float]]
 
 
-def _chunk(start: int, seconds: int, first: int, count: int) -> str:
-    """Return the statement that makes ``count`` rows spread over ``seconds`` from ``start``."""
-    chance = "cityHash64(n)"
-    return (
-        "INSERT INTO requests (segment, time, time_us, site, kind, scheme, protocol, method, host,"
-        " path, status, visitor, referrer_host, response_bytes, duration_us, origin_us, browser,"
-        " system, device, bot, bot_reason, channel, country, page_view)"
-        f" SELECT 'made', toDateTime({start} + intDiv((n - {first}) * {seconds}, {count})) AS time,"
-        f" toUInt64(toUInt32(time)) * 1000000, {chance} % {SITES} + 1 AS site, 'request', 'https',"
-        " 'HTTP/2.0', 'GET', concat('www.site-', toString(site), '.test'),"
-        # Half of the paths that are drawn are among the first 30.
-        f" concat('/articles/', toString(intDiv({chance} % 500 * (intDiv({chance}, 500) % 500),"
-        " 500)), '/of-some-length'),"
-        f" if({chance} % 50 = 0, 404, if({chance} % 300 = 0, 502, 200)),"
-        f" intDiv({chance}, 7) % 20000 + 1,"
-        f" if({chance} % 4 = 0, concat('search-', toString({chance} % 90), '.test'), ''),"
-        f" {chance} % 50000, 500 + intDiv({chance}, 11) % 90000,"
-        f" 400 + intDiv({chance}, 11) % 80000,"
-        f" concat('Browser ', toString(intDiv({chance}, 3) % 8)),"
-        f" concat('System ', toString(intDiv({chance}, 5) % 6)),"
-        f" if(intDiv({chance}, 13) % 2 = 0, 'desktop', 'mobile'),"
-        f" if({chance} % 5 = 0, concat('Bot ', toString({chance} % 40)), ''),"
-        f" if({chance} % 5 = 0, 'declared-crawler', ''),"
-        f" if({chance} % 4 = 0, 'search', 'direct'), concat('C', toString({chance} % 60)),"
-        f" {chance} % 5 != 0 AND intDiv({chance}, 17) % 3 = 0"
-        f" FROM (SELECT number + {first} AS n FROM numbers({count}))"
-    )
+def _cpu_seconds(pid: int) -> float:
+    """Return what a process has used so far; finer than the ticks of /proc."""
+    return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)
 
 
-async def _fill(store: LogStore, start: int, rows: int) -> None:
-    of_day = rows // DAYS
-    for day in range(DAYS):
-        chunks = -(-of_day // _CHUNK)
-        seconds, count = DAY // chunks, of_day // chunks
-        for chunk in range(chunks):
-            first = (day * chunks + chunk) * count
-            begin = start + day * DAY + chunk * seconds
-            await store.execute(_chunk(begin, seconds, first, count))
-
-
-def _questions(ask: Analytics, now: int) -> dict[str, Callable[[], Awaitable[object]]]:
+def _questions(ask: Analytics, now: int, site: int) -> dict[str, Callable[[], Awaitable[object]]]:
     """What the pages ask, of a month that ends now; and the plain mean."""
     month, seoul = period("month", now), period("month", now, zone="Asia/Seoul")
     day, sites = period("day", now), list(range(1, SITES + 1))
@@ -101,52 +71,62 @@ def _questions(ask: Analytics, now: int) -> dict[str, Callable[[], Awaitable[obj
         "overview": lambda: cohort.overview(sites, month),
         "ranking": lambda: cohort.ranking(sites, month, "response-time"),
         "compare": lambda: cohort.compare(sites[:5], month),
-        "traffic": lambda: ask.traffic(1, month),
-        "traffic, Seoul": lambda: ask.traffic(1, seoul),
-        "latency": lambda: ask.latency(1, month),
-        "status": lambda: ask.status(1, month),
-        "visitors": lambda: ask.visitors(1, month),
-        "paths": lambda: ask.paths(1, month),
-        "paths of a day": lambda: ask.paths(1, day),
-        "entry pages": lambda: ask.facet(1, month, "entry"),
-        "referrers": lambda: ask.referrers(1, month),
-        "countries": lambda: ask.facet(1, month, "country"),
-        "bots": lambda: ask.facet(1, month, "bot"),
-        "traffic, filtered": lambda: ask.traffic(1, month, only),
-        "live": lambda: ask.live(1),
+        "traffic": lambda: ask.traffic(site, month),
+        "traffic, Seoul": lambda: ask.traffic(site, seoul),
+        "latency": lambda: ask.latency(site, month),
+        "status": lambda: ask.status(site, month),
+        "visitors": lambda: ask.visitors(site, month),
+        "paths": lambda: ask.paths(site, month),
+        "paths of a day": lambda: ask.paths(site, day),
+        "entry pages": lambda: ask.facet(site, month, "entry"),
+        "referrers": lambda: ask.referrers(site, month),
+        "countries": lambda: ask.facet(site, month, "country"),
+        "bots": lambda: ask.facet(site, month, "bot"),
+        "traffic, filtered": lambda: ask.traffic(site, month, only),
+        "live": lambda: ask.live(site),
     }
 
 
-async def _ask(reactor: Any, url: str, data_dir: str, rows: str, runs: str) -> None:
+async def _merged(store: LogStore, reactor: Any) -> None:
+    until = time.monotonic() + _MERGES_SECONDS
+    while time.monotonic() < until:
+        ((merges,),) = await store.query("SELECT count() FROM system.merges")
+        if not merges:
+            return
+        await deferLater(reactor, 1.0)
+
+
+async def _ask(reactor: Any, url: str, data_dir: str, rows: str, runs: str, server: str) -> None:
     pool = ThreadPool("logs", THREADS, reactor=reactor)
     pool.start()
     store = open_log_store(url, pool=pool, reactor=reactor)
     schema = Schema(
-        store, Path(data_dir) / "journal", clock=reactor, now=time.time, raw_days=DAYS + 1
+        store, Path(data_dir) / "journal", clock=reactor, now=time.time, raw_days=DAYS + 2
     )
     await schema.start()
+    pid = store.pid if isinstance(store, ChdbStore) else int(server)
+    assert pid, "the server does not run"
     now = int(time.time())
     began = time.monotonic()
-    await _fill(store, now - DAYS * DAY, int(rows))
-    # What came within the last second is not rolled up yet.
-    await deferLater(reactor, 1.0)
-    upkeep = Upkeep(store, schema, DAYS + 1, clock=reactor, now=time.time)
-    while await upkeep.step():
-        pass
+    await fill(store, now, int(rows), reactor)
     filled = time.monotonic() - began
+    await _merged(store, reactor)
     ((size,),) = await store.query(
         "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = currentDatabase() AND active"
     )
-    questions = _questions(Analytics(store, clock=reactor), now)
-    seconds: dict[str, list[float]] = {name: [] for name in questions}
-    for _ in range(int(runs)):
+    ask = Analytics(store, clock=reactor)
+    seconds: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
+    for run in range(int(runs)):
+        questions = _questions(ask, now, _ASKED_SITES[run % len(_ASKED_SITES)])
         for name, question in questions.items():
-            began = time.monotonic()
+            began, used = time.monotonic(), _cpu_seconds(pid)
             await question()
-            seconds[name].append(time.monotonic() - began)
+            seconds.setdefault(name, []).append(time.monotonic() - began)
+            cpu.setdefault(name, []).append(_cpu_seconds(pid) - used)
     await schema.stop()
     pool.stop()
-    print(json.dumps(Asked(filled, int(size), seconds)._asdict()))
+    print(json.dumps(Asked(filled, int(size), seconds, cpu)._asdict()))
 
 
 if __name__ == "__main__":
