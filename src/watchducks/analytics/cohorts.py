@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period
-from watchducks.analytics.reading import Reader, Row
+from watchducks.analytics.reading import ALL, Reader, Row
 from watchducks.analytics.results import (
     Overview,
     RankedSite,
@@ -81,11 +81,14 @@ class CohortQuestions:
         """
         if not site_ids:
             return Overview(0, SiteTotals.nothing(), SiteTotals.nothing(), None, (), ())
-        (now,) = await self.reader.traffic(site_ids, period, _TOTALS, filters=filters)
+        rows = await self.reader.traffic(
+            site_ids, period, _TOTALS, filters=filters, by_site=True, with_all=True
+        )
+        totals = {int(row[0]): _totals(row[1:]) for row in rows}
+        whole = totals.pop(ALL, SiteTotals.nothing())
         (before,) = await self.reader.traffic(site_ids, period.before, _TOTALS, filters=filters)
-        totals = await self.totals(site_ids, period, filters)
         by_site = {site: of_site for site, of_site in totals.items() if site not in unranked}
-        whole, earlier = _totals(now), _totals(before)
+        earlier = _totals(before)
         busiest = sorted(by_site, key=lambda site: (-by_site[site].requests, site))[:TOP_SITES]
         quickest = _ranked(by_site, "response-time")[:TOP_SITES]
         return Overview(

@@ -94,31 +94,53 @@ class FacetQuestions:
         self, site_id: int, period: Period, count: int, filters: Filters = NONE
     ) -> tuple[tuple[PathLatency, ...], tuple[PathLatency, ...]]:
         """Return the fastest and the slowest paths by their mean; a path is in one of the two."""
+        fastest = await self._by_mean(site_id, period, "speed", count, filters)
+        slowest = await self._by_mean(site_id, period, "slowness", count, filters)
+        means = {path: (measured, mean) for path, measured, mean in (*fastest, *slowest)}
+        if not means:
+            return (), ()
+        # Joining the digests of all paths takes a hundred times as long as finding these few.
+        rows = await self.reader.facet(
+            site_id,
+            period,
+            "path",
+            ("duration_q",),
+            order="value",
+            limit=len(means),
+            filters=filters,
+            values=sorted(means),
+        )
+        p95s = {str(path): float(p95) / 1000 for path, _, _, p95, _ in rows}
 
-        async def ask(order: str) -> tuple[PathLatency, ...]:
-            rows = await self.reader.facet(
-                site_id,
-                period,
-                "path",
-                ("measured", "duration_sum", "duration_q"),
-                order=ORDERS[order],
-                limit=count,
-                filters=filters,
-                having=f"sum(measured) >= {MIN_SAMPLE}",
-            )
-            return tuple(
-                PathLatency(
-                    str(path),
-                    int(measured),
-                    mean_ms(duration, measured) or 0.0,
-                    0.0 if math.isnan(float(p95)) else float(p95) / 1000,
-                )
-                for path, measured, duration, _, _, p95, _ in rows
-            )
+        def latency(path: str) -> PathLatency:
+            measured, mean = means[path]
+            p95 = p95s.get(path, 0.0)
+            return PathLatency(path, measured, mean, 0.0 if math.isnan(p95) else p95)
 
-        fastest, slowest = await ask("speed"), await ask("slowness")
-        known = {path.path for path in fastest}
-        return fastest, tuple(path for path in slowest if path.path not in known)
+        known = {path for path, _, _ in fastest}
+        return (
+            tuple(latency(path) for path, _, _ in fastest),
+            tuple(latency(path) for path, _, _ in slowest if path not in known),
+        )
+
+    async def _by_mean(
+        self, site_id: int, period: Period, order: str, count: int, filters: Filters
+    ) -> list[tuple[str, int, float]]:
+        """Return the first paths in this order, how often each was measured, and its mean in ms."""
+        rows = await self.reader.facet(
+            site_id,
+            period,
+            "path",
+            ("measured", "duration_sum"),
+            order=ORDERS[order],
+            limit=count,
+            filters=filters,
+            having=f"sum(measured) >= {MIN_SAMPLE}",
+        )
+        return [
+            (str(path), int(measured), mean_ms(duration, measured) or 0.0)
+            for path, measured, duration in rows
+        ]
 
     async def paths(
         self,

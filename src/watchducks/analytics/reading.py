@@ -20,8 +20,10 @@ from watchducks.analytics.rollups import (
     columns_of_rollups,
     columns_of_rows,
     rows_of,
+    states,
 )
 from watchducks.analytics.tiles import RAW, Known, Tile, cover
+from watchducks.stores.binding import Parameters
 from watchducks.stores.interfaces import LogStore, Value
 
 # How long what is known of the roll-ups is believed. Who makes some waits longer than that before
@@ -31,6 +33,9 @@ KNOWN_SECONDS: Final = 2.0
 
 # How many sites one question may name: the SQL text grows with them, and a server takes 256 KiB.
 MOST_SITES: Final = 10_000
+
+# Among sites and beginnings of buckets it stands for all of them; it is neither.
+ALL: Final = 0
 
 Row = tuple[Value, ...]
 
@@ -66,12 +71,16 @@ class Reader:
         filters: Filters = NONE,
         by_site: bool = False,
         by_bucket: bool = False,
+        with_all: bool = False,
     ) -> list[Row]:
         """Return figures of :data:`~watchducks.analytics.rollups.TRAFFIC`, in the order of
         ``names``; four columns for each of quantiles.
 
         :param by_site: a row a site, whose id comes first; sites without requests are left out.
-        :param by_bucket: a row a bucket, whose number comes first (after the site).
+        :param by_bucket: a row a bucket, whose beginning comes first (after the site).
+        :param with_all: another row, of site or bucket :data:`ALL`, has all of them together, if
+            there is any. It is for one of the two, and is worth a question of its own: what takes
+            longest, reading and joining the states, is done once.
         :raises ValueError: too many sites, or none.
         """
         nested_in = math.gcd(*period.edges) if by_bucket else 0
@@ -96,7 +105,15 @@ class Reader:
                     f"SELECT {head}{columns_of_rollups(tile.table, names)} FROM {tile.table}"
                     f" {where}{but}{filters.of_rollups()}"
                 )
-        return await self._merged(pieces, keys, [TRAFFIC[name].merged for name in names], places)
+        merged = [TRAFFIC[name].merged for name in names]
+        if with_all:
+            (key,) = keys
+            joined = f"SELECT {key}, {states(names)} FROM ({' UNION ALL '.join(pieces)})"
+            pieces = [
+                f"SELECT *, arrayJoin([{key}, {ALL}]) AS either FROM ({joined} GROUP BY {key})"
+            ]
+            keys = {"either": ""}
+        return await self._merged(pieces, keys, merged, places)
 
     async def facet(
         self,
@@ -109,33 +126,37 @@ class Reader:
         limit: int,
         filters: Filters = NONE,
         having: str = "",
+        values: Sequence[str] = (),
     ) -> list[Row]:
         """Return figures of :data:`~watchducks.analytics.rollups.FACET` by value of a dimension.
 
         :param facet: one of :data:`~watchducks.analytics.rollups.FACETS`.
         :param order: SQL of merged figures, for ORDER BY. :param having: the same, for HAVING.
+        :param values: of these alone; none: of all.
         """
         tiles, but = await self._tiles(
             period, FACET_TABLES, filters, 0, rolled=filters.audience == "all"
         )
         places: dict[str, str] = {}
         number = FACETS[facet][0]
+        only = " AND value IN %(values)s" * bool(values)
         pieces = []
         for tile in tiles:
             where = f"site = {site_id:d} AND {within(tile.start, tile.end)}"
             if tile.table == RAW:
                 pieces.append(
                     f"SELECT value, {columns_of_rows(FACET, names)} FROM {RAW} {rows_of([facet])}"
-                    f" AND {where}{filters.of_rows(places)} GROUP BY value"
+                    f" AND {where}{only}{filters.of_rows(places)} GROUP BY value"
                 )
             else:
                 pieces.append(
                     f"SELECT value, {columns_of_rollups(tile.table, names)} FROM {tile.table}"
-                    f" WHERE {where}{but} AND facet = {number}"
+                    f" WHERE {where}{but} AND facet = {number}{only}"
                 )
         tail = f"{f' HAVING {having}' * bool(having)} ORDER BY {order}, value LIMIT {limit:d}"
         merged = [FACET[name].merged for name in names]
-        return await self._merged(pieces, {"value": "value"}, merged, places, tail)
+        parameters: Parameters = {**places, "values": values} if values else places
+        return await self._merged(pieces, {"value": "value"}, merged, parameters, tail)
 
     async def _tiles(
         self,
@@ -159,7 +180,7 @@ class Reader:
         pieces: Sequence[str],
         keys: Mapping[str, str],
         merged: Sequence[str],
-        places: Mapping[str, str],
+        parameters: Parameters,
         tail: str = "",
     ) -> list[Row]:
         figures = ", ".join(
@@ -172,7 +193,7 @@ class Reader:
         head = "".join(f"{key}, " for key in keys)
         return await self.store.query(
             f"SELECT {head}{figures} FROM ({' UNION ALL '.join(pieces)}){_group(keys)}{tail}",
-            dict(places),
+            parameters,
         )
 
 

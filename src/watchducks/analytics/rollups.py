@@ -261,6 +261,15 @@ def columns_of_rollups(table: str, names: Sequence[str]) -> str:
     return ", ".join((*columns, DAY_VISITORS))
 
 
+def states(names: Sequence[str]) -> str:
+    """Return figures of traffic that were put together, but can be once more, under their names."""
+    found = [f"{_state(TRAFFIC[name].merged)} AS {name}" for name in names if name != "visitors"]
+    if "visitors" in names:
+        found.append("uniqIfMergeState(visitors) AS visitors")
+        found.append(f"sum({DAY_VISITORS}) AS {DAY_VISITORS}")
+    return ", ".join(found)
+
+
 def columns_of_rows(measures: Mapping[str, Measure], names: Sequence[str]) -> str:
     """Return the same made of raw rows, under the names that they have in roll-ups."""
     columns = [f"{measures[name].raw} AS {name}" for name in names]

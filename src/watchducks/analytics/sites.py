@@ -9,7 +9,7 @@ from dataclasses import replace
 from watchducks.analytics.facets import FacetQuestions
 from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period
-from watchducks.analytics.reading import Row
+from watchducks.analytics.reading import ALL, Row
 from watchducks.analytics.results import (
     CLASSES,
     Latency,
@@ -79,10 +79,11 @@ class SiteQuestions(FacetQuestions):
     async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
         """Return response times over time, and the fastest and slowest paths."""
         sites = [site_id]
-        rows = await self.reader.traffic(sites, period, _LATENCY, filters=filters, by_bucket=True)
+        rows = await self.reader.traffic(
+            sites, period, _LATENCY, filters=filters, by_bucket=True, with_all=True
+        )
         by_time = {int(row[0]): row[1:] for row in rows}
-        (total,) = await self.reader.traffic(sites, period, _LATENCY, filters=filters)
-        whole = latency_point(period.start, total)
+        whole = latency_point(period.start, by_time.get(ALL, ()))
         earlier = await self.reader.traffic(
             sites, period.before, _LATENCY_BEFORE, filters=filters, by_bucket=True
         )
@@ -130,18 +131,14 @@ class SiteQuestions(FacetQuestions):
         With days as buckets it is the calendar of daily active users.
         """
 
-        async def count(asked: Period) -> int:
-            rows = await self.reader.traffic([site_id], asked, ["visitors"], filters=filters)
-            return int(rows[0][0])
-
-        async def count_by_time(asked: Period) -> dict[int, int]:
+        async def count(asked: Period) -> dict[int, int]:
             rows = await self.reader.traffic(
-                [site_id], asked, ["visitors"], filters=filters, by_bucket=True
+                [site_id], asked, ["visitors"], filters=filters, by_bucket=True, with_all=True
             )
             return {int(time): int(visitors) for time, visitors in rows}
 
-        by_time, then = await count_by_time(period), await count_by_time(period.before)
-        now, before = await count(period), await count(period.before)
+        by_time, then = await count(period), await count(period.before)
+        now, before = by_time.get(ALL, 0), then.get(ALL, 0)
         return Visitors(
             tuple(
                 VisitorsPoint(time, by_time.get(time, 0), then.get(time_before, 0))
