@@ -46,6 +46,7 @@ class Plan:
         ages_by: str = "time",
         shard_by: str = "0",
         deduplicates: bool = True,
+        together: int | None = None,
     ) -> list[str]:
         """Return what makes a table.
 
@@ -60,8 +61,9 @@ class Plan:
             of the table lies in one shard.
         :param deduplicates: a block that came before is not inserted again: one with the same
             token, or where none is known, and the tables are a cluster's, with the same rows.
+        :param together: how many rows are read at least, for one; None: 8192, the server's number.
         """
-        end = f" {ordered}{self._end(days, ages_by, deduplicates=deduplicates)}"
+        end = f" {ordered}{self._end(days, ages_by, together, deduplicates=deduplicates)}"
         if self.cluster is None:
             return [f"CREATE TABLE IF NOT EXISTS {name} ({columns}) ENGINE = MergeTree{end}"]
         cluster, database = self.cluster.name, self.cluster.database
@@ -84,8 +86,12 @@ class Plan:
         """Return how a column is compressed, where that can be said."""
         return f" CODEC({what})" if self.version >= HAS_CODECS else ""
 
-    def _end(self, days: int | None, ages_by: str, *, deduplicates: bool) -> str:
+    def _end(
+        self, days: int | None, ages_by: str, together: int | None, *, deduplicates: bool
+    ) -> str:
         ttl, settings = "", []
+        if together is not None:
+            settings.append(f"index_granularity = {together}")
         if days is not None and self.version >= HAS_TTL:
             ttl = f" TTL {ttl_of(days, ages_by)}"
             # A part whose rows are all too old goes as a file; none is written again for some.

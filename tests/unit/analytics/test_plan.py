@@ -21,6 +21,9 @@ def test_alone_a_table_is_one() -> None:
         f"{made} {ORDERED} TTL time + toIntervalDay(7) SETTINGS ttl_only_drop_parts = 1,"
         f" non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
     ]
+    assert Plan(OLD, 30).table("t", COLUMNS, ORDERED, together=128) == [
+        f"{made} {ORDERED} SETTINGS index_granularity = 128"
+    ]
 
 
 @pytest.mark.parametrize("version", [OLD, NEW])
