@@ -91,7 +91,7 @@ class Planner:
             batch = self._batch(day, units, replaces, there)
             batch.covers = start, until
             waiting = _tokens(doubts, there)
-            found.append(Work(batch, units, {}, ledger.asked, waiting, is_seen=False))
+            found.append(Work(batch, units, {}, ledger.asked, waiting))
             start = until
         return found
 

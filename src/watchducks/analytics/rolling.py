@@ -61,7 +61,6 @@ class Work:
     :ivar before: only rows that came before this moment of the server's, POSIX seconds: what comes
         while it is made is announced by doubts that it does not settle.
     :ivar waiting: blocks of which it settles no doubt, although their rows may be there.
-    :ivar is_seen: questions may ask for these hours already.
     :ivar dead: numbers of makings whose rows do not count.
     """
 
@@ -70,7 +69,6 @@ class Work:
     added: Mapping[int, Sequence[str]] = field(default_factory=dict)
     before: int = 0
     waiting: Sequence[str] = ()
-    is_seen: bool = True
     dead: frozenset[int] = frozenset()
 
 

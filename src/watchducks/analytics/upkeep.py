@@ -31,7 +31,8 @@ from watchducks.stores.interfaces import LogStore, StoreRefused, StoreUnavailabl
 # An hour is rolled up this much later at worst, and late rows cost questions some speed, no more.
 UPKEEP_SECONDS: Final = 15.0
 # Before rows come that questions must not count yet, all must know of it: they believe what they
-# know for two seconds (reading), and a question may have stood in a line with many others.
+# know for two seconds (reading), and a question may have stood in a line with many others. That
+# goes for hours that nobody has rolled up, too: another host may be about to.
 KNOWN_SECONDS: Final = 15.0
 # A batch takes some minutes at most, and one that somebody begun longer ago is nobody's any more.
 GIVEN_UP_SECONDS: Final = 1200
@@ -134,7 +135,7 @@ class Upkeep:
             # Whichever server is asked: it knows what must not count before that is there, and has
             # it before it counts.
             await self._store.settled()
-            if any(work.is_seen for work in works):
+            if any(work.batch.units for work in works):
                 await deferLater(self._clock, KNOWN_SECONDS)
             while left:
                 await self._roller.make(left[0])
