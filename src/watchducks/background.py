@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
@@ -15,6 +15,12 @@ from twisted.python.threadpool import ThreadPool as _TwistedThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# After a piece of long work that took so long, the next one waits as long as it took: a visitor,
+# whose request takes several turns of the reactor, then meets one piece instead of one a turn.
+SHORT_SECONDS: Final = 0.0005
+# A piece that took longer was held up by something else.
+LONGEST_REST_SECONDS: Final = 0.005
 
 
 class StartupError(Exception):
@@ -73,7 +79,7 @@ async def _cancelled(running: Deferred[None]) -> None:
 
 class Turns:
     """Work that takes long, in pieces: one a turn of the reactor, whoever they are for, so that
-    what is due meanwhile waits for one piece at most.
+    what is due meanwhile waits for one piece at most. After a long one there is a rest.
 
     A piece is what a coroutine does from one :meth:`next` to the following wait.
     """
@@ -95,10 +101,15 @@ class Turns:
             self._clock.callLater(0, self._turn)
 
     def _turn(self) -> None:
-        function = self._waiting.popleft()
-        if self._waiting:
-            self._clock.callLater(0, self._turn)
-        function()
+        function, began = self._waiting[0], self._clock.seconds()
+        try:
+            function()
+        finally:
+            _ = self._waiting.popleft()
+            if self._waiting:
+                took = self._clock.seconds() - began
+                rest = min(took, LONGEST_REST_SECONDS) if took >= SHORT_SECONDS else 0.0
+                self._clock.callLater(rest, self._turn)
 
 
 class Repeating:

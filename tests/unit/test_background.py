@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from watchducks.background import Overloaded, Repeating, Tasks, ThreadPool, Turns
+from watchducks.background import (
+    LONGEST_REST_SECONDS,
+    SHORT_SECONDS,
+    Overloaded,
+    Repeating,
+    Tasks,
+    ThreadPool,
+    Turns,
+)
 
 
 def repeating(clock: Clock, work: object) -> Repeating:
@@ -143,4 +153,26 @@ def test_long_work_goes_on_one_piece_a_turn() -> None:
     turn(clock)
     turn(clock)
     assert done == ["a0", "c0", "a1", "c1"]
+    assert clock.getDelayedCalls() == []
+
+
+def test_after_a_long_piece_others_are_let_go_first() -> None:
+    clock, done = Clock(), []
+    turns = Turns(clock)
+
+    def piece(took: float) -> None:
+        clock.rightNow += took  # without a turn of the reactor
+        done.append(took)
+
+    for took in (SHORT_SECONDS / 2, 2 * SHORT_SECONDS, 1.0, 0.0):
+        turns.call(partial(piece, took))
+    clock.advance(0)
+    clock.advance(0)
+    assert len(done) == 2, "a short piece has the next one follow at once"
+    clock.advance(SHORT_SECONDS)
+    assert len(done) == 2
+    clock.advance(SHORT_SECONDS)
+    assert len(done) == 3
+    clock.advance(LONGEST_REST_SECONDS)
+    assert len(done) == 4
     assert clock.getDelayedCalls() == []

@@ -12,10 +12,12 @@ import pytest_twisted
 from tests.unit.console.driver import Driver
 from watchducks.analytics.filters import Filters
 from watchducks.analytics.results import Annotation, Failover, Lost, SiteAnnotation
+from watchducks.console.together import MOST_SITES
 from watchducks.model.hosts import HostReport
 from watchducks.model.metrics import gauge
 from watchducks.model.sites import SiteState, Visibility
 from watchducks.registry.registration import SiteChanges
+from watchducks.registry.registry import MAX_PAGE_SITES
 
 
 @pytest.fixture
@@ -329,3 +331,14 @@ async def test_an_owner_is_told_when_requests_are_counted_late(driver: Driver) -
     driver.clock.advance(15)
     driver.hosts.reports = None
     assert "counted late" not in driver.get("/sites/ducks?lang=en").text
+
+
+@pytest.mark.parametrize("count", [2 * MAX_PAGE_SITES, MOST_SITES + 1])
+@pytest_twisted.ensureDeferred
+async def test_sites_behind_the_registrys_first_page_count_too(driver: Driver, count: int) -> None:
+    await fill(driver, 1)
+    first = driver.sites.by_key["site0"]
+    for number in range(1, count):
+        name = f"site{number}"
+        driver.sites.by_key[name] = replace(first, id=first.id + number, name=name)
+    assert driver.get("/api/v1/overview").json["sites"] == min(count, MOST_SITES)

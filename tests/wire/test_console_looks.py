@@ -131,6 +131,7 @@ def test_no_more_than_some_are_under_way(driver: Driver) -> None:
     csrf = driver.csrf()
     for number in range(AT_ONCE):
         begin(driver, {**csrf, **GOOD, "domain": f"d{number}.example"})
+    driver.settle()
     assert len(driver.looking.asked) == AT_ONCE
     refused = driver.submit({**csrf, **GOOD}, "/register/look")
     assert (refused.status, refused.headers["retry-after"]) == (503, "10")

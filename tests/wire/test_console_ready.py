@@ -180,6 +180,17 @@ async def test_choosing_a_language_or_a_time_zone_is_answered_with_its_cookie() 
             assert driver.get(f"/ranking?{choice}").cookies
 
 
+@pytest.mark.parametrize("argument", ["share=x", "registered=yes"])
+@pytest_twisted.ensureDeferred
+async def test_what_is_meant_for_one_browser_is_not_kept(argument: str) -> None:
+    driver, _ = await a_driver()
+    for _ in range(2):
+        before = made(driver)
+        driver.cookies.clear()
+        assert driver.get(f"/sites/ducks?{argument}").status == 200
+        assert made(driver) > before
+
+
 @pytest_twisted.ensureDeferred
 async def test_refusals_are_not_kept() -> None:
     driver, _ = await a_driver()
@@ -278,3 +289,18 @@ async def test_the_last_one_is_given_while_the_next_is_made_but_not_for_long() -
     assert not late.value()
     slow.go_on()
     assert parse_reply(late.value()).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_last_one_is_given_from_when_it_was_still_good_on() -> None:
+    driver, _ = await a_driver()
+    first = driver.get("/ranking")
+    driver.clock.advance(LASTING_SECONDS - 1)
+    assert driver.get("/ranking").body == first.body
+    slow = Slow(driver)
+    driver.analytics.lasting = "two"
+    slow.ask()
+    _, meanwhile = slow.ask()
+    driver.settle()
+    assert parse_reply(meanwhile.value()).body == first.body
+    slow.go_on()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -10,7 +10,6 @@ from watchducks.analytics.results import RankedSite, SiteSeries, SiteTotals
 from watchducks.console.access import Access
 from watchducks.console.answers import Answers
 from watchducks.console.api_figures import FILTERS, PERIOD, asked_filters, asked_period
-from watchducks.console.boards import MOST_SITES
 from watchducks.console.endpoints import Query, endpoint
 from watchducks.console.figures import Figures
 from watchducks.console.http import ConsoleRequest, argument
@@ -30,6 +29,7 @@ from watchducks.console.shapes import (
     one_of,
     record,
 )
+from watchducks.console.together import sites_together
 from watchducks.model.sites import Site
 
 COHORT: Final = Query("cohort", "Only the sites of this cohort.")
@@ -73,9 +73,8 @@ class CohortApi:
 
     async def _cohort(self, request: ConsoleRequest) -> tuple[str | None, dict[int, Site]]:
         cohort = argument(request, b"cohort")
-        found: Sequence[Site] = await self._sites.sites(
-            cohort, None, MOST_SITES, viewer=await self._access.viewer(request)
-        )
+        viewer = await self._access.viewer(request)
+        found = await sites_together(self._sites, cohort, viewer)
         return cohort, {site.id: site for site in found}
 
     @endpoint(

@@ -38,6 +38,7 @@ from watchducks.console.ranks import (
 from watchducks.console.routing import Routes, router
 from watchducks.console.states import state_names
 from watchducks.console.tiles import Tile, tiles
+from watchducks.console.together import sites_together
 from watchducks.console.views import NOTHING
 from watchducks.model.accounts import Viewer
 from watchducks.model.sites import Site
@@ -47,9 +48,6 @@ PATHS: Final = (b"/", b"/ranking", b"/compare")
 
 # Sites on one page: what a person scrolls through.
 PAGE_SITES: Final = 60
-# Sites that are summed up and ranked together: as many as one question may name; whoever comes
-# later by name is left out. An installation with more of them has cohorts.
-MOST_SITES: Final = 10_000
 # Sites whose requests are drawn on the overview: three questions more.
 MOST_DRAWN: Final = 30
 # Cards that are made in one turn of the reactor: less than a millisecond.
@@ -167,7 +165,7 @@ class Boards(Routes):
         counts: Mapping[str, int],
         viewer: Viewer,
     ) -> Board:
-        sites = await self._sites.sites(cohort, None, MOST_SITES, viewer=viewer)
+        sites = await sites_together(self._sites, cohort, viewer)
         names = {site.id: site.name for site in sites}
         found = await self._analytics.overview(list(names), chosen, unranked=unranked(sites))
         slowest = max((each.totals.p50_ms or 0.0 for each in found.quickest), default=0.0) or 1.0
@@ -234,7 +232,7 @@ class Boards(Routes):
         viewer = await self._access.viewer(request)
         chosen = self._figures.period(asked.get("range"), zone=clock_of(request).name)
         counts = dict(await self._sites.cohorts(viewer=viewer))
-        sites = await self._sites.sites(cohort, None, MOST_SITES, viewer=viewer)
+        sites = await sites_together(self._sites, cohort, viewer)
         names = {site.id: site for site in sites if site.choices.ranked}
         rows, left_out = None, ""
         try:

@@ -18,8 +18,8 @@ from watchducks.model.problems import InvalidFields, Problem
 
 # Of this one view of a page.
 _NOT_KEPT: Final = (b"lang", b"tz", b"registered", b"share")
-# Pieces of a template's text that are written in one turn of the reactor: less than a millisecond.
-PIECES: Final = 250
+# Pieces of a template's text that are written in one turn of the reactor: half a millisecond.
+PIECES: Final = 100
 
 
 class Frame:

@@ -66,7 +66,7 @@ from watchducks.model.verdicts import OriginReport
 from watchducks.model.zones import ZoneContents
 from watchducks.registry.keys import KeyStep, ZoneKeys
 from watchducks.registry.registration import SiteChanges, chosen
-from watchducks.registry.registry import Conflict, RevisionChanged, SiteNotFound
+from watchducks.registry.registry import MAX_PAGE_SITES, Conflict, RevisionChanged, SiteNotFound
 from watchducks.stores.interfaces import StoreUnavailable
 
 P = ParamSpec("P")
@@ -273,7 +273,9 @@ class FakeSites:
         self._check()
         keys = sorted(key for key in self.by_key if after is None or key > name_key(after))
         found = [self.by_key[key] for key in keys if listed(self.by_key[key], viewer)]
-        return [site for site in found if cohort in (None, site.cohort)][:limit]
+        return [site for site in found if cohort in (None, site.cohort)][
+            : min(limit, MAX_PAGE_SITES)
+        ]
 
     async def cohorts(self, *, viewer: Viewer = ANYBODY) -> list[tuple[str, int]]:
         self._check()
