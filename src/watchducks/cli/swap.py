@@ -261,9 +261,9 @@ class Swap:
             except (OSError, proof.NotProven) as error:
                 since = None
                 if self._now() > until or not self._units.is_active(unit_of(colour)):
-                    raise CommandError(
-                        self._why(colour, f"is started, but does not work ({error})")
-                    ) from error
+                    died = process is not None and self._now() <= until
+                    what = "was ready, and died" if died else "is started, but does not work"
+                    raise CommandError(self._why(colour, f"{what} ({error})")) from error
             else:
                 process = process or told["pid"]
                 if told["pid"] != process:
