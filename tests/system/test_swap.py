@@ -185,7 +185,7 @@ def test_a_version_that_keeps_dying_is_tried_again_and_the_one_before_takes_over
         assert host.container.execute("watchducks", "status").returncode == 1
         back = host.container.must("watchducks-swap", "--back", seconds=SWAP_SECONDS)
         assert "has taken over" in back
-    assert not visitors.found["failed"], visitors.found
+    assert not visitors.found["failed"], json.dumps(visitors.found)
     assert host.running() == host.enabled() != colour
     assert not set(host.edges()) & set(edges)
 

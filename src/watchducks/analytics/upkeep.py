@@ -93,7 +93,7 @@ class Upkeep:
             max(0.0, over),
         )
         yield gauge(
-            "watchducks_rollups_doubted_hours",
+            "watchducks_rollups_doubted",
             "Hours whose roll-ups lack rows that came late.",
             float(len({doubt.hour for doubt in self._ledger.doubts})),
         )

@@ -2,8 +2,9 @@
 
 A keeper that dies leaves its edges serving until the next one takes their place; so systemd must
 not kill them with it (``KillMode=process``). But who stops the unit wants all of it to end, also
-what hung and made systemd lose its patience with the keeper. So then, and only then, whatever is
-left in the unit's control group is killed. It runs as root, who sees them all.
+what hung and made systemd lose its patience with the keeper, and the edges of a keeper that was
+stopped while it had only begun. So then, and only then, whatever is left in the unit's control
+group is told to end, and killed if it does not. It runs as root, who sees them all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,17 +24,40 @@ from typing import Final
 STOPPED: Final = ("success", "timeout")
 
 
-def kill_leftovers(
-    result: str, processes: Path = Path("/proc"), kill: Callable[[int, int], None] = os.kill
+# For what edges without a keeper have under way: nearly all requests take less. Within TimeoutStopSec.
+LAST_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.05
+
+
+def end_leftovers(
+    result: str,
+    processes: Path = Path("/proc"),
+    kill: Callable[[int, int], None] = os.kill,
+    pause: Callable[[float], None] = time.sleep,
 ) -> list[int]:
-    """Kill what is left if ``result`` says that the unit was stopped; return the process ids."""
+    """End what is left if ``result`` says that the unit was stopped.
+
+    :return: the process ids of those that had to be killed.
+    """
     if result not in STOPPED:
         return []
-    left = list(_left(processes))
-    for pid in left:
+    left = _tell(_left(processes), signal.SIGTERM, kill)
+    for _ in range(round(LAST_SECONDS / _PAUSE_SECONDS)):
+        if not left:
+            break
+        pause(_PAUSE_SECONDS)
+        left = list(_left(processes))
+    return _tell(left, signal.SIGKILL, kill)
+
+
+def _tell(pids: Iterable[int], what: signal.Signals, kill: Callable[[int, int], None]) -> list[int]:
+    """Send a signal; return those that were there to receive it."""
+    told = []
+    for pid in pids:
         with suppress(ProcessLookupError):
-            kill(pid, signal.SIGKILL)
-    return left
+            kill(pid, what)
+            told.append(pid)
+    return told
 
 
 def _left(processes: Path) -> Iterator[int]:
@@ -46,7 +71,7 @@ def _left(processes: Path) -> Iterator[int]:
 
 
 def main() -> None:
-    left = kill_leftovers(os.environ.get("SERVICE_RESULT", ""))
+    left = end_leftovers(os.environ.get("SERVICE_RESULT", ""))
     if left:
         sys.stderr.write(f"watchducks: processes {left} did not end by themselves: killed\n")
 
