@@ -24,7 +24,8 @@ from typing import Final
 STOPPED: Final = ("success", "timeout")
 
 
-# For what edges without a keeper have under way: nearly all requests take less. Within TimeoutStopSec.
+# For what edges without a keeper have under way: nearly all requests take less, and TimeoutStopSec
+# is longer.
 LAST_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.05
 
@@ -33,7 +34,7 @@ def end_leftovers(
     result: str,
     processes: Path = Path("/proc"),
     kill: Callable[[int, int], None] = os.kill,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], None] = time.sleep,  # noqa: TID251 -- no reactor runs here
 ) -> list[int]:
     """End what is left if ``result`` says that the unit was stopped.
 

@@ -43,7 +43,7 @@ def test_what_is_left_of_a_unit_that_was_stopped_may_end_by_itself(
 
 def test_what_does_not_end_is_killed(processes: Path) -> None:
     sent = []
-    waited = []
+    waited: list[float] = []
 
     def kill(pid: int, what: int) -> None:
         sent.append((pid, what))
