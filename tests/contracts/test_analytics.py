@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -91,6 +92,26 @@ async def test_a_period_that_is_not_over_is_compared_with_as_much(url: str, tmp_
 
 
 @pytest_twisted.ensureDeferred
+async def test_percentiles_of_anything_are_near_the_exact_ones(url: str, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    every = sorted(int(chance.lognormvariate(10, 2)) + 1 for _ in range(5000))
+    seldom = [1, 40, 3_000_000]
+    rows = [row(START, duration_us=us) for us in every]
+    rows += [row(START + HOUR, duration_us=us) for us in seldom]
+    rows += [row(START + 2 * HOUR, duration_us=0)]  # not measured
+    async with analytics(url, tmp_path, rows) as ask:
+        latency = await ask.latency(1, PERIOD)
+    many, few, none = latency.points[:3]
+    for found, share in ((many.p50_ms, 0.5), (many.p90_ms, 0.9), (many.p95_ms, 0.95)):
+        assert found == pytest.approx(every[int(share * len(every)) - 1] / 1000, rel=0.01)
+    assert many.p99_ms == pytest.approx(every[int(0.99 * len(every)) - 1] / 1000, rel=0.03)
+    assert few.p50_ms is not None
+    assert 0 < few.p50_ms < 0.1
+    assert few.p99_ms == pytest.approx(3000, rel=0.09)
+    assert (none.p50_ms, none.count) == (None, 0)
+
+
+@pytest_twisted.ensureDeferred
 async def test_latency(url: str, tmp_path: Path) -> None:
     def ms(duration: float, origin: float, **changes: Any) -> Row:
         return row(
@@ -124,7 +145,9 @@ async def test_latency(url: str, tmp_path: Path) -> None:
         assert [path.path for path in latency.slowest] == ["/0"]
         assert latency.fastest[0].mean_ms == pytest.approx(49)
         assert latency.mean_before_ms == 100
-        assert [point.p50_before_ms for point in latency.points] == [None] * 23 + [100]
+        *earlier, last = (point.p50_before_ms for point in latency.points)
+        assert earlier == [None] * 23
+        assert last == pytest.approx(100, rel=0.045)  # half a bucket
         assert latency.mean_change == pytest.approx((total.mean_ms or 0) / 100 - 1)
 
 

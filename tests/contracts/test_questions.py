@@ -149,17 +149,11 @@ async def all_answers(ask: Analytics, asked: Period, filters: Filters) -> dict[s
         answers[f"by {order}"] = await ask.facet(1, asked, "path", order=order, filters=filters)
     overview = await ask.overview([1, 2, 3], asked, filters)
     answers["overview"] = [
-        (one.requests, one.visitors, one.mean_ms, one.success_rate)
+        (one.requests, one.visitors, one.mean_ms, one.p50_ms, one.p99_ms, one.success_rate)
         for one in (overview.totals, overview.before, *(site.totals for site in overview.busiest))
     ]
     answers["busiest"] = [site.points for site in overview.busiest]
-    latency = await ask.latency(1, asked, filters)
-    # Where digests are joined their quantiles differ by some thousandths.
-    answers["latency"] = [
-        (point.time, point.count, point.mean_ms, point.origin_mean_ms, point.own_mean_ms)
-        for point in (*latency.points, latency.total)
-    ]
-    answers["ranked paths"] = [(path.path, path.count) for path in latency.fastest]
+    answers["latency"] = await ask.latency(1, asked, filters)
     return answers
 
 

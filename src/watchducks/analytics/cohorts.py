@@ -40,7 +40,7 @@ _TOTALS = (
     "sent",
     "measured",
     "duration_sum",
-    "duration_q",
+    "durations",
 )
 
 
@@ -86,9 +86,11 @@ class CohortQuestions:
         )
         totals = {int(row[0]): _totals(row[1:]) for row in rows}
         whole = totals.pop(ALL, SiteTotals.nothing())
-        (before,) = await self.reader.traffic(site_ids, period.before, _TOTALS, filters=filters)
+        rows = await self.reader.traffic(
+            site_ids, period.before, _TOTALS, filters=filters, by_site=True, with_all=True
+        )
+        earlier = next((_totals(row[1:]) for row in rows if row[0] == ALL), SiteTotals.nothing())
         by_site = {site: of_site for site, of_site in totals.items() if site not in unranked}
-        earlier = _totals(before)
         busiest = sorted(by_site, key=lambda site: (-by_site[site].requests, site))[:TOP_SITES]
         quickest = _ranked(by_site, "response-time")[:TOP_SITES]
         return Overview(

@@ -99,12 +99,12 @@ class FacetQuestions:
         means = {path: (measured, mean) for path, measured, mean in (*fastest, *slowest)}
         if not means:
             return (), ()
-        # Joining the digests of all paths takes a hundred times as long as finding these few.
+        # Joining the histograms of all paths takes much longer than finding these few.
         rows = await self.reader.facet(
             site_id,
             period,
             "path",
-            ("duration_q",),
+            ("durations",),
             order="value",
             limit=len(means),
             filters=filters,

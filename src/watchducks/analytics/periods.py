@@ -52,10 +52,14 @@ class Period:
 
     @property
     def before(self) -> Period:
-        """The period as long as this one just before it, as far as this one has come by now, to
-        the minute."""
+        """The period as long as this one just before it, as far as this one has come by now: to
+        the minute, and to the nearest hour where a bucket has several: of days nobody sees the half
+        hour, and the minutes of all sites are as much to read as a month of their days."""
         length = self.end - self.start
-        until = min(_up(self.until, MINUTE), self.end) - length
+        until = _up(self.until, MINUTE)
+        if self.bucket > HOUR:
+            until = _up(until - HOUR // 2, HOUR)
+        until = min(until, self.end) - length
         # As many buckets, each as long before its own: what is drawn over each other belongs
         # together, also where clocks changed between them.
         begins = tuple(begin - length for begin in self.begins)

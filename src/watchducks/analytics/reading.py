@@ -8,6 +8,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
+from watchducks.analytics import histograms
 from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period
 from watchducks.analytics.rolling import alive, read_ledger, within
@@ -17,8 +18,10 @@ from watchducks.analytics.rollups import (
     FACETS,
     TRAFFIC,
     TRAFFIC_TABLES,
+    Measure,
     columns_of_rollups,
     columns_of_rows,
+    of_sites,
     rows_of,
     states,
 )
@@ -74,7 +77,8 @@ class Reader:
         with_all: bool = False,
     ) -> list[Row]:
         """Return figures of :data:`~watchducks.analytics.rollups.TRAFFIC`, in the order of
-        ``names``; four columns for each of quantiles.
+        ``names``; four columns for each histogram,
+        its :data:`~watchducks.analytics.histograms.QUANTILES` in microseconds.
 
         :param by_site: a row a site, whose id comes first; sites without requests are left out.
         :param by_bucket: a row a bucket, whose beginning comes first (after the site).
@@ -105,14 +109,17 @@ class Reader:
                     f"SELECT {head}{columns_of_rollups(tile.table, names)} FROM {tile.table}"
                     f" {where}{but}{filters.of_rollups()}"
                 )
-        merged = [TRAFFIC[name].merged for name in names]
+        merged = [TRAFFIC[name] for name in names]
         if with_all:
             (key,) = keys
-            joined = f"SELECT {key}, {states(names)} FROM ({' UNION ALL '.join(pieces)})"
+            figures = states(names, by_site=by_site)
+            joined = f"SELECT {key}, {figures} FROM ({' UNION ALL '.join(pieces)})"
             pieces = [
                 f"SELECT *, arrayJoin([{key}, {ALL}]) AS either FROM ({joined} GROUP BY {key})"
             ]
             keys = {"either": ""}
+            if by_site:
+                merged = [of_sites(name) for name in names]
         return await self._merged(pieces, keys, merged, places)
 
     async def facet(
@@ -154,7 +161,7 @@ class Reader:
                     f" WHERE {where}{but} AND facet = {number}{only}"
                 )
         tail = f"{f' HAVING {having}' * bool(having)} ORDER BY {order}, value LIMIT {limit:d}"
-        merged = [FACET[name].merged for name in names]
+        merged = [FACET[name] for name in names]
         parameters: Parameters = {**places, "values": values} if values else places
         return await self._merged(pieces, {"value": "value"}, merged, parameters, tail)
 
@@ -179,22 +186,17 @@ class Reader:
         self,
         pieces: Sequence[str],
         keys: Mapping[str, str],
-        merged: Sequence[str],
+        merged: Sequence[Measure],
         parameters: Parameters,
         tail: str = "",
     ) -> list[Row]:
-        figures = ", ".join(
-            # One column a quantile: no store's answer holds an array.
-            ", ".join(f"arrayElement({sql}, {n})" for n in (1, 2, 3, 4))
-            if sql.startswith("quantiles")
-            else sql
-            for sql in merged
-        )
-        head = "".join(f"{key}, " for key in keys)
-        return await self.store.query(
-            f"SELECT {head}{figures} FROM ({' UNION ALL '.join(pieces)}){_group(keys)}{tail}",
-            parameters,
-        )
+        """Ask for the pieces together; quantiles, one a column, come in a histogram's place: no
+        store's answer holds an array."""
+        named = {f"f{number}": figure for number, figure in enumerate(merged)}
+        head = ", ".join((*keys, *(f"{figure.merged} AS {name}" for name, figure in named.items())))
+        times = [name for name, figure in named.items() if figure.kind == histograms.KIND]
+        select = f"SELECT {head} FROM ({' UNION ALL '.join(pieces)}){_group(keys)}{tail}"
+        return await self.store.query(histograms.read(select, [*keys, *named], times), parameters)
 
 
 def _group(keys: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from watchducks.analytics import histograms
 from watchducks.analytics.plan import Plan
 
 MINUTE: Final = 60
@@ -38,9 +39,6 @@ MEASURED: Final = "kind = 'request' AND status NOT IN (101, 499) AND duration_us
 # An answer may begin before its request is read to the end; then nothing of it is ours.
 _OWN: Final = "toUInt64(duration_us - if(origin_us < duration_us, origin_us, duration_us))"
 _VISITOR: Final = "kind = 'request' AND bot_reason = '' AND visitor != 0"
-
-QUANTILES: Final = "0.5, 0.9, 0.95, 0.99"
-_DIGEST: Final = f"quantilesTDigestIf({QUANTILES})"
 
 
 class Measure(NamedTuple):
@@ -60,11 +58,9 @@ def _sum(name: str, what: str, condition: str = "") -> tuple[str, Measure]:
     return name, Measure("UInt64", raw, f"sum({name})")
 
 
-def _digest(name: str, what: str, condition: str) -> tuple[str, Measure]:
+def _histogram(name: str, what: str, condition: str) -> tuple[str, Measure]:
     return name, Measure(
-        f"AggregateFunction({_DIGEST}, UInt64, UInt8)",
-        f"quantilesTDigestIfState({QUANTILES})({what}, {condition})",
-        f"quantilesTDigestIfMerge({QUANTILES})({name})",
+        histograms.KIND, histograms.made_of(what, condition), histograms.merged(name)
     )
 
 
@@ -104,9 +100,9 @@ TRAFFIC: Final[Mapping[str, Measure]] = dict(
         _sum("origin_sum", "origin_us", MEASURED),
         _sum("own_sum", _OWN, MEASURED),
         _VISITORS,
-        _digest("duration_q", "duration_us", MEASURED),
-        _digest("origin_q", "origin_us", f"{MEASURED} AND origin_us > 0"),
-        _digest("own_q", _OWN, MEASURED),
+        _histogram("durations", "duration_us", MEASURED),
+        _histogram("origins", "origin_us", f"{MEASURED} AND origin_us > 0"),
+        _histogram("owns", _OWN, MEASURED),
     )
 )
 
@@ -122,7 +118,7 @@ FACET: Final[Mapping[str, Measure]] = dict(
         _sum("duration_sum", "duration_us", MEASURED),
         _VISITORS,
         # Of paths alone: of what else would anybody ask how slow it is?
-        _digest("duration_q", "duration_us", f"facet = 1 AND {MEASURED}"),
+        _histogram("durations", "duration_us", f"facet = 1 AND {MEASURED}"),
     )
 )
 
@@ -268,13 +264,24 @@ def columns_of_rollups(table: str, names: Sequence[str]) -> str:
     return ", ".join((*columns, DAY_VISITORS))
 
 
-def states(names: Sequence[str]) -> str:
-    """Return figures of traffic that were put together, but can be once more, under their names."""
+def states(names: Sequence[str], *, by_site: bool) -> str:
+    """Return figures of traffic that were put together, but can be once more, under their names.
+
+    :param by_site: of each site on its own: numbers of visitors are enough.
+    """
     found = [f"{_state(TRAFFIC[name].merged)} AS {name}" for name in names if name != "visitors"]
-    if "visitors" in names:
+    if "visitors" in names and by_site:
+        found.append(f"{MERGED_VISITORS} AS {DAY_VISITORS}")
+    elif "visitors" in names:
         found.append("uniqIfMergeState(visitors) AS visitors")
         found.append(f"sum({DAY_VISITORS}) AS {DAY_VISITORS}")
     return ", ".join(found)
+
+
+def of_sites(name: str) -> Measure:
+    """Return a figure of traffic as it is put together of :func:`states` of sites."""
+    measure = TRAFFIC[name]
+    return measure._replace(merged=f"sum({DAY_VISITORS})") if name == "visitors" else measure
 
 
 def columns_of_rows(measures: Mapping[str, Measure], names: Sequence[str]) -> str:

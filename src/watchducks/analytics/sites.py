@@ -37,13 +37,13 @@ _LATENCY = (
     "origin_count",
     "origin_sum",
     "own_sum",
-    "duration_q",
-    "origin_q",
-    "own_q",
+    "durations",
+    "origins",
+    "owns",
 )
 
 
-_LATENCY_BEFORE = ("measured", "duration_sum", "duration_q")
+_LATENCY_BEFORE = ("measured", "duration_sum", "durations")
 
 
 class SiteQuestions(FacetQuestions):
@@ -176,7 +176,7 @@ def latency_point(time: int, row: Row) -> LatencyPoint:
 
 
 def _p50_ms(quantiles: Sequence[float | str]) -> float | None:
-    """Return the median of the figure duration_q; None: of nothing."""
+    """Return the median of the figure durations; None: of nothing."""
     p50 = float(quantiles[0])
     return None if math.isnan(p50) else milliseconds(p50)
 
