@@ -12,13 +12,24 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import Final
 
+from babel import Locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, format_percent
 from babel.support import NullTranslations, Translations
 
 DEFAULT: Final = "en"
 # Code -> what the language calls itself, in the order in which they are offered.
 NAMES: Final[Mapping[str, str]] = MappingProxyType({"en": "English", "ko": "한국어"})
+# A change is written as a factor from here on: nobody reads +68,579%.
+_MANIFOLD: Final = 10.0
+
+
+def write_change(share: float, locale: Locale | str) -> str:
+    """Write a change of 0.123 as +12%, and one of 685.79 as "times 687"."""
+    if share >= _MANIFOLD:
+        return f"\N{MULTIPLICATION SIGN}{format_decimal(round(1 + share), locale=locale)}"
+    return format_percent(share, "+#,##0%;-#,##0%", locale=locale)
 
 
 def read_catalog_text(package: str, domain: str, code: str) -> str:

@@ -269,7 +269,8 @@ def test_axe_finds_nothing_serious(console: Twistd, chromium: Chrome) -> None:
     assert AXE.is_file(), "axe-core is installed with what builds the bundle: make web"
     register_silent(console)
     anybodys = ("/register", "/sign-in", "/status", "/sites/silent", "/compare?site=ducks")
-    owners = ("/account", "/account/tokens", "/account/trail", "/admin?q=ducks")
+    owners = ("/account", "/account/tokens", "/account/trail", "/account/letters")
+    admins = ("/admin?q=ducks", "/admin/blocks")
     everybodys = (
         "/",
         "/sites/ducks?path=/",
@@ -280,7 +281,7 @@ def test_axe_finds_nothing_serious(console: Twistd, chromium: Chrome) -> None:
     try:
         check(chromium, console, anybodys)
         sign_in(console, chromium)
-        check(chromium, console, (*owners, *everybodys))
+        check(chromium, console, (*owners, *admins, *everybodys))
     finally:
         emulate(chromium, "light")
         chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

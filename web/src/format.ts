@@ -50,7 +50,11 @@ export const exact = given((value) => plain.format(value));
 export const percent = given((value) =>
   share.format(value > 0.9999 && value < 1 ? 0.9999 : value),
 );
-export const change = given((value) => signed.format(value));
+// From here on a change is written as a factor.
+const MANIFOLD = 10;
+export const change = given((value) =>
+  value < MANIFOLD ? signed.format(value) : `×${plain.format(Math.round(1 + value))}`,
+);
 export const milliseconds = given((value) => {
   if (value >= 1000) return `${plain.format(value / 1000)} s`;
   return `${plain.format(value < 10 ? value : Math.round(value))} ms`;

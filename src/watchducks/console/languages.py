@@ -105,7 +105,7 @@ class Language:
 
     def change(self, share: float) -> str:
         """Write a change of 0.123 as +12%."""
-        return format_percent(share, "+#,##0%;-#,##0%", locale=self.locale)
+        return catalogs.write_change(share, self.locale)
 
     def size(self, octets: float) -> str:
         """Write a number of bytes: 812 B, 1.2 kB, 3.4 GB."""

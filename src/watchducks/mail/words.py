@@ -68,7 +68,7 @@ class Words:
                 value, locale=self.code, fraction_digits=1
             ),
             percent=lambda share: format_percent(share, "#,##0.##%", locale=self.code),
-            change=lambda share: format_percent(share, "+#,##0%;-#,##0%", locale=self.code),
+            change=lambda share: catalogs.write_change(share, self.code),
         )
         return environment
 

@@ -107,5 +107,6 @@ def test_durations_sizes_changes_and_moments() -> None:
         "20 TB",
     ]
     assert [ENGLISH.change(v) for v in (0.123, -0.5)] == ["+12%", "-50%"]
+    assert [ENGLISH.change(v) for v in (9.99, 10, 4578.9)] == ["+999%", "\xd711", "\xd74,580"]
     assert ENGLISH.moment(1_795_300_000) == "Nov 21 22:26"
     assert KOREAN.date(1_795_300_000) == "11월 21일"
