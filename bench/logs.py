@@ -50,6 +50,8 @@ STORED: Final = 10_000_000
 # Of which making the rows is the most.
 _QUESTIONS_SECONDS: Final = 7200.0
 
+# Of visitors whom a shipper that runs knows already.
+_FIRST_ROWS: Final = 100
 _VISITORS: Final = 2_000
 _PAGES: Final = 500
 _REFERRERS: Final = 50
@@ -184,10 +186,19 @@ def ship(stores: Stores, kind: str, spool: Path, count: int) -> Shipped:
     :raises BenchmarkError: it did not work.
     """
     url, data_dir = stores.fresh(kind)
-    shutil.copytree(spool, data_dir / "spool")
+    shutil.copytree(spool, data_dir / "sealed")
+    write(data_dir / "first", list(rows(_FIRST_ROWS)), BUSY)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.shipping", url, str(data_dir), str(count)],
+            [
+                sys.executable,
+                "-m",
+                "bench.shipping",
+                url,
+                str(data_dir),
+                str(_FIRST_ROWS),
+                str(count),
+            ],
             capture_output=True,
             text=True,
             timeout=_RUN_SECONDS,

@@ -1,7 +1,9 @@
 """Ships one spool into a log store and says what it took; bench/logs.py runs it as a process.
 
-``python -m bench.shipping URL DATA_DIR ROWS`` expects sealed segments in ``DATA_DIR/spool``, ships
-them until a query finds all rows, and prints a :class:`Shipped` as JSON.
+``python -m bench.shipping URL DATA_DIR FIRST ROWS`` ships the segments of ``DATA_DIR/first``: one
+that runs has shipped before, and what it reads at its beginning, the lists of user agents above
+all, is not a row's. Then it gets those of ``DATA_DIR/sealed``, ships them until a query finds all
+rows, and prints a :class:`Shipped` as JSON. ``FIRST`` and ``ROWS`` are how many rows they have.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _PATIENCE_SECONDS: Final = 300.0
 class Shipped(NamedTuple):
     """What it took.
 
-    :ivar seconds: from the first look at the spool until a query found all rows.
+    :ivar seconds: from when the segments were there until a query found all rows.
     :ivar cpu_seconds: of this process meanwhile, all threads.
     :ivar peak_bytes: the most memory that this process had; a store embedded in another is not it.
     """
@@ -41,7 +43,7 @@ class Shipped(NamedTuple):
     peak_bytes: int
 
 
-async def _ship(reactor: Any, url: str, data_dir: str, rows: str) -> None:
+async def _ship(reactor: Any, url: str, data_dir: str, first: str, rows: str) -> None:
     directory = Path(data_dir)
     pools = [
         ThreadPool(name, size, reactor=reactor)
@@ -66,20 +68,35 @@ async def _ship(reactor: Any, url: str, data_dir: str, rows: str) -> None:
         spool_bytes=sys.maxsize,
         node="bench",
     )
-    began, cpu = time.monotonic(), time.process_time()
+
+    async def shipped(count: int) -> None:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while shipper.shipped < count and time.monotonic() < until:
+            await deferLater(reactor, _POLL_SECONDS)
+        ((found,),) = await store.query(f"SELECT count() FROM {TABLE}")
+        if found != count:
+            raise SystemExit(f"{found} of {count} rows are in the log store")
+
+    _move(directory / "first", directory / "spool")
     await shipper.start()
-    while shipper.shipped < int(rows) and time.monotonic() < began + _PATIENCE_SECONDS:
-        await deferLater(reactor, _POLL_SECONDS)
-    ((found,),) = await store.query(f"SELECT count() FROM {TABLE}")
+    await shipped(int(first))
+    _move(directory / "sealed", directory / "spool")
+    began, cpu = time.monotonic(), time.process_time()
+    shipper.nudge()
+    await shipped(int(first) + int(rows))
     seconds, cpu_seconds = time.monotonic() - began, time.process_time() - cpu
     peak_bytes = _peak_bytes()
     await shipper.stop()
     await schema.stop()
     for pool in pools:
         pool.stop()
-    if found != int(rows):
-        raise SystemExit(f"{found} of {rows} rows are in the log store")
     print(json.dumps(Shipped(seconds, cpu_seconds, peak_bytes)._asdict()))
+
+
+def _move(segments: Path, spool: Path) -> None:
+    spool.mkdir(exist_ok=True)
+    for segment in segments.glob("*.segment"):
+        segment.rename(spool / segment.name)
 
 
 def _peak_bytes() -> int:

@@ -135,6 +135,7 @@ class Repeating:
         self._call: IDelayedCall | None = None
         self._running: Deferred[None] | None = None
         self._stopping = False
+        self._nudged = False
         self.failures = 0
 
     def start(self) -> None:
@@ -143,9 +144,11 @@ class Repeating:
         self._turn()
 
     def nudge(self) -> None:
-        """Run now instead of at the next time; while a run is under way, nothing more happens."""
+        """Run now instead of at the next time; while a run is under way, once more after it: it may
+        have looked already where there is something new."""
         if self._call is not None:
             self._call.reset(0)
+        self._nudged = self._running is not None
 
     def _turn(self) -> None:
         self._call = None
@@ -153,6 +156,7 @@ class Repeating:
 
     async def _once(self) -> None:
         began = self._clock.seconds()
+        self._nudged = False
         try:
             await self._work()
         except CancelledError:
@@ -164,7 +168,8 @@ class Repeating:
             self._running = None
             if not self._stopping:
                 took = self._clock.seconds() - began
-                self._call = self._clock.callLater(max(0.0, self._interval - took), self._turn)
+                wait = 0.0 if self._nudged else max(0.0, self._interval - took)
+                self._call = self._clock.callLater(wait, self._turn)
 
     async def stop(self) -> None:
         """Cancel the run under way, wait for its end, and do not run again."""

@@ -86,6 +86,28 @@ async def test_a_nudge_runs_at_once() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_nudge_during_a_run_is_not_lost() -> None:
+    clock, runs = Clock(), []
+    waits: list[Deferred[None]] = [Deferred(), Deferred()]
+
+    async def work() -> None:
+        runs.append(clock.seconds())
+        await waits[len(runs) - 1]
+
+    repeated = repeating(clock, work)
+    repeated.start()
+    repeated.nudge()
+    repeated.nudge()
+    waits[0].callback(None)
+    clock.advance(0)
+    assert runs == [0.0, 0.0]
+    waits[1].callback(None)
+    clock.advance(0)
+    assert runs == [0.0, 0.0]
+    await repeated.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_tasks_count_failures_and_are_joined() -> None:
     tasks, cleaned = Tasks(Logger()), []
 

@@ -111,7 +111,6 @@ class Keeper:
         self._holder = secrets.token_hex(8)
         self._leased = 0.0
         self._ready = False
-        self._nudged = False
         self._agenda = Agenda()
         self._under_way: set[str] = set()
         self._checks: Iterator[tuple[str, Certificate]] = iter(())
@@ -137,7 +136,7 @@ class Keeper:
         """Take over which sites there are."""
         for group in self.groups.apply(changes):
             self._agenda.put(group, 0.0)
-        self._nudge()
+        self._turns.nudge()
 
     @property
     def orders_under_way(self) -> int:
@@ -164,10 +163,6 @@ class Keeper:
         except StoreUnavailable as error:
             self._log.debug("the lease stays for a moment: {error}", error=str(error))
 
-    def _nudge(self) -> None:
-        self._nudged = True
-        self._turns.nudge()
-
     # --- one turn -------------------------------------------------------------------------------
 
     async def _turn(self) -> None:
@@ -179,11 +174,7 @@ class Keeper:
             if not self._ready:
                 await self._take_over()
             await self._hear()
-            self._nudged = True
-            while self._nudged:
-                self._nudged = False
-                if self._changes_keys():
-                    return
+            if not self._changes_keys():
                 self._begin()
                 await self._drop()
         except StoreUnavailable as error:
@@ -240,7 +231,7 @@ class Keeper:
         try:
             await self._rollovers.change()
         finally:
-            self._nudge()
+            self._turns.nudge()
 
     def _begin(self) -> None:
         now = self._now()
@@ -283,7 +274,7 @@ class Keeper:
         finally:
             self._under_way.discard(issue.bundle)
             self._agenda.put(group, again)
-            self._nudge()
+            self._turns.nudge()
 
     def _alone(self, group: int) -> set[str]:
         failures = self.memory.failures
