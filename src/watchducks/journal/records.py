@@ -24,6 +24,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from sys import intern
 from typing import Final, Literal, NamedTuple
 from zlib import crc32
 
@@ -214,10 +215,16 @@ def _read_texts(found: Decoded, texts: bytes) -> bool:
     return at == end
 
 
+_CLIENT: Final = Source._fields.index("client") - 1
+
+
 @lru_cache(maxsize=KEPT_SOURCES)
 def _read_source(record: bytes) -> Source:
     _, site_id, *lengths, _ = SOURCE_TEXTS.unpack_from(record)
-    return Source(site_id, *_cut(record[SOURCE_TEXTS.size :], lengths))
+    texts = _cut(record[SOURCE_TEXTS.size :], lengths)
+    # All but the address are those of thousands of others, too, and kept once.
+    shared = [text if place == _CLIENT else intern(text) for place, text in enumerate(texts)]
+    return Source(site_id, *shared)
 
 
 def _cut(content: bytes, lengths: Sequence[int]) -> list[str]:

@@ -85,7 +85,7 @@ class _Known(NamedTuple):
     """What is known of a source for as long as the files and its owner's choices are the same.
 
     :ivar crawler: whom it says to be, unless that is certain.
-    :ivar address: its own; None: it has none, and then no such crawler.
+    :ivar address: the crawler's.
     """
 
     about: About
@@ -147,7 +147,7 @@ class Knowledge:
         network = truncated(address) if address is not None and keep_networks else ""
         if source.kind != "request":
             # A connection shows too little of its maker.
-            return _Known(About(NOBODY, country=country, network=network), None, address)
+            return _Known(About(NOBODY, country=country, network=network), None, None)
         claim = self._bots.claim(source.user_agent)
         crawler: Crawler | None = None
         if claim.crawler is not None and address is not None:
@@ -166,4 +166,4 @@ class Knowledge:
                 visitor_id(key, source.site_id, source.client, source.user_agent)
             )
         about = About(visitor, *agent, claim.bot, claim.reason, country, network)
-        return _Known(about, crawler, address)
+        return _Known(about, crawler, address if crawler is not None else None)
