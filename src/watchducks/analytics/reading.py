@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from watchducks.analytics import histograms
 from watchducks.analytics.filters import NONE, Filters
@@ -39,6 +40,9 @@ MOST_SITES: Final = 10_000
 
 # Among sites and beginnings of buckets it stands for all of them; it is neither.
 ALL: Final = 0
+
+# How many rows with quantiles are made before others have their turn: half a millisecond.
+ROWS_A_TURN: Final = 50
 
 Row = tuple[Value, ...]
 
@@ -109,7 +113,7 @@ class Reader:
                     f"SELECT {head}{columns_of_rollups(tile.table, names)} FROM {tile.table}"
                     f" {where}{but}{filters.of_rollups()}"
                 )
-        merged = [TRAFFIC[name] for name in names]
+        merged = {name: TRAFFIC[name] for name in names}
         if with_all:
             (key,) = keys
             figures = states(names, by_site=by_site)
@@ -119,7 +123,7 @@ class Reader:
             ]
             keys = {"either": ""}
             if by_site:
-                merged = [of_sites(name) for name in names]
+                merged = {name: of_sites(name) for name in names}
         return await self._merged(pieces, keys, merged, places)
 
     async def facet(
@@ -161,7 +165,7 @@ class Reader:
                     f" WHERE {where}{but} AND facet = {number}{only}"
                 )
         tail = f"{f' HAVING {having}' * bool(having)} ORDER BY {order}, value LIMIT {limit:d}"
-        merged = [FACET[name] for name in names]
+        merged = {name: FACET[name] for name in names}
         parameters: Parameters = {**places, "values": values} if values else places
         return await self._merged(pieces, {"value": "value"}, merged, parameters, tail)
 
@@ -186,17 +190,46 @@ class Reader:
         self,
         pieces: Sequence[str],
         keys: Mapping[str, str],
-        merged: Sequence[Measure],
+        merged: Mapping[str, Measure],
         parameters: Parameters,
         tail: str = "",
     ) -> list[Row]:
-        """Ask for the pieces together; quantiles, one a column, come in a histogram's place: no
-        store's answer holds an array."""
-        named = {f"f{number}": figure for number, figure in enumerate(merged)}
-        head = ", ".join((*keys, *(f"{figure.merged} AS {name}" for name, figure in named.items())))
-        times = [name for name, figure in named.items() if figure.kind == histograms.KIND]
-        select = f"SELECT {head} FROM ({' UNION ALL '.join(pieces)}){_group(keys)}{tail}"
-        return await self.store.query(histograms.read(select, [*keys, *named], times), parameters)
+        """Ask for the pieces together; quantiles come in a histogram's place."""
+        are_times = [figure.kind == histograms.KIND for figure in merged.values()]
+        figures = ", ".join(
+            histograms.columns(name) if is_times else figure.merged
+            for (name, figure), is_times in zip(merged.items(), are_times, strict=True)
+        )
+        rows = await self.store.query(
+            f"SELECT {''.join(f'{key}, ' for key in keys)}{figures}"
+            f" FROM ({' UNION ALL '.join(pieces)}){_group(keys)}{tail}",
+            parameters,
+        )
+        if not any(are_times):
+            return rows
+        shape = [False] * len(keys) + are_times
+        found = []
+        for number, row in enumerate(rows):
+            if number % ROWS_A_TURN == ROWS_A_TURN - 1:
+                await deferLater(self._clock, 0)
+            found.append(_with_quantiles(row, shape))
+        return found
+
+
+def _with_quantiles(row: Row, shape: Sequence[bool]) -> Row:
+    """Return a row with quantiles in the place of histograms, of two columns each.
+
+    :param shape: which of its figures are histograms.
+    """
+    values = iter(row)
+    found: list[Value] = []
+    for is_times in shape:
+        value = next(values)
+        if is_times:
+            found.extend(histograms.quantiles(str(value), str(next(values))))
+        else:
+            found.append(value)
+    return tuple(found)
 
 
 def _group(keys: Mapping[str, str]) -> str:
