@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 
 from watchducks.analytics import histograms
 from watchducks.analytics.filters import NONE, Filters
+from watchducks.analytics.histograms import Histogram
 from watchducks.analytics.periods import Period
 from watchducks.analytics.rolling import alive, read_ledger, within
 from watchducks.analytics.rollups import (
@@ -22,9 +23,7 @@ from watchducks.analytics.rollups import (
     Measure,
     columns_of_rollups,
     columns_of_rows,
-    of_sites,
     rows_of,
-    states,
 )
 from watchducks.analytics.tiles import RAW, Known, Tile, cover
 from watchducks.stores.binding import Parameters
@@ -45,6 +44,7 @@ ALL: Final = 0
 ROWS_A_TURN: Final = 50
 
 Row = tuple[Value, ...]
+Figure = Value | Histogram
 
 
 class Reader:
@@ -87,8 +87,8 @@ class Reader:
         :param by_site: a row a site, whose id comes first; sites without requests are left out.
         :param by_bucket: a row a bucket, whose beginning comes first (after the site).
         :param with_all: another row, of site or bucket :data:`ALL`, has all of them together, if
-            there is any. It is for one of the two, and is worth a question of its own: what takes
-            longest, reading and joining the states, is done once.
+            there is any: what takes longest, reading and joining, is done once. Not of visitors by
+            bucket, who may be in several.
         :raises ValueError: too many sites, or none.
         """
         nested_in = math.gcd(*period.edges) if by_bucket else 0
@@ -114,17 +114,7 @@ class Reader:
                     f" {where}{but}{filters.of_rollups()}"
                 )
         merged = {name: TRAFFIC[name] for name in names}
-        if with_all:
-            (key,) = keys
-            figures = states(names, by_site=by_site)
-            joined = f"SELECT {key}, {figures} FROM ({' UNION ALL '.join(pieces)})"
-            pieces = [
-                f"SELECT *, arrayJoin([{key}, {ALL}]) AS either FROM ({joined} GROUP BY {key})"
-            ]
-            keys = {"either": ""}
-            if by_site:
-                merged = {name: of_sites(name) for name in names}
-        return await self._merged(pieces, keys, merged, places)
+        return await self._merged(pieces, keys, merged, places, with_all=with_all)
 
     async def facet(
         self,
@@ -193,43 +183,67 @@ class Reader:
         merged: Mapping[str, Measure],
         parameters: Parameters,
         tail: str = "",
+        *,
+        with_all: bool = False,
     ) -> list[Row]:
         """Ask for the pieces together; quantiles come in a histogram's place."""
-        are_times = [figure.kind == histograms.KIND for figure in merged.values()]
         figures = ", ".join(
-            histograms.columns(name) if is_times else figure.merged
-            for (name, figure), is_times in zip(merged.items(), are_times, strict=True)
+            histograms.columns(name) if figure.kind == histograms.KIND else figure.merged
+            for name, figure in merged.items()
         )
         rows = await self.store.query(
             f"SELECT {''.join(f'{key}, ' for key in keys)}{figures}"
             f" FROM ({' UNION ALL '.join(pieces)}){_group(keys)}{tail}",
             parameters,
         )
-        if not any(are_times):
+        are_times = [figure.kind == histograms.KIND for figure in merged.values()]
+        if not (with_all or any(are_times)):
             return rows
-        shape = [False] * len(keys) + are_times
-        found = []
-        for number, row in enumerate(rows):
-            if number % ROWS_A_TURN == ROWS_A_TURN - 1:
+        found: list[Row] = []
+        whole: list[Figure] | None = None
+        for number, row in enumerate(rows, 1):
+            read = _figures(row[len(keys) :], are_times)
+            found.append((*row[: len(keys)], *_shown(read)))
+            if with_all:
+                whole = read if whole is None else _joined(whole, read)
+            if number % ROWS_A_TURN == 0:
                 await deferLater(self._clock, 0)
-            found.append(_with_quantiles(row, shape))
+        if whole is not None:
+            found.append((ALL, *_shown(whole)))
         return found
 
 
-def _with_quantiles(row: Row, shape: Sequence[bool]) -> Row:
-    """Return a row with quantiles in the place of histograms, of two columns each.
+def _figures(values: Row, are_times: Sequence[bool]) -> list[Figure]:
+    """Return a row's figures.
 
-    :param shape: which of its figures are histograms.
+    :param are_times: which of them are histograms, of two columns each.
     """
-    values = iter(row)
-    found: list[Value] = []
-    for is_times in shape:
-        value = next(values)
-        if is_times:
-            found.extend(histograms.quantiles(str(value), str(next(values))))
+    rest = iter(values)
+    found: list[Figure] = []
+    for is_times in are_times:
+        value = next(rest)
+        found.append(Histogram.read(str(value), str(next(rest))) if is_times else value)
+    return found
+
+
+def _joined(one: Sequence[Figure], other: Sequence[Figure]) -> list[Figure]:
+    found: list[Figure] = []
+    for a, b in zip(one, other, strict=True):
+        if isinstance(a, Histogram) or isinstance(b, Histogram):
+            assert isinstance(a, Histogram)
+            assert isinstance(b, Histogram)
+            found.append(a + b)
         else:
-            found.append(value)
-    return tuple(found)
+            found.append(int(a) + int(b))
+    return found
+
+
+def _shown(figures: Sequence[Figure]) -> list[Value]:
+    """Return quantiles in the place of histograms."""
+    found: list[Value] = []
+    for figure in figures:
+        found.extend(figure.quantiles() if isinstance(figure, Histogram) else [figure])
+    return found
 
 
 def _group(keys: Mapping[str, str]) -> str:

@@ -264,26 +264,6 @@ def columns_of_rollups(table: str, names: Sequence[str]) -> str:
     return ", ".join((*columns, DAY_VISITORS))
 
 
-def states(names: Sequence[str], *, by_site: bool) -> str:
-    """Return figures of traffic that were put together, but can be once more, under their names.
-
-    :param by_site: of each site on its own: numbers of visitors are enough.
-    """
-    found = [f"{_state(TRAFFIC[name].merged)} AS {name}" for name in names if name != "visitors"]
-    if "visitors" in names and by_site:
-        found.append(f"{MERGED_VISITORS} AS {DAY_VISITORS}")
-    elif "visitors" in names:
-        found.append("uniqIfMergeState(visitors) AS visitors")
-        found.append(f"sum({DAY_VISITORS}) AS {DAY_VISITORS}")
-    return ", ".join(found)
-
-
-def of_sites(name: str) -> Measure:
-    """Return a figure of traffic as it is put together of :func:`states` of sites."""
-    measure = TRAFFIC[name]
-    return measure._replace(merged=f"sum({DAY_VISITORS})") if name == "visitors" else measure
-
-
 def columns_of_rows(measures: Mapping[str, Measure], names: Sequence[str]) -> str:
     """Return the same made of raw rows, under the names that they have in roll-ups."""
     columns = [f"{measures[name].raw} AS {name}" for name in names]
