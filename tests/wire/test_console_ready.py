@@ -99,6 +99,23 @@ async def test_a_page_with_a_cutover_is_not_kept_for_long() -> None:
     assert made(driver) > before
 
 
+@pytest_twisted.ensureDeferred
+async def test_figures_of_before_a_change_are_not_kept_for_long() -> None:
+    driver, _ = await a_driver()
+    slow = Slow(driver)
+    _, asked = slow.ask()
+    driver.analytics.were_outdated += 1
+    slow.go_on()
+    assert parse_reply(asked.value()).status == 200
+    driver.clock.advance(PAGE_SECONDS / 2)
+    slow.ask()
+    assert not slow.waiting
+    driver.clock.advance(PAGE_SECONDS)
+    slow.ask()
+    assert len(slow.waiting) == 1
+    slow.go_on()
+
+
 async def restrict(driver: Driver, visibility: Visibility) -> None:
     """Change who may see the site, as a request to this console does."""
     await driver.sites.update("ducks", SiteChanges(visibility=visibility))

@@ -51,6 +51,11 @@ class CachedAnalytics:
         return self._answers.is_stale
 
     @property
+    def outdated(self) -> int:
+        """See :class:`~watchducks.analytics.kept.KeptAnswers`."""
+        return self._answers.outdated
+
+    @property
     def known_version(self) -> str | None:
         """See :class:`~watchducks.analytics.pulse.Pulse`."""
         return self._answers.pulse.known

@@ -118,6 +118,8 @@ class KeptAnswers:
 
     :ivar pulse: of the log store.
     :ivar is_stale: whether the store was away when it was last asked.
+    :ivar outdated: how many answers were given of before the last change, because they were fresh
+        yet. Those that may be :data:`SLOW_SECONDS` late anyway are not counted.
     """
 
     _log = Logger()
@@ -138,6 +140,7 @@ class KeptAnswers:
         self._line = DeferredSemaphore(1)
         self._waiting: dict[str, list[Deferred[Any]]] = {}
         self.is_stale = False
+        self.outdated = 0
 
     async def start(self) -> None:
         """Nothing to do before the first question."""
@@ -165,6 +168,7 @@ class KeptAnswers:
             life = entry.fresh_until - entry.computed
             if now > entry.computed + AHEAD * life and key not in self._waiting:
                 self._begin(question, kind, compute, fresh)
+            self._note_outdated(entry)
             found: T = entry.value
             return found
         if entry is not None and await self._is_unchanged(question, entry):
@@ -176,6 +180,10 @@ class KeptAnswers:
         else:
             self._waiting[key].append(waiter)
         return await waiter
+
+    def _note_outdated(self, entry: _Entry) -> None:
+        is_late = entry.fresh_until - entry.computed < SLOW_SECONDS
+        self.outdated += is_late and entry.version != self.pulse.last
 
     async def _is_unchanged(self, question: Question, entry: _Entry) -> bool:
         """Return whether an answer is fresh because nothing has changed since."""
@@ -249,7 +257,9 @@ class KeptAnswers:
         content = to_bytes(
             {"at": now, "until": now + seconds, "version": version, "value": pack(value)}
         )
-        self._remember(question.key, content, _Entry(now, now + seconds, version, value))
+        entry = _Entry(now, now + seconds, version, value)
+        self._remember(question.key, content, entry)
+        self._note_outdated(entry)  # some may wait who came after a change
         for key in {question.key, question.last_key}:
             try:
                 await self._cache.set(self._scope + key, content, KEPT_SECONDS)

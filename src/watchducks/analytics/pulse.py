@@ -45,6 +45,11 @@ class Pulse:
         """The version, if it was asked for within :data:`LOOK_SECONDS`; else None."""
         return self._version if self._clock.seconds() < self._good_until else None
 
+    @property
+    def last(self) -> str:
+        """The version that was seen last, however long ago."""
+        return self._version
+
     async def version(self) -> str:
         """Return the version: as long as it stays the same, so do the answers to all questions
         that do not depend on the time. Never raises."""

@@ -268,6 +268,10 @@ class SiteFigures(Protocol):
         """Whether the log store is away, and figures are the last ones."""
 
     @property
+    def outdated(self) -> int:
+        """How many figures were given so far that lack what has come a moment ago."""
+
+    @property
     def known_version(self) -> str | None:
         """The version of all figures, if somebody has asked for it just now; else None."""
 

@@ -38,7 +38,7 @@ from watchducks.console.languages import Languages
 from watchducks.model.accounts import ANYBODY
 
 # A page of a site shows how far its cutover is and whether its origin answers, which no revision
-# tells. Its script asks for what is newer.
+# tells. Its script asks for what is newer. Figures of just before a change are kept no longer.
 PAGE_SECONDS: Final = 1.0
 # Where figures are all, this only has the period that they are about move on with the clock.
 LASTING_SECONDS: Final = 15.0
@@ -184,12 +184,16 @@ class Ready:
     def _make(self, request: ConsoleRequest, key: Key, version: str, lasting: float) -> None:
         """Let what answers ``request`` be kept, and wake who waits for it."""
         waiters = self._making[key] = []
-        until = self._clock.seconds() + lasting
+        until, outdated = self._clock.seconds() + lasting, self._figures.outdated
 
         def ended(_: object) -> None:
+            nonlocal until
             if self._making.get(key) is not waiters:
                 return  # a site has changed meanwhile
             del self._making[key]
+            # Were they its own? Others' cost it only time.
+            if self._figures.outdated != outdated:
+                until = min(until, self._clock.seconds() + PAGE_SECONDS)
             prepared = request.prepared
             if prepared is not None and _is_for_all(request, prepared):
                 self._keep(key, _Entry(prepared, version, until, self._clock.seconds()))

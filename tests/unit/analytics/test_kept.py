@@ -173,6 +173,34 @@ def test_an_answer_stays_good_while_nothing_changes(world: World) -> None:
     assert (late, world.ask()) == ([7], [])
 
 
+def test_who_gives_figures_on_learns_that_they_are_of_before_a_change(world: World) -> None:
+    world.ask()
+    world.asked[0].callback(5)
+    assert (world.ask(), world.answers.outdated) == ([5], 0)
+    world.clock.advance(LOOK_SECONDS)
+    _ = Deferred.fromCoroutine(world.pulse.version())  # something has come
+    assert (world.ask(), world.answers.outdated) == ([5], 1)
+
+
+def test_who_comes_to_wait_after_a_change_learns_it_too(world: World) -> None:
+    first = world.ask()
+    world.clock.advance(LOOK_SECONDS)
+    _ = Deferred.fromCoroutine(world.pulse.version())
+    second = world.ask()
+    world.asked[0].callback(5)
+    world.clock.advance(0)
+    assert (first, second, world.answers.outdated) == ([5], [5], 1)
+
+
+def test_what_may_be_late_is_not_said_to_be(world: World) -> None:
+    world.fresh = SLOW_SECONDS
+    world.ask()
+    world.asked[0].callback(5)
+    world.clock.advance(LOOK_SECONDS)
+    _ = Deferred.fromCoroutine(world.pulse.version())
+    assert (world.ask(), world.answers.outdated) == ([5], 0)
+
+
 def test_what_took_long_is_not_asked_again_at_once(world: World) -> None:
     world.fresh = 0.1
     world.ask()

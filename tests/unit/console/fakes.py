@@ -413,6 +413,7 @@ class FakeAnalytics:
     :ivar away: every call fails as if the log store were down.
     :ivar asked: the filters of each question.
     :ivar held: if not None, rankings wait here until the test lets them go on.
+    :ivar were_outdated: whose figures lacked something.
     :ivar lasting: the version that all of it has; None: a new one for each who asks.
     """
 
@@ -421,6 +422,7 @@ class FakeAnalytics:
         self.away = False
         self.is_stale = False
         self.lasting: str | None = None
+        self.were_outdated = 0
         self.held: list[Deferred[None]] | None = None
         self._versions = 0
         self.outages: tuple[Failover, ...] = ()
@@ -437,6 +439,10 @@ class FakeAnalytics:
 
     def _requests(self, period: Period) -> list[int]:
         return [round(self.scale * self._level(t) * period.bucket / 3600) for t in period.times]
+
+    @property
+    def outdated(self) -> int:
+        return self.were_outdated
 
     @property
     def known_version(self) -> str | None:
