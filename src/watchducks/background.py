@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -75,6 +75,21 @@ async def _cancelled(running: Deferred[None]) -> None:
     _ = running.addBoth(lambda _: ended.callback(None))
     running.cancel()
     await ended
+
+
+async def together(work: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
+    """Do all of ``work`` at the same time; return what each returned.
+
+    What one of them raises is raised here, and ends the others; so does a cancellation.
+    """
+    running = [Deferred.fromCoroutine(one) for one in work]
+    try:
+        return await gatherResults(running, consumeErrors=True)
+    except FirstError as first:
+        first.subFailure.raiseException()
+    finally:
+        for one in running:
+            one.cancel()
 
 
 class Turns:

@@ -18,6 +18,7 @@ from watchducks.background import (
     Tasks,
     ThreadPool,
     Turns,
+    together,
 )
 
 
@@ -125,6 +126,33 @@ async def test_tasks_count_failures_and_are_joined() -> None:
     assert tasks.failures == 1
     await tasks.stop()
     assert cleaned == [True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_done_together_ends_together() -> None:
+    waiting: list[Deferred[int]] = [Deferred() for _ in range(3)]
+
+    async def one(number: int) -> int:
+        return await waiting[number]
+
+    done = Deferred.fromCoroutine(together(map(one, range(3))))
+    for number in (2, 0, 1):
+        waiting[number].callback(number)
+    assert await done == [0, 1, 2]
+
+    waiting = [Deferred() for _ in range(3)]
+    failing = Deferred.fromCoroutine(together(map(one, range(3))))
+    waiting[1].errback(LookupError("gone"))
+    with pytest.raises(LookupError):
+        await failing
+    assert all(each.called for each in waiting)
+
+    waiting = [Deferred() for _ in range(3)]
+    leaving = Deferred.fromCoroutine(together(map(one, range(3))))
+    leaving.cancel()
+    with pytest.raises(CancelledError):
+        await leaving
+    assert all(each.called for each in waiting)
 
 
 @pytest_twisted.ensureDeferred

@@ -6,6 +6,7 @@ import base64
 from dataclasses import replace
 from email.message import EmailMessage
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.unit.mail.letters import NOW, SENDER, posted
@@ -103,6 +104,37 @@ def test_one_letter_that_cannot_be_sent_keeps_no_other() -> None:
     assert link is not None
     assert "/sign-in/secret" in link.get_content()
     assert wall.taken[-1]["List-Unsubscribe"] == f"<{SENDER.url}/letters/code>"
+
+
+def test_it_counts_what_is_kept_and_leaves_without_complaint() -> None:
+    class Slow(Bag):
+        """:ivar keeping: a letter that went, until that is kept."""
+
+        def __init__(self) -> None:
+            super().__init__(changed(LetterKind.MOVED), changed(LetterKind.DELEGATED))
+            self.keeping: list[Deferred[None]] = []
+
+        async def keep_sent(self, posted: PostedLetter) -> None:
+            kept: Deferred[None] = Deferred()
+            self.keeping.append(kept)
+            await kept
+
+    class Taking(Wall):
+        async def send(self, message: EmailMessage) -> None:
+            self.taken.append(message)
+
+    bag, clock = Slow(), Clock()
+    clock.rightNow = NOW
+    courier = Courier(
+        bag, Composer(SENDER), Taking(), opens=nothing_sealed, unsubscribes=a_link, clock=clock
+    )
+    courier._turns.start()
+    assert (len(bag.keeping), courier.sent) == (2, 0)
+    bag.keeping[0].callback(None)
+    assert courier.sent == 1
+    stopping = Deferred.fromCoroutine(courier.stop())
+    assert stopping.called
+    assert (courier.sent, courier._turns.failures) == (1, 0)
 
 
 def test_a_letter_whose_link_cannot_be_made_waits() -> None:

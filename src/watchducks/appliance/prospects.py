@@ -6,14 +6,14 @@ of ours, whether it is written down, or what a name or a name server's name lead
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import dns.name
-from twisted.internet.defer import Deferred, gatherResults
 
 from watchducks.appliance.house import House
+from watchducks.background import together
 from watchducks.certificates.failover import CertificateCheck
 from watchducks.health.origins import HeadProbe
 from watchducks.health.probe import ProbeFailed
@@ -55,11 +55,12 @@ class Prospects:
 
     async def look(self, domain: str, zone: str, origin: Origin) -> Prospect:
         """Return what is found now; takes as long as a scan does."""
-        scanning: Deferred[Any] = Deferred.fromCoroutine(self._scans.scan(zone))
-        reaching: Deferred[Any] = Deferred.fromCoroutine(self._reach(domain, origin))
-        _ = await gatherResults([scanning, reaching], consumeErrors=True)
-        reached, nowhere = await reaching
-        return Prospect(zone, reached, nowhere, await scanning)
+        looking: list[Coroutine[Any, Any, Any]] = [
+            self._scans.scan(zone),
+            self._reach(domain, origin),
+        ]
+        scanned, (reached, nowhere) = await together(looking)
+        return Prospect(zone, reached, nowhere, scanned)
 
     async def _reach(self, domain: str, origin: Origin) -> tuple[tuple[Reached, ...], Note | None]:
         found = origin.addresses
@@ -74,8 +75,7 @@ class Prospects:
             return (), replace(NOWHERE, parameters={"name": str(origin)})
         there = replace(origin, address=addresses[0], others=())
         ways = dict.fromkeys(there.endpoint(scheme) for scheme in ("http", "https"))
-        asking = [Deferred.fromCoroutine(self._ask(domain, there, *way)) for way in ways]
-        return tuple(await gatherResults(asking, consumeErrors=True)), None
+        return tuple(await together(self._ask(domain, there, *way) for way in ways)), None
 
     async def _ask(
         self, domain: str, origin: Origin, scheme: Literal["http", "https"], port: int

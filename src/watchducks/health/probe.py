@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from OpenSSL import SSL
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -31,6 +31,8 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IPolicyForHTTPS
 from zope.interface import implementer
+
+from watchducks.background import together
 
 # Our own health answer is some hundred octets. More than this is another server's page, and a
 # probe must not become a download.
@@ -181,14 +183,7 @@ async def probe_all(probe: Probe, urls: Sequence[str]) -> None:
 
     :raises ProbeFailed: with the first failure, and its URL's scheme where there are several.
     """
-    asking = [Deferred.fromCoroutine(_asked(probe, url, len(urls) > 1)) for url in urls]
-    try:
-        await gatherResults(asking, consumeErrors=True)
-    except FirstError as first:
-        first.subFailure.raiseException()
-    finally:
-        for one in asking:
-            one.cancel()
+    _ = await together(_asked(probe, url, len(urls) > 1) for url in urls)
 
 
 async def _asked(probe: Probe, url: str, several: bool) -> None:  # noqa: FBT001

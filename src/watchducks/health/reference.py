@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Protocol as StreamProtocol
 
+from watchducks.background import together
 from watchducks.dialing import dial
 from watchducks.model.origins import Address
 
@@ -38,19 +39,10 @@ class TcpReferences:
 
     async def answers(self) -> bool:
         """See :meth:`Reference.answers`; none at all never answers."""
-        connecting = [
-            Deferred.fromCoroutine(self._refuses(address, port))
-            for address, port in self._addresses
-        ]
         try:
-            await gatherResults(connecting, consumeErrors=True)
-        except FirstError as first:
-            if first.subFailure.check(_Answers):
-                return True
-            first.subFailure.raiseException()
-        finally:
-            for one in connecting:
-                one.cancel()
+            _ = await together(self._refuses(address, port) for address, port in self._addresses)
+        except _Answers:
+            return True
         return False
 
     async def _refuses(self, address: Address, port: int) -> None:

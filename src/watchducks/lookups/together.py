@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from watchducks.background import together
 from watchducks.lookups.client import LookupFailed
 
 T = TypeVar("T")
@@ -21,13 +22,7 @@ async def attempt_all(
 
     What else goes wrong in one of them, and a cancellation, ends them all.
     """
-    running = [Deferred.fromCoroutine(_attempt(one)) for one in work]
-    try:
-        return await gatherResults(running, consumeErrors=True)
-    except FirstError as error:
-        for one in running:
-            one.cancel()
-        error.subFailure.raiseException()
+    return await together(map(_attempt, work))
 
 
 async def _attempt(work: Coroutine[Deferred[Any], Any, T]) -> T | LookupFailed:

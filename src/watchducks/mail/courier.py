@@ -11,11 +11,11 @@ from email.message import EmailMessage
 from typing import Any, Final, Protocol
 
 from jinja2 import TemplateError
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from watchducks.background import Repeating
+from watchducks.background import Repeating, together
 from watchducks.mail.composing import Composer
 from watchducks.model.letters import (
     SEAL_CONTEXT,
@@ -122,8 +122,7 @@ class Courier:
         try:
             while batch := await self._letters.take_due(MAX_TAKEN):
                 waiting = deque(batch)
-                lines = [Deferred.fromCoroutine(self._send_all(waiting)) for _ in range(AT_ONCE)]
-                _ = await gatherResults(lines, consumeErrors=True)
+                _ = await together(self._send_all(waiting) for _ in range(AT_ONCE))
         except StoreUnavailable:  # the feed of the registry says so already
             return
 
@@ -152,8 +151,8 @@ class Courier:
             # A letter of another version; a host of that version may know what to do with it.
             await self._failed(posted, f"cannot be written: {error}", final=False)
         else:
-            self.sent += 1
             await self._letters.keep_sent(posted)
+            self.sent += 1
 
     async def _opened(self, facts: Mapping[str, Any], recipient: str) -> Mapping[str, Any]:
         """Return facts with the sealed one opened, if there is one."""

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from watchducks.background import StartupError
+from watchducks.background import StartupError, together
 from watchducks.stores.blocks import Block
 from watchducks.stores.clickhouse import ClickHouseStore
 from watchducks.stores.clickhouse_errors import ServerAway
@@ -211,12 +211,7 @@ class ClickHouseCluster:
                 failures.append(error)
                 return None
 
-        asked = [Deferred.fromCoroutine(one(server)) for server in servers]
-        try:
-            answers = await gatherResults(asked, consumeErrors=True)
-        except FirstError as error:
-            error.subFailure.raiseException()
-        found = dict(item for item in answers if item)
+        found = dict(item for item in await together(map(one, servers)) if item)
         if not found:
             raise failures[-1]
         return found
