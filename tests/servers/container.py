@@ -165,10 +165,11 @@ class Container:
         assert found.returncode == 0, f"{command}\n{found.stdout}\n{self.journal()}"
         return found.stdout
 
-    def journal(self) -> str:
-        """Return the end of what the appliance wrote."""
+    def journal(self, *options: str) -> str:
+        """Return the end of what the appliance wrote, or what ``options`` of journalctl choose."""
+        chosen = options or ("--lines=60",)
         return self.execute(
-            *("journalctl", "--no-pager", "--output=short", "--lines=60", "-u", "watchducks@*")
+            *("journalctl", "--no-pager", "--output=short", "-u", "watchducks@*", *chosen)
         ).stdout
 
     def beside(self, *command: str) -> list[str]:

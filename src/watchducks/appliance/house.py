@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from watchducks.appliance.pace import USUAL, Pace
@@ -28,14 +29,17 @@ ONE_THREAD = 1
 class PoolPart:
     """A thread pool as a part, so that it starts before, and stops after, who uses it."""
 
-    def __init__(self, pool: ThreadPool) -> None:
+    def __init__(self, pool: ThreadPool, *, reactor: Reactor) -> None:
         self._pool = pool
+        self._reactor = reactor
 
     async def start(self) -> None:
         self._pool.start()
 
     async def stop(self) -> None:
-        self._pool.stop()
+        # By another thread: for the last visitors, who are still served, the reactor must not wait
+        # for a slow disk's call to return.
+        await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)
 
 
 class House:
@@ -76,7 +80,7 @@ class House:
     async def pool(self, name: str, threads: int = ONE_THREAD) -> ThreadPool:
         """Return a pool of ``threads`` of its own for what blocks."""
         pool = ThreadPool(name, threads, reactor=self.reactor)
-        await self.run(f"the threads of {name}", PoolPart(pool))
+        await self.run(f"the threads of {name}", PoolPart(pool, reactor=self.reactor))
         return pool
 
     async def stop(self) -> None:
