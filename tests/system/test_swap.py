@@ -27,6 +27,8 @@ pytestmark = pytest.mark.timeout(240)
 SWAPS = 2
 REQUESTS = 8_000
 EDGES = 2
+# Of work at a stretch; a turn of ours takes a few milliseconds.
+STALL_SECONDS = 0.5
 REGISTRY = "var/lib/watchducks/registry.sqlite"
 SITE_PACKAGES = PACKAGE / "lib/python3.11/site-packages/watchducks"
 
@@ -88,9 +90,11 @@ def test_nobody_notices_a_swap(host: Host, workers: int) -> None:
         visitors.wait_for(REQUESTS)
     found = visitors.found
     assert colours == ["blue", "green", "blue"]
-    # With what kept visitors waiting, if that was it.
+    # A guest of a busy machine may be stopped for seconds; but it is not to be work of ours.
     stalls = host.container.journal("--grep=everybody had to wait")
     assert not found["failed"], f"{json.dumps(found)}\n{stalls}"
+    worked = map(float, re.findall(r"worked for ([0-9.]+) s", stalls))
+    assert max(worked, default=0.0) < STALL_SECONDS, stalls
     assert sum(found["done"].values()) >= REQUESTS, found
     assert found["done"].keys() >= {"fresh", "kept", "tls", "http2", "websocket", "download"}
     assert found["done"].keys() >= {"dns-udp", "dns-tcp", "resumed"}
