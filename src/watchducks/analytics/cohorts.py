@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from operator import attrgetter
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from watchducks.analytics.filters import NONE, Filters
 from watchducks.analytics.periods import Period
@@ -20,6 +20,7 @@ from watchducks.analytics.results import (
     mean_ms,
     share,
 )
+from watchducks.background import together
 
 # How many sites an overview shows by name.
 TOP_SITES: Final = 5
@@ -81,15 +82,15 @@ class CohortQuestions:
         """
         if not site_ids:
             return Overview(0, SiteTotals.nothing(), SiteTotals.nothing(), None, (), ())
-        rows = await self.reader.traffic(
-            site_ids, period, _TOTALS, filters=filters, by_site=True, with_all=True
+        rows, before = await together(
+            self.reader.traffic(
+                site_ids, asked, _TOTALS, filters=filters, by_site=True, with_all=True
+            )
+            for asked in (period, period.before)
         )
         totals = {int(row[0]): _totals(row[1:]) for row in rows}
         whole = totals.pop(ALL, SiteTotals.nothing())
-        rows = await self.reader.traffic(
-            site_ids, period.before, _TOTALS, filters=filters, by_site=True, with_all=True
-        )
-        earlier = next((_totals(row[1:]) for row in rows if row[0] == ALL), SiteTotals.nothing())
+        earlier = next((_totals(row[1:]) for row in before if row[0] == ALL), SiteTotals.nothing())
         by_site = {site: of_site for site, of_site in totals.items() if site not in unranked}
         busiest = sorted(by_site, key=lambda site: (-by_site[site].requests, site))[:TOP_SITES]
         quickest = _ranked(by_site, "response-time")[:TOP_SITES]
@@ -98,7 +99,7 @@ class CohortQuestions:
             whole,
             earlier,
             change(whole.requests, earlier.requests),
-            await self._series(busiest, by_site, period, filters),
+            _series(busiest, by_site, await self._over_time(busiest, period, filters), period),
             tuple(site for site in quickest if site.rank is not None),
         )
 
@@ -124,33 +125,45 @@ class CohortQuestions:
         """
         if len(site_ids) > MOST_COMPARED:
             raise ValueError(f"at most {MOST_COMPARED} sites can be compared")
-        return await self._series(
-            site_ids, await self.totals(site_ids, period, filters), period, filters
-        )
+        questions: list[Coroutine[Any, Any, Any]] = [
+            self.totals(site_ids, period, filters),
+            self._over_time(site_ids, period, filters),
+        ]
+        totals, over_time = await together(questions)
+        return _series(site_ids, totals, over_time, period)
 
-    async def _series(
-        self,
-        site_ids: Sequence[int],
-        totals: Mapping[int, SiteTotals],
-        period: Period,
-        filters: Filters,
-    ) -> tuple[SiteSeries, ...]:
-        if not totals:
-            return ()
+    async def _over_time(
+        self, site_ids: Sequence[int], period: Period, filters: Filters
+    ) -> dict[int, dict[int, int]]:
+        """Return site -> beginning of a bucket -> requests; what was silent is left out."""
+        if not site_ids:
+            return {}
         rows = await self.reader.traffic(
             site_ids, period, ["requests"], filters=filters, by_site=True, by_bucket=True
         )
         by_site: dict[int, dict[int, int]] = {}
         for site, time, count in rows:
             by_site.setdefault(int(site), {})[int(time)] = int(count)
-        return tuple(
-            SiteSeries(
-                site,
-                totals.get(site, SiteTotals.nothing()),
-                tuple((time, by_site.get(site, {}).get(time, 0)) for time in period.times),
-            )
-            for site in site_ids
+        return by_site
+
+
+def _series(
+    site_ids: Sequence[int],
+    totals: Mapping[int, SiteTotals],
+    by_site: Mapping[int, Mapping[int, int]],
+    period: Period,
+) -> tuple[SiteSeries, ...]:
+    """Return the sites' lines of a chart; of sites that were all silent, none."""
+    if not totals:
+        return ()
+    return tuple(
+        SiteSeries(
+            site,
+            totals.get(site, SiteTotals.nothing()),
+            tuple((time, by_site.get(site, {}).get(time, 0)) for time in period.times),
         )
+        for site in site_ids
+    )
 
 
 def _totals(row: Row) -> SiteTotals:

@@ -15,6 +15,7 @@ from watchducks.analytics.results import (
     mean_ms,
 )
 from watchducks.analytics.rollups import FACETS, MERGED_VISITORS
+from watchducks.background import together
 
 # A path with fewer requests is not ranked: one slow answer says nothing about it.
 MIN_SAMPLE = 5
@@ -94,8 +95,9 @@ class FacetQuestions:
         self, site_id: int, period: Period, count: int, filters: Filters = NONE
     ) -> tuple[tuple[PathLatency, ...], tuple[PathLatency, ...]]:
         """Return the fastest and the slowest paths by their mean; a path is in one of the two."""
-        fastest = await self._by_mean(site_id, period, "speed", count, filters)
-        slowest = await self._by_mean(site_id, period, "slowness", count, filters)
+        fastest, slowest = await together(
+            self._by_mean(site_id, period, order, count, filters) for order in ("speed", "slowness")
+        )
         means = {path: (measured, mean) for path, measured, mean in (*fastest, *slowest)}
         if not means:
             return (), ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
 from watchducks.analytics.facets import FacetQuestions
 from watchducks.analytics.filters import NONE, Filters
@@ -26,6 +27,7 @@ from watchducks.analytics.results import (
     milliseconds,
     share,
 )
+from watchducks.background import together
 
 # How many paths are called the fastest and the slowest.
 RANKED_PATHS = 3
@@ -52,13 +54,11 @@ class SiteQuestions(FacetQuestions):
 
     async def traffic(self, site_id: int, period: Period, filters: Filters = NONE) -> Traffic:
         """Return requests, bytes and passed-through connections over time."""
-        rows = await self.reader.traffic(
-            [site_id], period, _TRAFFIC, filters=filters, by_bucket=True
+        rows, earlier = await together(
+            self.reader.traffic([site_id], asked, names, filters=filters, by_bucket=True)
+            for asked, names in ((period, _TRAFFIC), (period.before, _TRAFFIC[:1]))
         )
         by_time = {int(row[0]): [int(value) for value in row[1:]] for row in rows}
-        earlier = await self.reader.traffic(
-            [site_id], period.before, ["requests"], filters=filters, by_bucket=True
-        )
         then = {int(time): int(count) for time, count in earlier}
         points = tuple(
             TrafficPoint(time, *[*by_time.get(time, (0, 0, 0, 0)), then.get(time_before, 0)])
@@ -78,26 +78,27 @@ class SiteQuestions(FacetQuestions):
 
     async def latency(self, site_id: int, period: Period, filters: Filters = NONE) -> Latency:
         """Return response times over time, and the fastest and slowest paths."""
-        sites = [site_id]
-        rows = await self.reader.traffic(
-            sites, period, _LATENCY, filters=filters, by_bucket=True, with_all=True
-        )
+        sites, before = [site_id], period.before
+        questions: list[Coroutine[Any, Any, Any]] = [
+            self.reader.traffic(
+                sites, period, _LATENCY, filters=filters, by_bucket=True, with_all=True
+            ),
+            self.reader.traffic(sites, before, _LATENCY_BEFORE, filters=filters, by_bucket=True),
+            self.ranked_paths(site_id, period, RANKED_PATHS, filters),
+        ]
+        rows, earlier, (fastest, slowest) = await together(questions)
         by_time = {int(row[0]): row[1:] for row in rows}
         whole = latency_point(period.start, by_time.get(ALL, ()))
-        earlier = await self.reader.traffic(
-            sites, period.before, _LATENCY_BEFORE, filters=filters, by_bucket=True
-        )
         duration = sum(int(row[2]) for row in earlier)
         before_ms = mean_ms(duration, sum(int(row[1]) for row in earlier))
         then = {int(row[0]): _p50_ms(row[3:]) for row in earlier if row[1]}
-        fastest, slowest = await self.ranked_paths(site_id, period, RANKED_PATHS, filters)
         return Latency(
             tuple(
                 replace(
                     latency_point(time, by_time.get(time, ())),
                     p50_before_ms=then.get(time_before),
                 )
-                for time, time_before in zip(period.times, period.before.times, strict=True)
+                for time, time_before in zip(period.times, before.times, strict=True)
             ),
             whole,
             fastest,
@@ -109,11 +110,14 @@ class SiteQuestions(FacetQuestions):
     async def status(self, site_id: int, period: Period, filters: Filters = NONE) -> Status:
         """Return answers by class over time, by code, and the success rate."""
         names = ("requests", *CLASSES)
-        rows = await self.reader.traffic([site_id], period, names, filters=filters, by_bucket=True)
+        questions: list[Coroutine[Any, Any, Any]] = [
+            self.reader.traffic([site_id], period, names, filters=filters, by_bucket=True),
+            self.facet(site_id, period, "status", filters=filters),
+            self.reader.traffic([site_id], period.before, names, filters=filters),
+        ]
+        rows, codes, (before,) = await together(questions)
         by_time = {int(row[0]): [int(value) for value in row[1:]] for row in rows}
         points = tuple(_status_point(time, by_time.get(time)) for time in period.times)
-        codes = await self.facet(site_id, period, "status", filters=filters)
-        (before,) = await self.reader.traffic([site_id], period.before, names, filters=filters)
         requests = sum(sum(counts[:1]) for counts in by_time.values())
         good = sum(point.informational + point.success + point.redirection for point in points)
         return Status(
@@ -140,7 +144,7 @@ class SiteQuestions(FacetQuestions):
             ((whole,),) = await self.reader.traffic(sites, asked, names, filters=filters)
             return found, int(whole)
 
-        (by_time, now), (then, before) = await count(period), await count(period.before)
+        (by_time, now), (then, before) = await together(map(count, (period, period.before)))
         return Visitors(
             tuple(
                 VisitorsPoint(time, by_time.get(time, 0), then.get(time_before, 0))
