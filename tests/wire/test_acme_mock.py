@@ -162,6 +162,16 @@ async def test_the_answer_to_a_finalization_is_lost(world: World) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_order_that_is_being_worked_on_is_waited_for(world: World) -> None:
+    states = ["processing", "processing", "invalid"]
+    world.authority.says["/order/1"] = lambda _: Reply(200, {"status": states.pop(0)})
+    with pytest.raises(AcmeError, match="the order is invalid"):
+        await world.client.complete(f"{world.authority.url}/order/1", ["a.example"], new_key())
+    assert not states
+    assert "/finalize" not in world.authority.paths()
+
+
+@pytest_twisted.ensureDeferred
 async def test_nonces_that_are_always_refused_end_somewhere(world: World) -> None:
     world.authority.says["/account"] = refuse("badNonce", 400)
     with pytest.raises(Unavailable, match="nonces"):
@@ -173,13 +183,13 @@ async def test_nonces_that_are_always_refused_end_somewhere(world: World) -> Non
 async def test_renewal_information(world: World) -> None:
     window = {"start": "2026-12-01T00:00:00Z", "end": "2026-12-02T00:00:00Z"}
     world.authority.says["/renewal/abc.def"] = lambda _: Reply(
-        200, {"suggestedWindow": window}, {"Retry-After": "21600"}
+        200, {"suggestedWindow": window}, {"Retry-After": "7200"}
     )
     answer = await world.client.renewal_info("abc.def")
     assert answer is not None
     found = read_window(answer.document(), answer.retry_seconds)
     assert found is not None
-    assert (found.end - found.start, found.again_seconds) == (86_400, 21_600)
+    assert (found.end - found.start, found.again_seconds) == (86_400, 7_200)
 
 
 @pytest_twisted.ensureDeferred
