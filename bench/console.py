@@ -3,7 +3,7 @@
 Proxy and console share one reactor, as they do by default. Visitors come at a steady pace to four
 sites; in every other run 200 requests a second are made for pages and figures of the console
 (``bench/dashboards.py``), and what the slowest of a hundred visitors waits is put beside the runs
-without. ``bench/turns.py`` says how long a turn of the reactor took at most.
+without. ``bench/turns.py`` says how long a turn of the reactor took at most. Needs root.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ sys.path[:0] = [str(_ROOT), str(_ROOT / "src")]
 
 from bench.dashboards import MIXES  # noqa: E402 - found by the path above
 from bench.goals import OURS, Above  # noqa: E402
-from bench.machine import OTHER_CORE, check_cores, cpu_seconds, describe, on_core  # noqa: E402
+from bench.machine import (  # noqa: E402
+    OTHER_CORE,
+    check_cores,
+    cpu_seconds,
+    describe,
+    family,
+    on_core,
+    prefer,
+)
 from bench.peers import Files, Origin  # noqa: E402
 from bench.registry import HOST  # noqa: E402
 from bench.servers import Servers, WatchDucks  # noqa: E402
@@ -103,6 +111,9 @@ def main(arguments: list[str]) -> int:
         try:
             servers.start()
             both = servers.of_kind(Both)
+            # Log store and readers are on their core, too, and are not the visitors' business.
+            prefer([os.getpid()], 2)
+            prefer(family(servers.origin.pid), 1)
             for kind in (_QUIET, *options.mixes):
                 measure(both, kind, 1.0)  # what is asked first is slower
             for _, kind in itertools.product(range(runs), (_QUIET, *options.mixes)):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bench.machine import family
 from tests.servers.waiting import wait_until
 
 INSIDE: Final = Path(__file__).parent / "inside"
@@ -65,7 +66,7 @@ def look(pid: int, folder: Path, minute: float = 0.0, *, collect: bool = False) 
     found = Look(minute)
     flag = folder / "collect"
     flag.touch() if collect else flag.unlink(missing_ok=True)
-    for one in _family(pid):
+    for one in family(pid):
         with suppress(FileNotFoundError, ProcessLookupError):  # a worker that ended meanwhile
             _look_at(one, folder, found)
     return found
@@ -96,15 +97,6 @@ def _ask(pid: int, folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(told.read_text())
     told.unlink()
     return content
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    with suppress(OSError):  # one that ends meanwhile
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += _family(int(child))
-    return found
 
 
 def _name(process: Path) -> str:
