@@ -227,6 +227,11 @@ def _read_source(record: bytes) -> Source:
     return Source(site_id, *shared)
 
 
+def forget_sources() -> None:
+    """Forget the sources that were read: they tell visitors' addresses."""
+    _read_source.cache_clear()
+
+
 def _cut(content: bytes, lengths: Sequence[int]) -> list[str]:
     """Cut a run of texts. :raises ValueError: it is no UTF-8, or not as long as they are."""
     text = content.decode("utf-8", "surrogatepass")

@@ -26,7 +26,7 @@ from watchducks.journal.bots import (
 )
 from watchducks.journal.channels import Channels
 from watchducks.journal.places import Places, read_address, truncated
-from watchducks.journal.records import KEPT_SOURCES, Source
+from watchducks.journal.records import KEPT_SOURCES, Source, forget_sources
 from watchducks.journal.visitors import NO_VISITOR, visitor_id
 from watchducks.model.origins import Address
 from watchducks.model.sites import DEFAULT_CHOICES, SiteChoices
@@ -35,6 +35,9 @@ VISITOR: Final = Struct("<Q")
 NOBODY: Final = VISITOR.pack(NO_VISITOR)
 # Of them it is known that they are what they say, or that a browser is all they have.
 _WITH_AGENT: Final = frozenset({PERSON, HEADLESS})
+# Who has left is not remembered for longer. To find everybody out anew takes the thread 90 ms at
+# most, those of :data:`KEPT_SOURCES`.
+KEPT_SECONDS: Final = 600.0
 
 
 class About(NamedTuple):
@@ -115,18 +118,21 @@ class Knowledge:
         self._verdicts = verdicts or NoVerdicts()
         # 5 us each without; 0.3 with it.
         self._known = lru_cache(maxsize=KEPT_SOURCES)(self._find_out)
+        self._forgot = 0.0
 
     def refresh(self, now: float) -> None:
-        """Read the files again if they have changed. Blocks.
+        """Read the files again if they have changed, and forget who was here for long. Blocks.
 
         :param now: seconds of a clock that does not jump.
         """
-        if self._places.refresh(now):
+        if self._places.refresh(now) or now >= self._forgot + KEPT_SECONDS:
+            self._forgot = now
             self.forget()
 
     def forget(self) -> None:
         """Forget who is who: what is remembered leads from addresses to visitors' ids."""
         self._known.cache_clear()
+        forget_sources()
 
     def about(self, source: Source, key: bytes | None) -> About:
         """Return what is known of a source.
