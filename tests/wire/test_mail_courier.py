@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from tests.unit.mail.letters import NOW, SENDER, posted
 from watchducks.mail.composing import Composer
-from watchducks.mail.courier import Courier
+from watchducks.mail.courier import AT_ONCE, MAX_TAKEN, Courier
 from watchducks.model.letters import (
     SEAL_CONTEXT,
     Letter,
@@ -21,6 +21,7 @@ from watchducks.model.letters import (
     Undeliverable,
 )
 from watchducks.model.seals import SealError
+from watchducks.stores.interfaces import StoreUnavailable
 
 
 async def nothing_sealed(sealed: bytes, context: bytes) -> bytes:
@@ -135,6 +136,41 @@ def test_it_counts_what_is_kept_and_leaves_without_complaint() -> None:
     stopping = Deferred.fromCoroutine(courier.stop())
     assert stopping.called
     assert (courier.sent, courier._turns.failures) == (1, 0)
+
+
+def test_while_letters_cannot_be_kept_none_is_broken_off_and_none_begun() -> None:
+    class Away(Bag):
+        async def keep_sent(self, posted: PostedLetter) -> None:
+            if posted.letter.kind is LetterKind.MOVED:
+                raise StoreUnavailable("no registry")
+            await super().keep_sent(posted)
+
+    class Slow(Wall):
+        """:ivar talking: messages that the server has not taken yet."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.talking: list[Deferred[None]] = []
+
+        async def send(self, message: EmailMessage) -> None:
+            talking: Deferred[None] = Deferred()
+            self.talking.append(talking)
+            await talking
+
+    letters = [changed(LetterKind.MOVED)] + [changed(LetterKind.DELEGATED)] * (MAX_TAKEN - 1)
+    bag, wall, clock = Away(*letters), Slow(), Clock()
+    clock.rightNow = NOW
+    courier = Courier(
+        bag, Composer(SENDER), wall, opens=nothing_sealed, unsubscribes=a_link, clock=clock
+    )
+    courier._turns.start()
+    assert len(wall.talking) == AT_ONCE
+    wall.talking[0].callback(None)
+    assert not any(talking.called for talking in wall.talking[1:])
+    for talking in wall.talking[1:]:
+        talking.callback(None)
+    assert len(wall.talking) == AT_ONCE
+    assert (bag.fate, courier.sent) == ({LetterKind.DELEGATED: "sent"}, AT_ONCE - 1)
 
 
 def test_a_letter_whose_link_cannot_be_made_waits() -> None:

@@ -182,8 +182,9 @@ class KeptAnswers:
         return await waiter
 
     def _note_outdated(self, entry: _Entry) -> None:
-        is_late = entry.fresh_until - entry.computed < SLOW_SECONDS
-        self.outdated += is_late and entry.version != self.pulse.last
+        may_be_late = entry.fresh_until - entry.computed >= SLOW_SECONDS
+        if entry.version != self.pulse.last and not may_be_late:
+            self.outdated += 1
 
     async def _is_unchanged(self, question: Question, entry: _Entry) -> bool:
         """Return whether an answer is fresh because nothing has changed since."""

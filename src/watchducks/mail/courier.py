@@ -127,8 +127,13 @@ class Courier:
             return
 
     async def _send_all(self, waiting: deque[PostedLetter]) -> None:
-        while waiting:
-            await self._send(waiting.popleft())
+        """Send one letter after the other. While they cannot be kept none is begun any more, and
+        those that others have under way come to their ends."""
+        try:
+            while waiting:
+                await self._send(waiting.popleft())
+        except StoreUnavailable:  # the feed of the registry says so already
+            waiting.clear()
 
     async def _send(self, posted: PostedLetter) -> None:
         letter = posted.letter
