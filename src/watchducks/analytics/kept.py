@@ -44,8 +44,9 @@ EFFORT: Final = 10
 UNCHANGED_SECONDS: Final = 60.0
 # When rows have come, all that is looked at is asked anew. One question is asked after the other,
 # because each thread that is busy takes its share of the interpreter from visitors: with two at a
-# time the slowest of a hundred of them waited 7 ms longer, with one 3; that one asks its own SELECTs
-# together made no difference. But one that takes so long is the store's work, and lets the next go.
+# time the slowest of a hundred of them waited 7 ms longer, with one 3; whether its own SELECTs went
+# together made no difference. But one that takes so long is the store's work, and lets the next one
+# go.
 PLACE_SECONDS: Final = 1.0
 # From this share of its freshness on an answer is computed anew before anybody has to wait for it.
 AHEAD: Final = 0.7
